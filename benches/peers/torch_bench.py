@@ -5,11 +5,11 @@
                           [--precision f32|bf16] [--tf32] [--threads N] [--seconds S]
 
 It needs PyTorch and this file. It prints one JSON object per line, with the keys of `lrlab bench --json`, and `library`
-and `setting`. Each workload runs in a process of its own, so that the peak of its memory is its own. The settings:
+and `setting`. Each workload runs in a separate process, so that its peak memory can be measured. The settings:
 
-default   eager mode as it comes.
-best      eager mode, pictures channels-last, fused optimizers; on the CPU an allocator that keeps its pages (glibc's,
-          told so), on a GPU the convolutions that cuDNN finds fastest (cudnn.benchmark).
+default   eager mode with default settings.
+best      eager mode, pictures channels-last, fused optimizers; on the CPU glibc's allocator configured to keep its
+          pages, on a GPU the convolutions that cuDNN finds fastest (cudnn.benchmark).
 compile   as `best`, through torch.compile; needs a C++ compiler, and Triton on a GPU.
 
 On the CPU every step is timed. On a GPU model and data lie there beforehand, and what is timed is a window of many
@@ -215,7 +215,7 @@ MODELS = {
 
 
 def operator(examples, variables, function):
-    """Two steps: forward alone, and forward with the gradients of the sum of what comes out."""
+    """Two steps: forward alone, and forward with the gradients of the sum of the output."""
     import torch
 
     def prepared(how):
@@ -498,7 +498,7 @@ def measure(name, how, threads, seconds):
 def device_name(text):
     if text in ("cpu", "cuda") or (text.startswith("cuda:") and text[5:].isdecimal()):
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no device: expected cpu, cuda or cuda:N")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a device: expected cpu, cuda or cuda:N")
 
 
 def main():

@@ -1,4 +1,4 @@
-//! Tells the runner which source and which compiler it was built from.
+//! Passes the commit and the compiler version to the runner.
 
 use std::process::Command;
 

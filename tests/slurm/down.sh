@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends what up.sh started in the folder given.
+# Stops what up.sh started in the given folder.
 set -uo pipefail
 export SLURM_CONF=$1/slurm.conf
 scancel --user=root --signal=KILL --full > /dev/null 2>&1

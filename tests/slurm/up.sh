@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a Slurm of one node for tests: everything in the folder given, nothing but loopback, no service manager, no
-# accounting, an authentication of its own. Prints the environment that Slurm's programs need. Needs root and the
-# Debian packages munge and slurm-wlm. Usage: up.sh FOLDER [PORT]
+# Starts a Slurm of one node for tests. All files are in the given folder; it uses only loopback, separate
+# authentication, and neither a service manager nor accounting. Prints the environment that Slurm's programs need. Needs
+# root and the Debian packages munge and slurm-wlm. Usage: up.sh FOLDER [PORT]
 set -euo pipefail
 
 folder=$(realpath -m "$1") port=${2:-17817} host=$(hostname -s)

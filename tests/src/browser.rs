@@ -89,7 +89,7 @@ impl Look<'_> {
         );
         let outer = folder.join("frame.html");
         std::fs::write(&outer, frame).expect("a frame");
-        let address = format!("file://{}", outer.canonicalize().expect("it is there").display());
+        let address = format!("file://{}", outer.canonicalize().expect("the page exists").display());
         let dom = browse(
             browser,
             folder,

@@ -1,7 +1,7 @@
-//! What the end-to-end tests share: the runner as a user calls it, from inside a folder of theirs.
+//! Helpers of the end-to-end tests, which call the runner as a user does, in the user's folder.
 //!
-//! A test names the experiment relative to that folder and leaves `--out` at its default, `runs`. One that needs several
-//! stores names them relative to the folder too; any other path says why.
+//! A test names the experiment relative to that folder and leaves `--out` at its default, `runs`. A test with several
+//! stores names them relative to the folder too. A comment explains any other path.
 
 pub mod browser;
 pub mod slurm;
@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// What two runs of one specification share, to the bit.
+/// The keys of a result that are equal, to the bit, in two runs of one specification.
 pub const SHARED: [&str; 5] = ["outcome", "history", "final", "best", "decisions"];
 
 /// The workspace's root.
@@ -24,16 +24,16 @@ pub fn root() -> PathBuf {
 /// The runner.
 ///
 /// # Panics
-/// It is not built.
+/// Panics if it is not built.
 #[must_use]
 pub fn program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release").join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is not there: `cargo xtask build` makes it", program.display());
+    assert!(program.is_file(), "{} does not exist; `cargo xtask build` builds it", program.display());
     program
 }
 
-/// Two runs of a second: a linear model on forty pictures.
+/// Two runs that take a second: a linear model on forty pictures.
 pub const TINY: &str = r#"name = "tiny"
 description = "Two runs."
 
@@ -58,16 +58,16 @@ source = { synthetic_pictures = { train = 40, test = 10 } }
 static = {}
 "#;
 
-/// A command line of the runner, started inside the user's `folder`.
+/// The runner's command, to be run in the user's `folder`.
 ///
 /// # Panics
-/// The runner is not built.
+/// Panics if the runner is not built.
 #[must_use]
 pub fn runner(folder: &Path) -> Command {
     start(&program(), folder)
 }
 
-/// A command line of a runner, started inside the user's `folder`.
+/// The command of any runner, to be run in the user's `folder`.
 #[must_use]
 pub fn start(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
@@ -75,10 +75,10 @@ pub fn start(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Gives the user's folder what the runner runs by default: `experiments/quickstart.toml`.
+/// Copies the runner's default experiment `experiments/quickstart.toml` into the user's folder.
 ///
 /// # Panics
-/// It cannot be copied.
+/// Panics if it cannot be copied.
 #[expect(clippy::expect_used, reason = "a test helper")]
 pub fn quickstart(folder: &Path) {
     const FILE: &str = "experiments/quickstart.toml";
@@ -86,10 +86,10 @@ pub fn quickstart(folder: &Path) {
     std::fs::copy(root().join(FILE), folder.join(FILE)).expect("the quickstart");
 }
 
-/// What a finished command left.
+/// The exit code and output of a finished command.
 #[derive(Debug)]
 pub struct Ran {
-    /// Exit code; −1 where a signal ended it.
+    /// Exit code; −1 if a signal ended the command.
     pub code: i32,
     /// Standard output.
     pub out: String,
@@ -98,7 +98,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// What a command came to.
+    /// Converts the output of a command.
     #[must_use]
     pub fn of(output: &Output) -> Self {
         Self {
@@ -109,10 +109,10 @@ impl Ran {
     }
 }
 
-/// Runs the runner to its end, started inside the user's `folder`.
+/// Runs the runner in the user's `folder` and waits for its end.
 ///
 /// # Panics
-/// It cannot be started.
+/// Panics if it cannot be started.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test helper")]
 pub fn run(folder: &Path, args: &[&str]) -> Ran {
@@ -122,7 +122,7 @@ pub fn run(folder: &Path, args: &[&str]) -> Ran {
 /// Every result in a store by run id.
 ///
 /// # Panics
-/// A result that is no JSON.
+/// Panics if a result is not JSON.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test helper")]
 pub fn results(out: &Path) -> BTreeMap<String, Value> {
@@ -135,11 +135,12 @@ pub fn results(out: &Path) -> BTreeMap<String, Value> {
     runs.filter_map(read).collect()
 }
 
-/// What holds for every result of a grid that nothing happened to: as many updates were executed as its specification
-/// plans, without those of a shorter run that it continued, and its clocks fit between its start and its end. Of the training examples a fifth is for validation.
+/// Checks every result of an undisturbed grid: the executed updates are those of its specification, less those of a
+/// shorter run that it continued, and its clocks fit between its start and its end. A fifth of the training examples is
+/// for validation.
 ///
 /// # Panics
-/// It does not hold, or there is no result.
+/// Panics if a check fails or there is no result.
 pub fn accounts_add_up(results: &BTreeMap<String, Value>) {
     assert!(!results.is_empty(), "no result");
     for (id, result) in results {
@@ -153,13 +154,13 @@ pub fn accounts_add_up(results: &BTreeMap<String, Value>) {
         assert_eq!(count(&timing["updates_executed"]), planned, "{id}: {spec}");
         let seconds = |key: &str| timing[key].as_f64().unwrap_or(f64::NAN);
         let whole = seconds("finished") - seconds("started");
-        // The wall clock may be set while a run lasts; a millisecond is its resolution here.
+        // The resolution of the wall clock is a millisecond here.
         let parts = [seconds("train_s") + seconds("eval_s"), seconds("elapsed_s")];
         assert!(parts.iter().all(|part| (0.0..=whole + 1e-3).contains(part)), "{id}: {timing}");
     }
 }
 
-/// Every file below a folder, at whatever depth; those that go away meanwhile are left out.
+/// Every file below a folder, at any depth, except files that are removed meanwhile.
 #[must_use]
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
@@ -171,10 +172,10 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// What cargo knows, for this machine's platform, without asking the network.
+/// The output of `cargo metadata` for this machine's platform, without network access.
 ///
 /// # Panics
-/// Cargo does not say.
+/// Panics if cargo fails.
 #[must_use]
 #[expect(clippy::unwrap_used, reason = "a test helper")]
 pub fn metadata() -> Value {
@@ -198,7 +199,7 @@ pub fn metadata() -> Value {
 /// Copies a folder with everything below it.
 ///
 /// # Panics
-/// Something cannot be read or written.
+/// Panics if a file cannot be read or written.
 #[expect(clippy::expect_used, reason = "a test helper")]
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder to copy to");
@@ -212,7 +213,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The real data's cache: `HF_HOME`, else `shared/hf` beside the workspace; `None`, with a word, where there is none.
+/// The cache with the real data: `HF_HOME`, else `shared/hf` beside the workspace; `None`, with a message, without it.
 #[must_use]
 pub fn real_data() -> Option<PathBuf> {
     let home = std::env::var_os("HF_HOME").map_or_else(|| root().join("../shared/hf"), PathBuf::from);

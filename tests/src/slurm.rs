@@ -1,4 +1,4 @@
-//! A real Slurm of one node in a folder of its own, for tests.
+//! A real Slurm of one node for tests, with its files in a separate folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use crate::{Ran, root, runner};
 
-/// Slurm, ended when this goes.
+/// A running Slurm, which is stopped on drop.
 #[derive(Debug)]
 pub struct Slurm {
-    /// Where its configuration, state and logs lie.
+    /// The folder of its configuration, state and logs.
     pub folder: PathBuf,
 }
 
 impl Slurm {
-    /// Starts one; `None`, with a word, where it cannot be.
+    /// Starts Slurm; returns `None`, with a message, if it is not installed.
     ///
     /// # Panics
-    /// The script that starts it cannot be started.
+    /// Panics if the start script cannot be run.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test helper")]
     pub fn start(folder: PathBuf) -> Option<Self> {
@@ -50,10 +50,10 @@ impl Slurm {
         command.env("SLURM_CONF", self.folder.join("slurm.conf")).env("PATH", path());
     }
 
-    /// What one of Slurm's programs prints.
+    /// Returns the output of a program of Slurm.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// Panics if it cannot be started.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test helper")]
     pub fn ask(&self, program: &str, args: &[&str]) -> String {
@@ -63,7 +63,7 @@ impl Slurm {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// The runner where this Slurm can be asked, started inside the user's `folder`.
+    /// The runner's command with access to this Slurm, to be run in the user's `folder`.
     #[must_use]
     pub fn runner(&self, folder: &Path) -> Command {
         let mut command = runner(folder);
@@ -71,10 +71,10 @@ impl Slurm {
         command
     }
 
-    /// Runs the runner to its end, started inside the user's `folder`.
+    /// Runs the runner in the user's `folder` and waits for its end.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// Panics if it cannot be started.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test helper")]
     pub fn lrlab(&self, folder: &Path, args: &[&str]) -> Ran {
@@ -84,15 +84,15 @@ impl Slurm {
     /// Waits until no job is left.
     ///
     /// # Panics
-    /// Jobs are left after so many seconds.
+    /// Panics if jobs are left after `seconds`.
     pub fn idle(&self, seconds: u64) {
         wait("the end of all jobs", seconds, || self.ask("squeue", &["--noheader"]).is_empty().then_some(()));
     }
 
-    /// Kills the controller and starts it again.
+    /// Kills and restarts the controller.
     ///
     /// # Panics
-    /// It cannot be.
+    /// Panics if the restart fails.
     #[expect(clippy::expect_used, reason = "a test helper")]
     pub fn restart_controller(&self) {
         let pid = std::fs::read_to_string(self.folder.join("slurmctld.pid")).expect("the controller's id");
@@ -114,7 +114,7 @@ fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
-/// Two free ports in a row, most likely.
+/// The first of two consecutive ports that are probably free.
 fn port() -> u32 {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     20_000 + std::process::id() % 1_000 * 20 + STARTED.fetch_add(1, Ordering::Relaxed) % 10 * 2
@@ -123,16 +123,16 @@ fn port() -> u32 {
 /// Sends a signal to a process.
 ///
 /// # Panics
-/// There is no such process.
+/// Panics if there is no such process.
 pub fn kill(signal: &str, pid: &str) {
     let sent = Command::new("kill").args([signal, pid.trim()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill {signal} {pid}");
 }
 
-/// Waits for `found` to come to something.
+/// Waits until `found` returns a value.
 ///
 /// # Panics
-/// It does not within so many seconds.
+/// Panics if it does not within `seconds`.
 pub fn wait<T>(what: &str, seconds: u64, mut found: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -144,7 +144,7 @@ pub fn wait<T>(what: &str, seconds: u64, mut found: impl FnMut() -> Option<T>) -
     }
 }
 
-/// The processes whose command lines hold `words` one after the other.
+/// The processes whose command lines contain `words` consecutively.
 #[must_use]
 pub fn processes(words: &[&str]) -> Vec<String> {
     let wanted = format!("\0{}\0", words.join("\0"));

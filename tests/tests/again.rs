@@ -1,4 +1,4 @@
-//! The command that a report prints for a run makes exactly that run, in whatever way the grid was started.
+//! The command that a report prints for a run makes exactly that run, for every way in which the grid was started.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -27,7 +27,7 @@ fn commands(page: &Path) -> BTreeMap<String, String> {
     page.split("<p id=\"run-").skip(1).filter_map(run).collect()
 }
 
-/// Runs the commands of the page in `folder`, each in a store that is not there before, and compares the run and its bits.
+/// Runs each command of the page in `folder`, in a new store, and compares the run and its bits.
 fn check(folder: &Path, page: &str, expected: usize) {
     let commands = commands(&folder.join(page));
     assert_eq!(commands.len(), expected, "{commands:?}");
@@ -53,7 +53,7 @@ fn grid(folder: &Path, more: &[&str]) {
 }
 
 #[test]
-fn overrides_and_names_are_quoted() {
+fn commands_quote_overrides_and_names() {
     let folder = tempfile::tempdir().unwrap();
     let file = "it's \"tiny\" $HOME.toml";
     std::fs::write(folder.path().join(file), TINY).unwrap();
@@ -77,7 +77,7 @@ fn overrides_and_names_are_quoted() {
 }
 
 #[test]
-fn a_part_of_a_grid_names_its_runs() {
+fn commands_of_a_selection_name_its_runs() {
     let folder = tempfile::tempdir().unwrap();
     let axes = "seed = [0, 1]\noptimizer.sgd.momentum = [0.0, 0.9]\nlr = [0.1, 1e-3]";
     std::fs::write(folder.path().join("tiny.toml"), TINY.replace("seed = [0, 1]", axes)).unwrap();
@@ -88,9 +88,9 @@ fn a_part_of_a_grid_names_its_runs() {
     check(folder.path(), "runs/tiny/report/report.html", 2);
 }
 
-/// The winner of a search is shown without what was searched, and its run is made in full.
+/// The command of a search's winner names one run, which is made in full.
 #[test]
-fn the_winner_of_a_search_is_one_run() {
+fn the_command_of_a_winner_makes_one_run() {
     let folder = tempfile::tempdir().unwrap();
     let search = "\n[search]\nmethod = { halving = { rungs = [\"1 epoch\"], eta = 2 } }\n[search.space]\n\
                   lr = { choice = [0.01, 0.001] }\n";
@@ -100,9 +100,9 @@ fn the_winner_of_a_search_is_one_run() {
     check(folder.path(), "runs/tiny/report/report.html", 1);
 }
 
-/// Experiment and store may have moved: a report says where it was written, and its commands are for that folder.
+/// A report names its current folder after experiment and store have moved, and its commands work there.
 #[test]
-fn a_moved_store_is_reported_where_it_is() {
+fn a_moved_store_has_commands_for_its_new_folder() {
     let folder = tempfile::tempdir().unwrap();
     let old = folder.path().join("old");
     std::fs::create_dir_all(old.join("mine")).unwrap();
@@ -116,7 +116,7 @@ fn a_moved_store_is_reported_where_it_is() {
     assert!(shows_folder(&old));
     let new = folder.path().join("new place");
     std::fs::rename(&old, &new).unwrap();
-    // A page that nobody wrote anew names the experiment as it was named then.
+    // A page that was not rewritten names the experiment by its old path.
     check(&new, "runs/tiny/report/report.html", 2);
     let ran = run(&new, &["report", "mine/tiny.toml", "--set", "defaults.lr=0.02"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -124,9 +124,9 @@ fn a_moved_store_is_reported_where_it_is() {
     check(&new, "runs/tiny/report/report.html", 2);
 }
 
-/// What another program that stands before the runner is called.
+/// Commands start with the program that called the runner.
 #[test]
-fn a_program_before_the_runner_is_named() {
+fn commands_start_with_the_calling_program() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
     let mut command = lrlab_tests::runner(folder.path());
@@ -144,7 +144,7 @@ fn a_program_before_the_runner_is_named() {
 }
 
 #[test]
-fn a_run_that_is_not_there_is_told() {
+fn unknown_run_ids_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
     let id = |more: &[&str]| {

@@ -1,4 +1,4 @@
-//! Averages of the weights from the experiment's file to the result.
+//! Averages of the weights, from the experiment file to the result.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -6,7 +6,7 @@ use lrlab_tests::{results, root, run};
 use serde_json::Value;
 
 #[test]
-fn the_average_is_scored_and_may_be_the_best() {
+fn averages_are_evaluated_and_can_be_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = (root().join("tests/averaging.toml"), folder.path().join("runs"));
     let args = ["run", file.to_str().unwrap(), "--device", "cpu", "--jobs", "2"];
@@ -21,7 +21,7 @@ fn the_average_is_scored_and_may_be_the_best() {
     let mut chosen = 0;
     for (model, epochs) in [("ema", 4), ("ema", 8), ("swa", 4), ("swa", 8)] {
         let (plain, averaged) = (of("plain", epochs), of(model, epochs));
-        // Averaging looks on: the training is that of the run without.
+        // Averaging does not change the training.
         assert_eq!(averaged["history"], plain["history"], "{model}");
         assert!(plain["final"].get("averaged").is_none());
         let (last, best) = (&averaged["final"], &averaged["best"]);
@@ -30,7 +30,7 @@ fn the_average_is_scored_and_may_be_the_best() {
             assert!(last[figure].as_f64().is_some_and(f64::is_finite), "{model} {figure}: {}", last[figure]);
         }
         assert_ne!(loss(last), loss(&plain["final"]), "{model}");
-        // By `select`, which is the validation loss here.
+        // By the metric `select`, here the validation loss.
         let least = averaged["history"].as_array().unwrap().iter().map(loss).fold(f64::INFINITY, f64::min);
         assert_eq!(loss(best), least.min(loss(last)), "{model}");
         assert_eq!(best["averaged"] == true, loss(last) < least, "{model}");
@@ -40,7 +40,7 @@ fn the_average_is_scored_and_may_be_the_best() {
         }
     }
     assert!((1..4).contains(&chosen), "of four averages {chosen} are the best: the test shows little");
-    // The two best epochs by `select`, beside the best weights.
+    // The files of the two best epochs by `select`, besides the best weights.
     for (id, result) in &results {
         let mut epochs: Vec<_> = result["history"].as_array().unwrap().iter().collect();
         epochs.sort_by(|a, b| loss(a).total_cmp(&loss(b)));

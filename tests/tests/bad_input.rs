@@ -1,4 +1,4 @@
-//! Bad experiment files: exit code 2, every mistake with its place, nothing started.
+//! Invalid experiment files: exit code 2, every mistake with its position, nothing started.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -38,7 +38,7 @@ fn run_text(folder: &Path, text: &str, more: &[&str]) -> Ran {
     run(folder, &[&["run", "bad.toml", "--device", "cpu"], more].concat())
 }
 
-/// `edits` applied to the good file give exit code 2 and, for each, a mistake with `bad.toml:LINE` and a word.
+/// Applies `edits` to the valid file and expects exit code 2 and each mistake with `bad.toml:LINE` and a word.
 fn check(edits: &[(&str, &str)], expected: &[(usize, &str)]) {
     let text = edits.iter().fold(GOOD.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from:?} is not in the good file");
@@ -59,7 +59,7 @@ fn check_text(text: &str, expected: &[(usize, &str)]) {
     assert!(!folder.path().join("runs/store").exists(), "something was started");
 }
 
-/// A rate with a schedule that ignores it, and a last batch of one example, are reported before anything is started.
+/// A rate that its schedule ignores and a last batch of one example are reported before anything starts.
 #[test]
 fn predictable_failures_and_duplicates_are_reported_first() {
     let cycle = ("static = {}", "one_cycle = { max_lr = 0.1 }");
@@ -128,13 +128,13 @@ fn empty_file() {
 }
 
 #[test]
-fn no_toml() {
+fn invalid_toml() {
     check_text("name = \n", &[(1, "invalid TOML: string values must be quoted")]);
 }
 
-/// As editors of other systems save them.
+/// Encodings in which editors of other systems save files.
 #[test]
-fn another_encoding_is_named() {
+fn other_encodings_are_rejected_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.toml");
     let check = |bytes: &[u8], line: usize, words: &[&str]| {
@@ -155,14 +155,14 @@ fn another_encoding_is_named() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_mistake() {
+fn a_byte_order_mark_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let ran = run_text(folder.path(), &format!("\u{feff}{}", GOOD.replace("lr = 0.1", "lr = -1")), &[]);
     assert!(ran.code == 2 && ran.err.contains("bad.toml:12:") && !ran.err.contains("TOML"), "{}", ran.err);
 }
 
 #[test]
-fn no_file() {
+fn missing_file() {
     let folder = tempfile::tempdir().unwrap();
     let ran = run(folder.path(), &["run", "no/such/file.toml"]);
     assert_eq!(ran.code, 2);
@@ -170,7 +170,7 @@ fn no_file() {
 }
 
 #[test]
-fn bad_override_is_shown_against_the_argument() {
+fn mistakes_in_overrides_point_to_the_argument() {
     let folder = tempfile::tempdir().unwrap();
     let ran = run_text(folder.path(), GOOD, &["--set", "defaults.lr=-1"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
@@ -184,9 +184,9 @@ fn bad_override_is_shown_against_the_argument() {
     }
 }
 
-/// Names that the store reserves, and a name too long for a folder, are errors in every command that reads the file.
+/// Names that the store reserves and names too long for a folder are rejected by every command that reads the file.
 #[test]
-fn names_that_no_folder_can_have() {
+fn names_that_are_invalid_for_folders() {
     let folder = tempfile::tempdir().unwrap();
     let long = "n".repeat(300);
     for (name, words) in [
@@ -216,7 +216,7 @@ fn names_that_no_folder_can_have() {
 
 /// Valid but unlikely settings give a warning before training, and are trained.
 #[test]
-fn more_than_an_epoch_has_is_a_warning() {
+fn lengths_beyond_an_epoch_give_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     for (key, value, words) in [
         ("accumulate", "7", "`accumulate` is 7, but an epoch has 2 batches"),
@@ -232,9 +232,9 @@ fn more_than_an_epoch_has_is_a_warning() {
     }
 }
 
-/// What is excluded is written as the axes are.
+/// Conditions of `exclude` have the syntax of axes.
 #[test]
-fn conditions_are_written_as_axes_are() {
+fn conditions_have_the_syntax_of_axes() {
     let folder = tempfile::tempdir().unwrap();
     let axes = ("seed = [0]", "seed = [0]\noptimizer.sgd.momentum = [0.0, 0.9]");
     let text = GOOD.replace(axes.0, axes.1);
@@ -263,9 +263,9 @@ fn unknown_option() {
     assert!(ran.err.contains("unexpected argument '--jbos'") && ran.err.contains("'--jobs'"), "{}", ran.err);
 }
 
-/// The same file without a mistake runs, so that the refusals above are not refusals of everything.
+/// The valid file runs, so the rejections above are due to the mistakes.
 #[test]
-fn the_good_file_runs() {
+fn the_valid_file_runs() {
     let folder = tempfile::tempdir().unwrap();
     let ran = run_text(folder.path(), GOOD, &[]);
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);

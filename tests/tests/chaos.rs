@@ -1,8 +1,8 @@
-//! A grid whose workers, runner, or all of them are killed at random moments, again and again, and which ends as one that
-//! was left alone.
+//! A grid whose workers, runner, or both are killed repeatedly at random moments has the same results as an undisturbed
+//! grid.
 //!
-//! `LRLAB_CHAOS_KILLS`, `LRLAB_CHAOS_SEED` and `LRLAB_CHAOS_EXPERIMENT` make it longer or another one: see
-//! `cargo xtask chaos`.
+//! `LRLAB_CHAOS_KILLS`, `LRLAB_CHAOS_SEED` and `LRLAB_CHAOS_EXPERIMENT` change the number of kills, the seed and the
+//! experiment: see `cargo xtask chaos`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 #![cfg(target_os = "linux")]
@@ -18,12 +18,12 @@ use lrlab_tests::{SHARED, program, results, root, start};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Kills in the test command, and at most on one grid.
+/// The default number of kills, and the maximum per grid.
 const KILLS: u64 = 24;
-/// At most so much work is done, where work done once is 1.
+/// The maximum of the work done, relative to a grid without kills.
 const WORK: f64 = 1.3;
 
-/// Who is killed.
+/// The processes to kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Victim {
     Worker,
@@ -31,16 +31,16 @@ enum Victim {
     Everyone,
 }
 
-/// When.
+/// The moment of a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Moment {
-    /// While processes start, data are made, a checkpoint is read.
+    /// While processes start, data are made, or a checkpoint is read.
     Start,
-    /// Anywhere.
+    /// At any time.
     Anywhere,
-    /// A checkpoint is half written.
+    /// While a checkpoint is being written.
     Checkpoint,
-    /// The last epoch is over and the result is not there.
+    /// Between the end of the last epoch and the result.
     End,
 }
 
@@ -48,14 +48,14 @@ const VICTIMS: [Victim; 3] = [Victim::Worker, Victim::Runner, Victim::Everyone];
 const MOMENTS: [Moment; 5] =
     [Moment::Anywhere, Moment::Start, Moment::Checkpoint, Moment::Anywhere, Moment::End];
 
-/// A worker that lives: its process and the folder of its attempt.
+/// A running worker: its process and the folder of its attempt.
 struct Worker {
     pid: i32,
     attempt: PathBuf,
 }
 
 struct Chaos {
-    /// A copy: one build from the first kill to the last, whatever is built meanwhile.
+    /// A copy, so that all runs use one build even if the program is rebuilt meanwhile.
     program: PathBuf,
     experiment: PathBuf,
     draws: Stream,
@@ -73,17 +73,18 @@ impl Chaos {
         among[((self.draw() * among.len() as f64) as usize).min(among.len() - 1)]
     }
 
-    /// A call for the store `out`, from inside the folder that it lies in.
+    /// Starts the runner on the store `out`, in the folder that contains it.
     fn start(&self, out: &Path) -> Child {
         let mut command = start(&self.program, out.parent().unwrap());
         command.arg("run").arg(&self.experiment).arg("--out").arg(out.file_name().unwrap());
         command.args(["--device", "cpu", "--jobs", "2", "--threads", "1"]);
-        // Runs of a few seconds that are killed every other second: what a kill loses must be small beside that.
+        // Runs take seconds and are killed every other second: the work that a kill loses must be small compared to
+        // that.
         command.arg("--checkpoint-every=0.1 seconds");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Runs the grid in `out` to its end with at most `kills` kills on the way; says how many there were.
+    /// Runs the grid in `out` to its end with at most `kills` kills; returns their number.
     fn run(&mut self, out: &Path, kills: u64) -> u64 {
         let mut done = BTreeMap::new();
         let mut killed = 0;
@@ -107,14 +108,14 @@ impl Chaos {
             untouched(&mut done, out);
             match code {
                 Some(0) => return killed,
-                // Killed; or a run was killed more often than one call tries again.
+                // The runner was killed, or a run was killed more often than one call retries it.
                 None | Some(1 | 85) => assert!(calls < 2 * kills + 10, "it never ends"),
                 Some(code) => panic!("the runner ended with code {code}"),
             }
         }
     }
 
-    /// Waits for the moment and kills; the error is the runner's exit code where it ended before.
+    /// Waits for the moment and kills; the error is the runner's exit code if it ended before.
     fn kill(
         &mut self,
         process: &mut Child,
@@ -125,7 +126,7 @@ impl Chaos {
         let (least, most) = match moment {
             Moment::Start => (0.0, 0.3),
             Moment::Anywhere => (0.3, 2.2),
-            // Where it does not come, anywhere is as good.
+            // If the moment does not come, any other time will do.
             Moment::Checkpoint => (1.5, 1.6),
             Moment::End => (3.5, 3.6),
         };
@@ -168,7 +169,7 @@ impl Chaos {
             Victim::Everyone => &workers[..],
         };
         for pid in workers.iter().filter_map(|worker| Pid::from_raw(worker.pid)) {
-            // It may have ended by itself.
+            // The process may have ended before.
             let _ = kill_process(pid, Signal::KILL);
         }
         *self.kills.entry((victim, moment, hit)).or_default() += 1;
@@ -176,7 +177,7 @@ impl Chaos {
     }
 }
 
-/// Workers on a store, by their command lines.
+/// The workers on a store, found by their command lines.
 fn live(out: &Path) -> Vec<Worker> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
@@ -205,10 +206,10 @@ fn at_its_end(attempt: &Path) -> bool {
     events().any(|e| e["event"] == "epoch" && e["metrics"]["epoch"].as_u64() == epochs)
 }
 
-/// What says that a file is the same one as before.
+/// Identifies an unchanged file.
 type Mark = (u64, u64, SystemTime);
 
-/// Every result that was there is the same file as before.
+/// Checks that every existing result is an unchanged file.
 fn untouched(done: &mut BTreeMap<PathBuf, Mark>, out: &Path) {
     let Ok(runs) = std::fs::read_dir(out.join("store")) else { return };
     for run in runs.flatten() {
@@ -225,7 +226,7 @@ fn updates(results: &BTreeMap<String, Value>) -> f64 {
     results.values().map(|result| result["timing"]["updates_executed"].as_f64().unwrap()).sum()
 }
 
-/// The logs of a run's last attempt tell the whole run, each thing once.
+/// Checks that the logs of a run's last attempt contain the whole run, without duplicates.
 fn logs_are_whole(run: &Path, result: &Value) {
     let attempts = std::fs::read_dir(run.join("attempts")).unwrap().flatten();
     let attempts = attempts.map(|attempt| attempt.path()).filter(|path| {
@@ -252,7 +253,7 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 }
 
 #[test]
-fn a_grid_that_is_killed_ends_as_one_that_is_not() {
+fn a_killed_grid_has_the_results_of_an_undisturbed_one() {
     let kills = setting("LRLAB_CHAOS_KILLS", KILLS);
     let seed = setting("LRLAB_CHAOS_SEED", 0);
     let experiment = setting("LRLAB_CHAOS_EXPERIMENT", root().join("tests/chaos.toml"));

@@ -1,4 +1,4 @@
-//! Colours are for terminals: files and pipes get none unless they are asked for, whatever writes.
+//! Colours are for terminals: files and pipes get none unless they are forced, for every kind of output.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -27,15 +27,15 @@ tokens = { vocabulary = 100, max_length = 8 }
 static = {}
 "#;
 
-/// Each kind of output on standard error, and a word of it: a mistake in the experiment, one in the command line, a
-/// warning of the log.
+/// Each kind of output on standard error, with a part of its text: a mistake in the experiment, a mistake on the
+/// command line, and a warning of the log.
 const KINDS: [(&[&str], &str); 3] = [
     (&["plan", "words.toml", "--set", "defaults.lrr=2"], "did you mean `lr`?"),
     (&["plan", "--no-such-option"], "--no-such-option"),
     (&["lr-find", "words.toml", "--device", "cpu", "--updates", "5"], "will be rebuilt"),
 ];
 
-/// A cache with a damaged file in it, of which the log warns.
+/// Damages files in the cache, of which the log warns.
 fn damage(folder: &Path) {
     let sums = files(&folder.join("runs/cache")).into_iter();
     let sums: Vec<_> = sums.filter(|path| path.extension().is_some_and(|kind| kind == "blake3")).collect();
@@ -60,7 +60,7 @@ fn user() -> tempfile::TempDir {
 }
 
 #[test]
-fn pipes_have_colours_only_where_they_are_forced() {
+fn pipes_have_colours_only_if_forced() {
     let folder = user();
     for (variables, coloured) in [
         (&[][..], false),
@@ -79,7 +79,7 @@ fn pipes_have_colours_only_where_they_are_forced() {
             assert_eq!(text.contains('\u{1b}'), coloured, "{words:?} {variables:?}: {text}");
         }
     }
-    // What workers say is kept in files, whatever is wanted of the terminal.
+    // Workers' output is kept in files, without colours even if the terminal's are forced.
     damage(folder.path());
     let mut command = runner(folder.path());
     with(&mut command, &[("CLICOLOR_FORCE", "1"), ("RUST_LOG", "info")]);
@@ -92,10 +92,10 @@ fn pipes_have_colours_only_where_they_are_forced() {
     }
 }
 
-/// With a terminal of its own, which `script` of util-linux gives.
+/// In a pseudo-terminal, which `script` of util-linux provides.
 #[test]
 #[cfg(target_os = "linux")]
-fn terminals_have_colours_unless_they_are_refused() {
+fn terminals_have_colours_unless_disabled() {
     let folder = user();
     for (variables, coloured) in [
         (&[][..], true),

@@ -99,7 +99,7 @@ fn longer_runs_have_the_bits_of_runs_from_scratch() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("longer.toml"), EXPERIMENT).unwrap();
     let plan = run(folder.path(), &["plan", "longer.toml"]);
-    // Four schedules of five; 6 epochs continue 3, and 3 continue 2.
+    // Four of the five schedules continue: 6 epochs continue 3, and 3 continue 2.
     assert!(
         plan.out
             .contains("longer: 16 runs continue shorter ones with the same beginning, which saves 40 epochs"),
@@ -134,7 +134,7 @@ fn longer_runs_have_the_bits_of_runs_from_scratch() {
             assert!(continued["work"]["train_s"].as_f64().unwrap() > 0.0);
         }
     }
-    // Per schedule 6 epochs and 2 repeated updates instead of 11.
+    // Per schedule, 6 epochs and 2 repeated updates instead of 11 epochs.
     let continuing = |results: &BTreeMap<String, Value>| {
         executed(results.values().filter(|result| result["cell"]["schedule"] != "cosine"))
     };
@@ -168,7 +168,7 @@ fn two_processes_share_shorter_runs() {
     }
     let runs = results(&folder.path().join("runs"));
     assert_eq!(runs.len(), 15);
-    // No beginning is trained twice: see the test above.
+    // No shared part is trained twice: see the test above.
     let continuing = runs.values().filter(|result| result["cell"]["schedule"] != "cosine");
     assert_eq!(executed(continuing), 4 * (6 * 8 + 2));
     assert_eq!(penultimate(&folder.path().join("runs")), 0);
@@ -190,7 +190,7 @@ fn a_finished_grid_is_extended() {
     let mut runs = results(&folder.path().join("runs"));
     runs.retain(|id, _| scratch.contains_key(id));
     same(&runs, &scratch);
-    // Only the runs that do not continue keep theirs.
+    // Only the runs that do not continue another keep their state.
     assert_eq!(penultimate(&folder.path().join("runs")), 1);
 
     // A damaged state is reported and not used.
@@ -211,7 +211,7 @@ fn a_finished_grid_is_extended() {
 }
 
 #[test]
-fn killed_runs_remember_what_they_continued() {
+fn killed_runs_record_the_run_they_continued() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("longer.toml"), EXPERIMENT).unwrap();
     let args = ["--filter", "model=resnet", "--filter", "schedule=static"];
@@ -226,7 +226,7 @@ fn killed_runs_remember_what_they_continued() {
         let continued = all.iter().find(|path| path.ends_with("continued.json"))?;
         let checkpoints = continued.parent()?.join("checkpoints");
         std::fs::read_dir(checkpoints).ok()?.flatten().find(|folder| {
-            // Past the state that it started from.
+            // After the state from which the run started.
             folder.file_name().to_string_lossy().split('.').next().and_then(|n| n.parse::<u64>().ok())
                 > Some(30)
         })

@@ -1,5 +1,5 @@
-//! What goes wrong with files and is survived: interruptions, lines cut short, damaged checkpoints, a full disk, a folder
-//! that cannot be written. Each ends, once the cause is gone, with the bits of a run that nothing happened to.
+//! Faults of files that a grid survives: interruptions, truncated lines, damaged checkpoints, a full disk, a folder
+//! that cannot be written. After the cause is removed, the results have the bits of an undisturbed run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 #![cfg(unix)]
@@ -54,7 +54,7 @@ impl Grid {
         Self { folder }
     }
 
-    /// A call for the store `out`, which lies in the user's folder.
+    /// Returns the command for the store `out` in the user's folder.
     fn command(&self, out: &Path, threads: u32) -> Command {
         let mut command = runner(self.folder.path());
         command.args(["run", "fault.toml", "--out"]).arg(out.strip_prefix(self.folder.path()).unwrap());
@@ -68,7 +68,7 @@ impl Grid {
         (status.code(), String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned())
     }
 
-    /// Asks a run to stop once two epochs are over.
+    /// Interrupts a run after two epochs.
     fn interrupted(&self, out: &Path, signal: Signal, threads: u32) {
         let mut command = self.command(out, threads);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -83,7 +83,7 @@ impl Grid {
     }
 }
 
-/// Epochs that the logs of the only run tell of.
+/// The number of epochs in the logs of the only run.
 fn epochs(out: &Path) -> usize {
     let logs = files(out).into_iter().filter(|path| path.ends_with("events.jsonl"));
     logs.map(|log| std::fs::read_to_string(log).unwrap_or_default().matches("\"epoch\",").count())
@@ -111,7 +111,7 @@ fn same(expected: &BTreeMap<String, Value>, out: &Path, what: &str) {
     }
 }
 
-fn nothing_half_done(out: &Path, what: &str) {
+fn no_temporary_files(out: &Path, what: &str) {
     let half =
         |path: &PathBuf| path.strip_prefix(out).is_ok_and(|path| path.to_string_lossy().contains(".tmp"));
     let left: Vec<_> = files(out).into_iter().filter(half).collect();
@@ -132,7 +132,7 @@ fn flip(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// What the death of a process, or of a machine, leaves of a line.
+/// Appends a truncated line, as after the death of a process or machine.
 fn tear(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes.extend_from_slice(b"{\"event\":\"epoch\",\"metr");
@@ -141,7 +141,7 @@ fn tear(path: &Path) {
 
 type Damage = fn(&Path, &[PathBuf]);
 
-/// What is done to a store and its checkpoints, and what is said about it.
+/// The damage to a store and its checkpoints, and the expected messages.
 const DAMAGES: [(&str, Damage, &[&str]); 8] = [
     ("none", |_, _| {}, &["resumes at update"]),
     (
@@ -189,7 +189,7 @@ const DAMAGES: [(&str, Damage, &[&str]); 8] = [
 ];
 
 #[test]
-fn an_interrupted_run_goes_on_whatever_happened_to_its_files() {
+fn an_interrupted_run_continues_after_damage_to_its_files() {
     let grid = Grid::new();
     let folder = grid.folder.path();
     let alone = folder.join("alone");
@@ -215,14 +215,14 @@ fn an_interrupted_run_goes_on_whatever_happened_to_its_files() {
             assert!(printed.contains(&*all[1].to_string_lossy()), "the bad one is named: {printed}");
         }
         same(&expected, &out, what);
-        nothing_half_done(&out, what);
+        no_temporary_files(&out, what);
         assert!(checkpoints(&out).is_empty(), "{what}: a run that is done keeps no checkpoint");
-        logs_tell_everything_once(&out, what);
+        check_logs(&out, what);
     }
 }
 
-/// The logs of the last attempt.
-fn logs_tell_everything_once(out: &Path, what: &str) {
+/// Checks the logs of the last attempt.
+fn check_logs(out: &Path, what: &str) {
     let (_, result) = results(out).pop_first().unwrap();
     let logs = files(out).into_iter().filter(|path| path.ends_with("events.jsonl"));
     let finished = |log: &PathBuf| std::fs::read_to_string(log).unwrap().contains("\"finished\"");
@@ -241,7 +241,7 @@ fn logs_tell_everything_once(out: &Path, what: &str) {
     assert_eq!(rows.lines().count(), result["history"].as_array().unwrap().len() + 1, "{what}: {rows}");
 }
 
-/// A mounted folder, taken down in the end.
+/// A mounted folder, unmounted on drop.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -268,7 +268,7 @@ impl Drop for Mount {
 }
 
 #[test]
-fn a_full_disk_is_told_and_survived() {
+fn a_full_disk_is_reported_and_the_grid_continues_later() {
     let grid = Grid::new();
     let alone = grid.folder.path().join("alone");
     assert_eq!(grid.run(&alone, 1).0, Some(0));
@@ -277,14 +277,15 @@ fn a_full_disk_is_told_and_survived() {
     let Some(_mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=64m", "tmpfs"]) else { return };
     let (out, ballast) = (disk.join("runs"), disk.join("ballast"));
 
-    // Room for logs, none for weights: nothing is started. Then room for nothing once there are checkpoints.
+    // There is room for logs but not for weights: nothing starts. Later the disk becomes full after the first
+    // checkpoints.
     std::fs::write(&ballast, vec![0; (64 << 20) - (400 << 10)]).unwrap();
     let (code, printed) = grid.run(&out, 1);
     assert_eq!(code, Some(2), "{printed}");
     for word in ["disk/runs", "MiB are needed for 1 run,", "MiB are free"] {
         assert!(printed.contains(word), "{word}: {printed}");
     }
-    nothing_half_done(&out, "a full disk");
+    no_temporary_files(&out, "a full disk");
     assert!(results(&out).is_empty());
 
     std::fs::remove_file(&ballast).unwrap();
@@ -294,7 +295,7 @@ fn a_full_disk_is_told_and_survived() {
             while checkpoints(&out).len() < 2 && !over.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // As much as there is room for, also of what a checkpoint leaves that is removed.
+            // Fills all free space, also the space of removed checkpoints.
             let mut ballast = std::fs::File::create(&ballast).unwrap();
             while !over.load(Ordering::Relaxed) {
                 while ballast.write(&[0; 1 << 14]).is_ok_and(|written| written > 0) {}
@@ -313,11 +314,11 @@ fn a_full_disk_is_told_and_survived() {
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("resumes at update"), "{printed}");
     same(&expected, &out, "after a full disk");
-    nothing_half_done(&out, "after a full disk");
+    no_temporary_files(&out, "after a full disk");
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named() {
+fn unwritable_folders_are_rejected() {
     let grid = Grid::new();
     let alone = grid.folder.path().join("alone");
     assert_eq!(grid.run(&alone, 1).0, Some(0));
@@ -334,7 +335,7 @@ fn a_folder_that_cannot_be_written_is_named() {
             "{what}: {printed}"
         );
         mount.again("remount,rw");
-        nothing_half_done(&out, what);
+        no_temporary_files(&out, what);
     };
     refused("at first");
     grid.interrupted(&out, Signal::TERM, 1);

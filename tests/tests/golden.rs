@@ -1,7 +1,7 @@
 //! The bits of small runs of every network, optimizer and precision, at every SIMD level, with one thread and with two.
 //!
-//! A change of the arithmetic that is meant raises the version in `lrlab_kernels::cpu_numerics`; then
-//! `LRLAB_GOLDEN=write cargo test --release -p lrlab-tests --test golden` writes `tests/golden.json` anew.
+//! After an intended change of the arithmetic, raise the version in `lrlab_kernels::cpu_numerics` and rewrite
+//! `tests/golden.json` with `LRLAB_GOLDEN=write cargo test --release -p lrlab-tests --test golden`.
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ fn every_level_gives_the_recorded_bits() {
     }
     let expected: Golden = serde_json::from_slice(&std::fs::read(written).unwrap()).unwrap();
     assert_eq!(expected.runs.len(), 22);
-    // A level that the processor lacks is the next lower one.
+    // A level that the processor lacks selects the next lower one.
     for level in ["avx512", "avx2", "scalar"] {
         for threads in ["1", "2"] {
             let found = golden(folder.path(), level, threads);

@@ -53,7 +53,7 @@ fn run_grid(folder: &Path, more: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_grid_ends_with_results_and_a_report_and_is_not_run_twice() {
+fn a_grid_makes_results_and_a_report_and_is_not_run_twice() {
     let folder = tempfile::tempdir().unwrap();
     let first = run_grid(folder.path(), &["--jobs", "2", "--threads", "1"]);
     assert_eq!(first.code, 0, "{}\n{}", first.out, first.err);
@@ -85,7 +85,7 @@ fn a_grid_ends_with_results_and_a_report_and_is_not_run_twice() {
         }
         assert!(!result["provenance"]["numerics"].as_str().unwrap().is_empty());
     }
-    // The rates of a falling schedule differ from a fixed one's.
+    // The rates of a decaying schedule differ from constant ones.
     let lr = |schedule: &str| {
         let of = |r: &&Value| r["cell"]["schedule"] == schedule && r["cell"]["monitor"] == "off";
         results.values().find(of).unwrap()["history"][1]["lr"].as_f64().unwrap()
@@ -117,9 +117,9 @@ fn a_grid_ends_with_results_and_a_report_and_is_not_run_twice() {
     assert_eq!(before, results.keys().map(modified).collect::<Vec<_>>());
 }
 
-/// Same specification, same bits, whatever the number of threads.
+/// The bits do not depend on the number of threads.
 #[test]
-fn threads_do_not_change_the_bits() {
+fn the_number_of_threads_does_not_change_the_bits() {
     let (one, three) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let schedule = ["--filter", "schedule=cosine", "--filter", "monitor=on", "--jobs", "1", "--threads"];
     for (folder, threads) in [(&one, "1"), (&three, "3")] {

@@ -1,5 +1,5 @@
-//! What stands around a grid: status, lists of commands, other builds' results, garbage, and what is found before
-//! anything is started.
+//! Commands around a grid: status, lists of commands, results of other builds, garbage collection, and checks before
+//! the start.
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
@@ -70,13 +70,13 @@ fn listed_commands_do_each_run_once() {
 
     let status = place.json("status", &[]);
     assert_eq!((&status["status"]["done"], &status["left"]["runs"]), (&2.into(), &0.into()));
-    // Without a terminal the page is printed once.
+    // Without a terminal, `--watch` prints the page once.
     let page = place.call("status", &["--watch"]);
     assert!(page.code == 0 && page.out.contains("100 %") && !page.out.contains('\u{1b}'), "{}", page.out);
 }
 
 #[test]
-fn results_of_another_build_are_told_and_can_be_done_again() {
+fn results_of_other_builds_are_reported_and_can_be_redone() {
     let place = Place::new();
     assert_eq!(place.call("run", &[]).code, 0);
     let first = place.results()[0].clone();
@@ -96,7 +96,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     assert!(first.with_file_name("superseded").join("1/result.json").is_file());
     assert_eq!(place.json("status", &[])["warnings"], serde_json::json!([]));
 
-    // Another class of numerics: told by each command, and by `run` as long as nothing is left to do.
+    // Another class of numerics: every command notes it, `run` only while no run is missing.
     change("numerics", "cpu/other/f32");
     let one = "1 of 2 results have the numerics class \"cpu/other/f32\", this device has \"cpu/f32/";
     let told = place.call("run", &[]);
@@ -105,7 +105,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
         let told = place.call(verb, &[]);
         assert!(told.code == 0 && told.err.contains("2 numerics classes"), "{verb}: {}", told.err);
     }
-    // Something is left: refused, with the ways out, of which one keeps both.
+    // A run is missing: `run` is rejected and names the alternatives, one of which keeps both results.
     std::fs::remove_file(&place.results()[1]).unwrap();
     let refused = place.call("run", &[]);
     assert!(
@@ -132,10 +132,10 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
 }
 
 #[test]
-fn garbage_is_shown_before_it_goes() {
+fn garbage_is_listed_before_it_is_removed() {
     let place = Place::new();
     assert_eq!(place.call("run", &[]).code, 0);
-    // A part of the experiment forgets nothing, another value of a key does.
+    // A selection of the experiment makes no garbage; a changed value does.
     assert_eq!(place.json("status", &[])["further"]["runs"], 0);
     assert_eq!(place.call("run", &["--seeds", "1"]).code, 0);
     let part = place.json("status", &[]);
@@ -161,9 +161,9 @@ fn garbage_is_shown_before_it_goes() {
     assert_eq!((place.results().len(), place.json("status", &[])["status"]["done"].as_u64()), (2, Some(2)));
 }
 
-/// The list of what an experiment named is rebuilt, and nothing is removed for its damage.
+/// A damaged list of an experiment's runs is rebuilt and removes nothing.
 #[test]
-fn a_damaged_list_of_runs_stops_nothing() {
+fn a_damaged_list_of_runs_is_rebuilt() {
     let place = Place::new();
     assert_eq!(place.call("run", &[]).code, 0);
     std::fs::write(&place.experiment, TINY.replace("\"tiny\"", "\"other\"").replace("0.01", "0.02")).unwrap();
@@ -192,9 +192,9 @@ fn a_damaged_list_of_runs_stops_nothing() {
     }
 }
 
-/// Whatever reads an experiment takes the same part of it.
+/// Every command that reads an experiment accepts the same selection.
 #[test]
-fn status_and_gc_take_a_part_of_the_experiment() {
+fn status_and_gc_accept_a_selection() {
     let place = Place::new();
     for rate in ["0.02", "0.03"] {
         assert_eq!(place.call("run", &["--set", &format!("defaults.lr={rate}")]).code, 0);
@@ -228,7 +228,8 @@ fn status_and_gc_take_a_part_of_the_experiment() {
         printed.out
     );
 
-    // Of an experiment that is named, only what it has now with the options counts; nothing goes without --yes.
+    // With a named experiment, gc keeps only its current runs that match the options, and removes nothing without
+    // --yes.
     let gc = |more: &[&str]| {
         let ran = run(place.folder.path(), &[&["gc", "--json"], more].concat());
         assert_eq!(ran.code, 0, "{}", ran.err);
@@ -255,7 +256,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
         (2, 0, 2.into())
     );
 
-    // What is selected stays, with --run too; it is said before anything goes, and in the help.
+    // Selected runs are kept, with --run too; the output before the removal and the help say so.
     let one = ["gc", "tiny.toml", "--set", "defaults.lr=0.03", "--run", &third[0][..9]];
     let shown = run(place.folder.path(), &one);
     assert!(
@@ -286,7 +287,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
 }
 
 #[test]
-fn what_cannot_work_is_found_before_anything_is_started() {
+fn predictable_failures_are_found_before_the_start() {
     let place = Place::new();
     let started = |place: &Place| place.out.join("store").exists();
     // A store below a file cannot be written.
@@ -296,7 +297,7 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     assert!(ran.code == 2 && ran.err.contains("file/runs"), "{}", ran.err);
     assert!(ran.err.contains("Not a directory"), "{}", ran.err);
 
-    // More memory than there may be: only a batch through the network tells.
+    // Only a batch through the network shows that the memory does not suffice.
     let network = "lstm = { embedding = 8, hidden = 40000 }";
     let text = TINY.replace("linear = {}", network).replace(
         "source = { synthetic_pictures = { train = 40, test = 10 } }",
@@ -323,9 +324,9 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     assert!(ran.code == 2 && ran.err.contains("--slurm-profile"), "{}", ran.err);
 }
 
-/// Two impatient starts at once: every run is done once, and both say that all is well.
+/// Two concurrent calls do every run once, and both succeed.
 #[test]
-fn two_calls_at_once_do_each_run_once() {
+fn concurrent_calls_do_each_run_once() {
     let place = Place::new();
     let codes: Vec<i32> = std::thread::scope(|scope| {
         let calls: Vec<_> =
@@ -349,7 +350,7 @@ fn weights(run: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// What another build would have left in a run's folder: other weights, and a result that says so.
+/// Makes a run's folder look as if another build had left it: other weights, and a result that says so.
 fn of_another_build(run: &Path) {
     for name in weights(run).into_keys() {
         std::fs::write(run.join(name), "of another build").unwrap();
@@ -361,9 +362,9 @@ fn of_another_build(run: &Path) {
     std::fs::write(&path, result.to_string()).unwrap();
 }
 
-/// `keep_top`, two builds, `--rerun-others`, and an attempt that left weights without a result.
+/// Weights with `keep_top`, two builds, `--rerun-others`, and an attempt that left weights without a result.
 #[test]
-fn the_weights_beside_a_result_are_those_of_its_attempt() {
+fn weights_belong_to_the_attempt_of_the_result() {
     let place = Place::new();
     let text = TINY
         .replace("epochs = [1]", "epochs = [3]")
@@ -384,7 +385,7 @@ fn the_weights_beside_a_result_are_those_of_its_attempt() {
     assert_eq!(aside.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     assert!(aside.values().all(|bytes| bytes == b"of another build"));
 
-    // Weights without a result are of an attempt that did not get so far.
+    // Weights without a result belong to an unfinished attempt.
     of_another_build(&run_dir);
     std::fs::remove_file(run_dir.join("result.json")).unwrap();
     let again = place.call("run", &["--keep", "best"]);
@@ -394,7 +395,7 @@ fn the_weights_beside_a_result_are_those_of_its_attempt() {
     let kept = expected.into_iter().filter(|(name, _)| name != "last.safetensors");
     assert_eq!(best, kept.collect::<Vec<_>>(), "those of this attempt and no others");
 
-    // An attempt that comes too late differs in everything: all of it is on record.
+    // An attempt that finishes too late differs in everything: all differences are recorded.
     of_another_build(&run_dir);
     let id = run_dir.file_name().unwrap().to_string_lossy().into_owned();
     let late =
@@ -413,9 +414,10 @@ fn the_weights_beside_a_result_are_those_of_its_attempt() {
     assert_eq!(files[3], "result.json");
 }
 
-/// Some results are damaged, each in its way: all are told, the others count, and the same command does those runs again.
+/// Some results are damaged, each in another way: all are reported, the others count, and the same command redoes the
+/// damaged ones.
 #[test]
-fn damaged_results_are_all_named_and_done_again() {
+fn damaged_results_are_reported_and_redone() {
     let place = Place::new();
     let text = TINY.replace("seed = [0, 1]", "seed = [0, 1, 2, 3]");
     std::fs::write(&place.experiment, text).unwrap();

@@ -1,4 +1,4 @@
-//! Ctrl-C: once saves and stops, twice kills, and the same command goes on to the bits of a grid that was left alone.
+//! Ctrl-C: once saves and stops, twice kills, and the same command continues to the bits of an undisturbed grid.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -26,13 +26,13 @@ source = { synthetic_pictures = { train = 128, test = 40 } }
 cosine = {}
 "#;
 
-/// Whether the name is that of a temporary file or folder of the store.
+/// Returns whether the name is that of a temporary file or folder of the store.
 fn is_temporary(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().ends_with(".tmp")
 }
 
 #[test]
-fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
+fn one_ctrl_c_saves_and_two_kill_the_workers() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("stopped.toml"), EXPERIMENT).unwrap();
     let command = |store: &str| {
@@ -60,7 +60,7 @@ fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
         };
         wait("a checkpoint of each run", 60, || {
             let all = files(&out.join("store"));
-            // Not one that is being written, in a folder of a temporary name.
+            // Not a checkpoint that is still being written, whose folder has a temporary name.
             let whole = |path: &&std::path::PathBuf| {
                 path.ends_with("state.json") && !path.components().any(|c| is_temporary(c.as_os_str()))
             };
@@ -68,7 +68,7 @@ fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
             (with.collect::<std::collections::BTreeSet<_>>().len() == 2).then_some(())
         });
         let at_work = wait("both workers", 60, || Some(workers()).filter(|workers| workers.len() == 2));
-        // Held, they cannot save: only what cannot be caught ends them.
+        // Stopped processes cannot save: only SIGKILL ends them.
         if times == 2 {
             for pid in &at_work {
                 kill("-STOP", pid);
@@ -103,10 +103,10 @@ fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
     }
 }
 
-/// `nohup` ignores SIGHUP for what it starts, and a shell SIGINT for what it starts in the background: so does the runner,
-/// which other signals still stop.
+/// `nohup` ignores SIGHUP for its child, and a shell ignores SIGINT for background jobs: the runner keeps them ignored,
+/// and other signals still stop it.
 #[test]
-fn a_signal_that_is_inherited_as_ignored_stays_ignored() {
+fn signals_inherited_as_ignored_stay_ignored() {
     for (trapped, sent, code) in
         [("HUP", "-HUP", 0), ("INT", "-INT", 0), ("HUP", "-TERM", 85), ("USR2", "-HUP", 85)]
     {

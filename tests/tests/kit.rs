@@ -1,11 +1,11 @@
-//! The kit as a user calls it, on the CPU as its own stand-in.
+//! The kit as a user calls it, with the CPU in place of a device.
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::run;
 use serde_json::Value;
 
 #[test]
-fn the_cpu_stands_in_for_itself() {
+fn the_kit_passes_on_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let (json, work) = (folder.path().join("kit.jsonl"), folder.path().join("work"));
     let (json_path, work_path) = (json.display().to_string(), work.display().to_string());
@@ -23,7 +23,7 @@ fn the_cpu_stands_in_for_itself() {
     assert_eq!(rows[0]["check"], "device");
     assert!(rows[0]["detail"].as_str().unwrap().contains("numerics cpu/"), "{}", rows[0]);
     for row in &rows {
-        // Workers are found on Linux alone.
+        // Workers are found on Linux only.
         let elsewhere = row["check"] == "kill and resume" && !cfg!(target_os = "linux");
         assert!(row["outcome"] == "passed" || elsewhere, "{row}");
         assert!(row["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{row}");
@@ -37,13 +37,13 @@ fn the_cpu_stands_in_for_itself() {
         let name = row["check"].as_str().unwrap();
         assert!(table.iter().any(|line| line.starts_with(name)), "{name} is not in the table: {}", ran.out);
     }
-    // What was written on the way is kept where one asks for it.
+    // Intermediate files are kept with --work-dir.
     assert_eq!(std::fs::read_dir(&work).unwrap().count(), 1);
     assert!(ran.err.contains(&work_path), "{}", ran.err);
 }
 
 #[test]
-fn a_device_that_is_not_there_and_names_that_mean_nothing() {
+fn missing_devices_and_unknown_checks_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let unknown = run(folder.path(), &["kit", "--device", "cpu", "--only", "conv"]);
     assert_eq!(unknown.code, 2);
@@ -54,7 +54,7 @@ fn a_device_that_is_not_there_and_names_that_mean_nothing() {
         "{}",
         unknown.err
     );
-    // No machine has so many.
+    // No machine has so many devices.
     let absent = run(folder.path(), &["kit", "--device", "cuda:99", "--only", "relu"]);
     assert_eq!(absent.code, 1, "{}", absent.out);
     let rows: Vec<&str> = absent.out.lines().collect();

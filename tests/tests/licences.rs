@@ -1,4 +1,4 @@
-//! The licences of everything that is built in, against the list in `deny.toml`: the check that needs no tool.
+//! The licences of all dependencies, checked against the list in `deny.toml` without another tool.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,9 +33,9 @@ fn every_dependency_is_permissive() {
     assert!(checked > 100, "only {checked} packages were found");
 }
 
-/// Libraries whose files lie in this repository: their licence is permitted, lies beside them, and goes where they go.
+/// Libraries copied into this repository: their licence is permitted, is beside them, and is in the packages with them.
 #[test]
-fn what_is_copied_keeps_its_licence() {
+fn copied_libraries_keep_their_licence() {
     let allowed = allowed(&std::fs::read_to_string(root().join("deny.toml")).unwrap());
     let vendor = root().join("crates/lrlab-report/src/templates/vendor");
     let page = std::fs::read_to_string(root().join("crates/lrlab-report/src/page.rs")).unwrap();
@@ -78,14 +78,14 @@ fn expressions() {
     }
 }
 
-/// The words of the `allow` list below `[licenses]`.
+/// The entries of the `allow` list below `[licenses]`.
 fn allowed(deny: &str) -> BTreeSet<String> {
     let section = deny.split("[licenses]").nth(1).unwrap();
     let list = section.split("allow = [").nth(1).unwrap().split(']').next().unwrap();
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether an SPDX expression can be met with `allowed` licences; an exception (`WITH`) only permits more.
+/// Returns whether an SPDX expression can be met with `allowed` licences; an exception (`WITH`) only permits more.
 fn permits(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words: Vec<&str> = spaced.split_whitespace().rev().collect();

@@ -1,6 +1,6 @@
 //! `lrlab lr-find` as a user calls it.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::path::Path;
@@ -17,7 +17,7 @@ fn number(ran: &Ran, words: &str) -> f64 {
         .unwrap_or_else(|| panic!("{words}: {}", ran.out))
 }
 
-/// The mean test accuracy of the network's runs under a fixed rate: the file's, or this one.
+/// The mean test accuracy of the network's runs with a constant rate: `lr`, or that of the file.
 fn accuracy(folder: &Path, model: &str, lr: Option<f64>) -> f64 {
     let out = if lr.is_some() { "suggested" } else { "runs" };
     let model_is = format!("model={model}");
@@ -36,7 +36,8 @@ fn accuracy(folder: &Path, model: &str, lr: Option<f64>) -> f64 {
     accuracies.iter().sum::<f64>() / 2.0
 }
 
-/// What the README's command suggests is a rate that learns: it gets at least half as far above chance as the file's own.
+/// With the rate that the README's command suggests, the accuracy is at least half as far above chance as with the
+/// file's rate.
 #[test]
 fn a_run_at_the_suggested_rate_learns() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,7 +54,7 @@ fn a_run_at_the_suggested_rate_learns() {
 }
 
 #[test]
-fn draws_what_it_says() {
+fn the_plot_shows_the_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     let more = ["--filter", "model=resnet", "--plot", "sweep.svg", "--updates", "200"];
@@ -64,18 +65,18 @@ fn draws_what_it_says() {
     assert!(number(&ran, "suggested lr: ") > 1e-4, "{}", ran.out);
     let picture = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("stroke-dasharray"), "the suggestion is marked");
-    // Nothing is trained that would be a run: no plan, no results.
+    // No run is made: there are neither plans nor results.
     assert!(!folder.path().join("runs/store").exists());
 }
 
-/// No suggestion is an answer too, with a reason, and nothing is marked.
+/// Without a suggestion, the output gives a reason and the plot has no mark.
 #[test]
-fn says_why_there_is_no_suggestion() {
+fn missing_suggestions_have_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     for (model, more, words) in [
         ("lstm", &["--max-lr", "1e-5", "--updates", "60"][..], "within its noise"),
-        ("resnet", &["--updates", "5"], "5 finite losses are too few, expected at least 10"),
+        ("resnet", &["--updates", "5"], "the number of finite losses is 5, expected at least 10"),
         (
             "transformer",
             &["--min-lr", "1", "--max-lr", "1e4", "--divergence", "1e9", "--updates", "50"],
@@ -95,9 +96,9 @@ fn says_why_there_is_no_suggestion() {
     }
 }
 
-/// For programs: what was tried, and what is suggested or why nothing is.
+/// JSON output: the tested rates, and the suggestion or the reason why there is none.
 #[test]
-fn tells_programs_what_it_found() {
+fn json_output_has_the_curve_and_the_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     let call = |more: &[&str]| run(folder.path(), &[&ARGS[..], more].concat());
@@ -114,19 +115,22 @@ fn tells_programs_what_it_found() {
     let [rates, losses, smoothed] = ["rates", "losses", "smoothed"].map(|key| numbers(&found[key]));
     assert!(rates.len() > 10 && rates.len() == losses.len() && rates.len() == smoothed.len());
     assert!((rates[0].unwrap() / 1e-7 - 1.0).abs() < 1e-9 && rates.is_sorted(), "{rates:?}");
-    // The moving average of the losses, without its bias.
+    // The bias-corrected moving average of the losses.
     let mut average = 0.0;
     for (i, (loss, smoothed)) in losses.iter().zip(&smoothed).enumerate() {
         average = 0.9 * average + 0.1 * loss.unwrap();
         let expected = average / (1.0 - 0.9_f64.powi(i as i32 + 1));
         assert!((smoothed.unwrap() / expected - 1.0).abs() < 1e-9, "{i}: {smoothed:?} {expected}");
     }
-    // To standard output it comes alone.
+    // With JSON on standard output, nothing else is printed there.
     let ran = call(&["--filter", "model=resnet", "--updates", "5", "--json", "-"]);
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, numbers(&found["rates"]).len()), (0, 5), "{}", ran.err);
     let reason = found["reason"].as_str().unwrap_or_default();
-    assert!(found["suggestion"].is_null() && reason.starts_with("5 finite losses are too few"), "{found:#}");
+    assert!(
+        found["suggestion"].is_null() && reason.starts_with("the number of finite losses is 5"),
+        "{found:#}"
+    );
 }
 
 /// A sweep is over the rates of the updates; what to write in the file is told for each optimizer that scales it.
@@ -159,7 +163,7 @@ fn names_the_rate_to_write_under_a_scale() {
 }
 
 #[test]
-fn wants_one_network() {
+fn one_network_must_be_selected() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     let ran = run(folder.path(), &ARGS);
@@ -167,9 +171,9 @@ fn wants_one_network() {
     assert!(ran.err.contains("select one with --filter") && ran.err.contains("resnet"), "{}", ran.err);
 }
 
-/// Options out of their range are named with their value, in words.
+/// Options out of their range are rejected with their value.
 #[test]
-fn options_out_of_their_range() {
+fn options_out_of_range_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     for (options, words) in [

@@ -1,6 +1,6 @@
-//! A crate outside the workspace, made of the code blocks of the README and nothing else.
+//! A crate outside the workspace, made only of the code blocks of the README.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,20 +29,20 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The profiles of the workspace, with which the dependencies are built already.
+/// The profiles of the workspace, so that its built dependencies are used.
 fn profiles() -> String {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     manifest[manifest.find("[profile.").unwrap()..].to_owned()
 }
 
-/// Writes and builds the crate, as a workspace of its own beside the built files of this one.
+/// Writes and builds the crate as a separate workspace, with the target folder of this one.
 fn build() -> PathBuf {
     let folder = target().join("outside");
     let clone = root().canonicalize().unwrap();
     let manifest = block("Cargo.toml").replace("../lrlab/", &format!("{}/", clone.display()));
     let manifest = format!("{manifest}\n[workspace]\n\n{}", profiles());
     std::fs::create_dir_all(folder.join("src/bin")).unwrap();
-    // A file that did not change keeps its time, so that nothing is built twice.
+    // An unchanged file keeps its modification time, so that nothing is built twice.
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
@@ -96,7 +96,7 @@ fn own_loop(program: &Path) {
 }
 
 #[test]
-fn a_crate_with_what_the_readme_says() {
+fn the_readme_builds_as_a_crate() {
     let programs = build();
     let program = |name: &str| programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     own_parts(&program("mine"));
@@ -106,7 +106,7 @@ fn a_crate_with_what_the_readme_says() {
     for (file, count) in counts {
         eprintln!("{count:3} lines  {file}");
     }
-    // The README shows what is needed, and it is little.
+    // The README shows the whole code, in few lines.
     let sum: usize = counts.iter().map(|(_, count)| count).sum();
     assert!(sum < 130, "{sum} lines");
 }

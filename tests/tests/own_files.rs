@@ -1,4 +1,4 @@
-//! Data sets in folders of a user's own, with what systems leave there and what hides from a careless look.
+//! User-provided data sets in folders, with files of operating systems and edits that keep a file's size and time.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -26,7 +26,7 @@ fn verify(folder: &Path) -> String {
 }
 
 #[test]
-fn what_systems_leave_is_no_data() {
+fn files_of_operating_systems_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     reviews(folder.path());
     let pristine = verify(folder.path());
@@ -54,9 +54,9 @@ fn pictures(folder: &Path) {
     }
 }
 
-/// Runs have the same bits whether their pictures are in memory or not.
+/// The bits of a run do not depend on whether its pictures are in memory.
 #[test]
-fn pictures_beyond_the_memory() {
+fn pictures_outside_memory_give_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     pictures(folder);
@@ -97,9 +97,9 @@ fn pictures_beyond_the_memory() {
     );
 }
 
-/// An edit of the same length, after which the time of the content is put back.
+/// An edit of the same length, after which the modification time is restored.
 #[test]
-fn an_edit_that_hides_is_found() {
+fn edits_that_keep_size_and_time_are_found() {
     let folder = tempfile::tempdir().unwrap();
     reviews(folder.path());
     let pristine = verify(folder.path());

@@ -1,6 +1,6 @@
-//! Networks and data of a user's own, in a runner of theirs.
+//! User-defined networks and data in a user-built runner.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
@@ -24,9 +24,9 @@ fn own(folder: &Path, name: &str, batch_size: usize) -> Ran {
     run(program, folder, &format!("custom = {{ name = \"{name}\" }}"), batch_size)
 }
 
-/// A batch of one example that the network cannot learn from is told before anything is trained.
+/// A last batch of one example, from which the network cannot learn, is reported before training.
 #[test]
-fn a_last_batch_of_one_example() {
+fn a_last_batch_of_one_example_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     for (batch_size, words) in [
@@ -44,9 +44,9 @@ fn a_last_batch_of_one_example() {
     assert_eq!((ran.code, results(&folder.join("runs")).len()), (0, 2), "{}", ran.err);
 }
 
-/// Of data that only this runner knows the experiment does not tell how large they are.
+/// The experiment file does not give the size of user-defined data.
 #[test]
-fn a_built_in_network_on_data_of_ones_own() {
+fn built_in_networks_train_on_user_defined_data() {
     let folder = tempfile::tempdir().unwrap();
     let text = TINY
         .replace("linear = {}", "resnet = { depth = 8 }")
@@ -68,9 +68,9 @@ fn a_built_in_network_on_data_of_ones_own() {
     assert_eq!((ran.code, results(&folder.path().join("runs")).len()), (0, 2), "{}", ran.err);
 }
 
-/// What a runner of one's own did is done again by the same runner; runs that fail then are no difference.
+/// A user-built runner verifies its runs; runs that fail in verification are not differences.
 #[test]
-fn runs_of_a_runner_of_ones_own_are_verified_by_it() {
+fn user_built_runners_verify_their_runs() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let ran = own(folder, "moody", 15);
@@ -93,7 +93,7 @@ fn runs_of_a_runner_of_ones_own_are_verified_by_it() {
         ran.err
     );
     assert_eq!(ran.out.matches("  failed: error: \"moody\" does not want to").count(), 2, "{}", ran.out);
-    // One that does not know the network says so before anything is trained.
+    // A runner without the network reports so before training.
     let ran = verify(&lrlab_tests::program(), &[]);
     assert!(
         ran.code == 2 && ran.out.matches("  cannot be verified: preflight: ").count() == 2,
@@ -103,9 +103,9 @@ fn runs_of_a_runner_of_ones_own_are_verified_by_it() {
     );
 }
 
-/// What fails with every batch is not blamed on the size of one.
+/// A failure with every batch is not attributed to the batch size.
 #[test]
-fn a_network_that_never_works() {
+fn failures_with_every_batch_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let ran = own(folder.path(), "failing", 16);
     assert_eq!(ran.code, 2, "{}", ran.err);
@@ -113,9 +113,9 @@ fn a_network_that_never_works() {
     assert!(!ran.err.contains("1 of 33"), "{}", ran.err);
 }
 
-/// Built-in networks that learn from a single example are not refused one.
+/// Built-in networks that learn from a single example accept a last batch of one.
 #[test]
-fn a_built_in_network_takes_a_last_batch_of_one_example() {
+fn built_in_networks_accept_a_last_batch_of_one_example() {
     let folder = tempfile::tempdir().unwrap();
     for (network, runs) in [("linear = {}", 2), ("resnet = { depth = 8 }", 4)] {
         let ran = run(&lrlab_tests::program(), folder.path(), network, 16);
@@ -123,10 +123,10 @@ fn a_built_in_network_takes_a_last_batch_of_one_example() {
     }
 }
 
-/// A function of time by name drives the rate and a constant of the optimizer; its version is part of the identity, and the
-/// logs have every second update.
+/// A registered function of time sets the rate and a constant of the optimizer; its version enters the run's id, and
+/// the logs have every second update.
 #[test]
-fn a_function_of_time_by_name() {
+fn registered_functions_of_time_set_values() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let text = TINY
@@ -153,7 +153,7 @@ fn a_function_of_time_by_name() {
     let found = results(&folder.join("runs"));
     let [(id, result)] = &found.into_iter().collect::<Vec<_>>()[..] else { panic!("one run") };
     let history = result["history"].as_array().unwrap();
-    // 32 examples in batches of 16 are 2 updates an epoch; the function's time begins after the warm-up.
+    // 32 examples in batches of 16 are 2 updates per epoch; the function's time starts after the warm-up.
     let rates: Vec<f64> = history.iter().map(|epoch| epoch["lr"].as_f64().unwrap()).collect();
     assert_eq!(rates, [0.01, 0.005, 0.0025]);
     let momenta: Vec<&Value> = history.iter().map(|epoch| &epoch["hyperparameters"]["momentum"]).collect();

@@ -165,7 +165,7 @@ fn measured(epochs: u64, schedule: &str, monitor: &str, metric: &str, epoch: u64
 
 #[test]
 fn values_under_the_pointer_equal_the_csv_file() {
-    // Epochs 1 to 4: the second is a third of the way.
+    // The pointer is at the second of epochs 1 to 4, a third of the width.
     let steps = "choose('Metric', 'val_loss'); await wait(); point(1 / 3, 0.5); await wait();
         return [one('#curves .arms thead').innerText, rows()];";
     let Some(value) = look_at_curves("#curves&panel=1", steps) else { return };

@@ -35,19 +35,19 @@ fn holds(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_plan_tells_what_the_linter_finds() {
+fn plans_show_lint_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "tiny.toml", &[("static = {}", "step = { step_size = \"3 epochs\", gamma = 0.1 }")]);
     let ran = good(run(folder, &["plan", "tiny.toml"]));
-    holds(&ran.err, &["warning: schedule `static`: step.step_size: ", "no step is ever made (2 runs)"]);
-    assert_eq!(ran.err.matches("no step is ever made").count(), 1, "{}", ran.err);
+    holds(&ran.err, &["warning: schedule `static`: step.step_size: ", "the rate never steps (2 runs)"]);
+    assert_eq!(ran.err.matches("the rate never steps").count(), 1, "{}", ran.err);
     let ran = good(run(folder, &["plan", "tiny.toml", "--set", "axes.epochs=[9]"]));
     assert!(!ran.err.contains("warning"), "{}", ran.err);
 }
 
 #[test]
-fn a_large_plan_is_summarised() {
+fn large_plans_are_summarised() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let seeds = (0..101).map(|seed| seed.to_string()).collect::<Vec<_>>().join(", ");
@@ -69,7 +69,7 @@ fn a_large_plan_is_summarised() {
 }
 
 #[test]
-fn status_and_gc_notice_that_a_file_changed() {
+fn status_and_gc_notice_changed_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "tiny.toml", &[]);
@@ -90,7 +90,7 @@ fn status_and_gc_notice_that_a_file_changed() {
 }
 
 #[test]
-fn two_files_of_one_name() {
+fn two_files_with_one_name_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "tiny.toml", &[]);
@@ -125,9 +125,9 @@ fn reports_without_the_overrides_of_the_last_run() {
     assert!(!ran.err.contains("not selected"), "{}", ran.err);
 }
 
-/// A plan that cannot be read is no reason to refuse, but it is told.
+/// An unreadable plan is reported and does not stop the command.
 #[test]
-fn a_damaged_plan_is_told() {
+fn damaged_plans_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "tiny.toml", &[]);
@@ -138,9 +138,9 @@ fn a_damaged_plan_is_told() {
     holds(&ran.out, &["tiny: 2 runs, 2 done"]);
 }
 
-/// A required digest decides whether runs may be trained, and nothing else.
+/// A required digest only decides whether runs may be trained.
 #[test]
-fn a_pinned_digest_is_no_part_of_the_identity() {
+fn a_required_digest_does_not_change_ids() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "tiny.toml", &[]);
@@ -165,7 +165,7 @@ fn a_pinned_digest_is_no_part_of_the_identity() {
         assert_eq!(after["runs"][i]["spec"]["data"]["pin_digest"], digest.as_str());
     }
     assert_eq!(results(&folder.join("runs")), results_before);
-    // Another one is compared with the data before anything is trained.
+    // The digest of the data is checked before training.
     pin("0123");
     for args in [&RUN[..], &["plan", "tiny.toml"]] {
         let ran = run(folder, args);
@@ -175,7 +175,7 @@ fn a_pinned_digest_is_no_part_of_the_identity() {
     assert_eq!(plan(), after);
 }
 
-/// The earlier result is set aside, the new one has its bits, and the plan of the experiment stays.
+/// The earlier result is set aside, the new one has its bits, and the experiment's plan is unchanged.
 #[test]
 fn one_run_is_redone() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ fn one_run_is_redone() {
 
     let plan = || std::fs::read(folder.join("runs/tiny/plan.json")).unwrap();
     let whole = plan();
-    // Killed in the middle: the plan is that of the experiment, and its next run trains what is missing.
+    // Killed in the middle: the plan is that of the experiment, and its next run trains the missing run.
     good(run(folder, &[&RUN[..], &["--set", "axes.epochs=[2]"]].concat()));
     let two = plan();
     assert_ne!(two, whole);
@@ -207,7 +207,7 @@ fn one_run_is_redone() {
         .unwrap()
         .0;
     let mut child = runner(folder).args(["redo", &id, "--device", "cpu"]).spawn().unwrap();
-    // Its earlier attempts are set aside, and the new one begins after everything was planned.
+    // The earlier attempts are set aside, and the new one starts after planning.
     let run_dir = folder.join("runs/store").join(&id);
     while !(run_dir.join("superseded").exists() && run_dir.join("attempts").exists()) {
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -244,7 +244,7 @@ fn one_run_is_redone() {
     holds(&ran.err, &["has a run 0123456789abcdef: `lrlab plan EXPERIMENT` lists the ids"]);
 }
 
-/// The reviews of a class and a part.
+/// The reviews of a class and a split.
 fn reviews(class: &str, part: &str) -> impl Iterator<Item = String> {
     (0..20).map(move |i| format!("{class} film {i} of {part}"))
 }
@@ -279,7 +279,7 @@ fn reviews_of_the_hub(folder: &Path) {
 /// A store and its experiment, copied to a machine that has no data: everything but training works, and nothing is
 /// downloaded.
 #[test]
-fn without_the_data() {
+fn everything_but_training_works_without_the_data() {
     let hub = "hub_texts = { repo = \"me/films\", train = [\"train.parquet\"], test = [\"test.parquet\"] }";
     for (name, source) in [("imdb", "imdb = { folder = \"aclImdb\" }"), ("me/films", hub)] {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -333,7 +333,7 @@ fn without_the_data() {
         let ran = good(call(there, &["status", "tiny.toml"]));
         holds(&ran.out, &["tiny: 2 runs, 2 done"]);
         assert!(!ran.err.contains(&note), "{}", ran.err);
-        // Everything is as it is where the data are.
+        // The output equals that of the machine with the data.
         for file in ["tables/results.csv", "tables/runs.csv", "report.md"] {
             let read =
                 |folder: &Path| std::fs::read_to_string(folder.join("runs/tiny/report").join(file)).unwrap();
@@ -369,9 +369,9 @@ fn without_the_data() {
     }
 }
 
-/// What a fresh installation offers in an empty folder.
+/// The commands of a fresh installation in an empty folder.
 #[test]
-fn an_installed_program() {
+fn an_installed_program_works_in_an_empty_folder() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let ran = good(run(folder, &["plan"]));
@@ -393,7 +393,7 @@ fn an_installed_program() {
     assert!(!version.contains("build    unknown"), "{version}");
 }
 
-/// What a run needs elsewhere lies beside its weights.
+/// The model card beside the weights describes their use elsewhere.
 #[test]
 fn weights_have_a_card() {
     let folder = tempfile::tempdir().unwrap();
@@ -407,7 +407,7 @@ fn weights_have_a_card() {
         assert_eq!(card["classes"].as_array().unwrap().len(), 4);
         let std = card["input"]["pictures"]["normalisation"]["std"].as_array().unwrap();
         assert!(std.len() == 3 && std.iter().all(|x| (0.0..1.0).contains(&x.as_f64().unwrap())), "{card}");
-        // The file of weights says the same of itself.
+        // The file of weights contains the same data.
         let bytes = std::fs::read(folder.join("runs/store").join(id).join("best.safetensors")).unwrap();
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let inside: serde_json::Value =

@@ -1,4 +1,4 @@
-//! `precision = "bf16"` as a user asks for it.
+//! `precision = "bf16"` in an experiment file.
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
@@ -32,7 +32,7 @@ tokens = { vocabulary = 200, max_length = 16 }
 static = {}
 "#;
 
-/// Runs the experiment under an environment and gives the results in f32 and in bf16.
+/// Runs the experiment with environment variables and returns the results in f32 and in bf16.
 fn trained(folder: &Path, store: &str, environment: &[(&str, &str)]) -> [Value; 2] {
     let mut command = runner(folder);
     command.args(["run", "tiny.toml", "--out", store, "--device", "cpu", "--threads", "1"]);
@@ -50,19 +50,19 @@ fn loss(result: &Value) -> f64 {
 }
 
 #[test]
-fn an_axis_whose_runs_are_told_apart_and_end_close_to_each_other() {
+fn precisions_are_separate_runs_with_similar_losses() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tiny.toml"), EXPERIMENT).unwrap();
     let own = trained(folder.path(), "own", &[]);
     let [f32, bf16] = &own;
     assert_ne!(f32["run_id"], bf16["run_id"]);
     assert!(loss(f32) != loss(bf16) && (loss(f32) - loss(bf16)).abs() < 0.05, "{f32}\n{bf16}");
-    // Candle's operators round what ours round.
+    // Candle's operators round the same values as this project's.
     let theirs = trained(folder.path(), "candle", &[("LRLAB_KERNELS", "candle")]);
     for (own, theirs) in own.iter().zip(&theirs) {
         assert!((loss(own) - loss(theirs)).abs() < 0.05, "{own}\n{theirs}");
     }
-    // Again, and the same bits.
+    // A second run has the same bits.
     let again = trained(folder.path(), "again", &[]);
     for key in SHARED {
         assert_eq!(own[1][key], again[1][key], "{key}");
@@ -70,7 +70,7 @@ fn an_axis_whose_runs_are_told_apart_and_end_close_to_each_other() {
 }
 
 #[test]
-fn it_is_explained_and_misspelt_words_are_refused() {
+fn precision_is_explained_and_typos_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tiny.toml"), EXPERIMENT).unwrap();
     let explained = run(folder.path(), &["plan", "tiny.toml", "--explain"]);

@@ -1,11 +1,11 @@
-//! The README's first command in the folder that it is called from.
+//! The README's first command, in the current folder.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::{accounts_add_up, quickstart, results, run};
 
 #[test]
-fn every_result_accounts_for_the_work_that_was_done() {
+fn every_result_counts_the_executed_updates() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     let ran = run(folder.path(), &["run", "--device", "cpu"]);

@@ -1,4 +1,4 @@
-//! One epoch on a small part of the real CIFAR-10 and IMDB, where a cache of them is at hand.
+//! One epoch on a small part of the real CIFAR-10 and IMDB, if a cache of them is available.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -27,7 +27,7 @@ fn a_part_of_the_paper_runs_on_real_data() {
         assert!(result["final"]["test_accuracy"].as_f64().is_some(), "{}", result["final"]);
         let notes = result["provenance"]["dataset_notes"].to_string();
         names.push(result["provenance"]["dataset"].as_str().unwrap().to_owned());
-        // Whatever the copy, the reader of a result is told what it is.
+        // The result identifies the data, also if the copy has other contents.
         assert_ne!(result["provenance"]["dataset_digest"], "", "{notes}");
     }
     names.sort();

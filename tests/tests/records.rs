@@ -1,4 +1,4 @@
-//! Runs on record: from a store to a file and back, and as runs that count as done.
+//! Runs on record: export from a store, import into a store, and runs that count as done.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -27,7 +27,7 @@ fn fails(folder: &Path, args: &[&str], expected: &str) {
     let before = files(folder);
     let ran = run(folder, args);
     assert!(ran.code == 2 && ran.err.contains(expected), "{args:?}: {}{}", ran.out, ran.err);
-    // What the data sets' digests are may be kept; results, reports and records are not written.
+    // Digests of data sets may be cached; results, reports and records are not written.
     let new = files(folder)
         .into_iter()
         .filter(|path| !before.contains(path) && !path.starts_with(folder.join("runs/cache")));
@@ -39,7 +39,7 @@ fn read(folder: &Path, name: &str) -> String {
 }
 
 #[test]
-fn a_store_and_its_file_of_records_hold_the_same() {
+fn export_and_import_keep_results() {
     let (here, there) = (place(true), place(false));
     let (here, there) = (here.path(), there.path());
     let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "results/tiny.jsonl"]);
@@ -51,7 +51,7 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().map(|line| line["run_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
 
-    // Back into another store: the same files, byte by byte, and nothing is left to be run.
+    // Imported into another store, the files are the same byte by byte, and no run is missing.
     std::fs::copy(here.join("again.jsonl"), there.join("tiny.jsonl")).unwrap();
     let import = ["records", "import", "tiny.jsonl"];
     assert_eq!(succeeds(there, &import).out, "imported 2 runs into runs, 0 already there\n");
@@ -66,7 +66,7 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     assert_eq!(read(there, "tiny.jsonl"), text);
     succeeds(there, &["verify", "--records", "tiny.jsonl", "--device", "cpu"]);
 
-    // A part of the experiment, and one of which nothing is finished.
+    // A selection of the experiment, and a selection without finished runs.
     let ran = succeeds(here, &["records", "export", "tiny.toml", "--seeds", "1", "--to", "part.jsonl"]);
     assert!(ran.err.is_empty() || !ran.err.contains("not finished"), "{}", ran.err);
     assert_eq!(read(here, "part.jsonl").lines().count(), 1);
@@ -81,9 +81,9 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     assert!(ran.err.contains("note: 1 of 2 runs are not finished and not in the file"), "{}", ran.err);
 }
 
-/// A file that is written again loses no run that only it has.
+/// Writing a file again keeps the runs that only it has.
 #[test]
-fn files_of_records_keep_what_is_in_them() {
+fn export_keeps_other_runs_of_the_file() {
     let folder = place(true);
     let folder = folder.path();
     let export = ["records", "export", "tiny.toml", "--to", "a.jsonl"];
@@ -140,7 +140,7 @@ fn runs_on_record_count_as_done() {
         succeeds(here, &["records", "export", "tiny.toml", "--filter", &filter, "--to", name]);
         std::fs::copy(here.join(name), there.join("results").join(name)).unwrap();
     }
-    // Who only looks writes no result.
+    // Commands that only read write no result.
     let plan = succeeds(there, &["plan", "tiny.toml", "--records", "results/a.jsonl"]);
     assert!(plan.out.contains("2 runs, 1 done, 0 running, 0 failed, 1 missing"), "{}", plan.out);
     assert!(plan.err.contains("tiny: 1 of 2 runs are on record"), "{}", plan.err);
@@ -153,7 +153,7 @@ fn runs_on_record_count_as_done() {
     assert!(dry.out.contains("1 done") && dry.err.contains("1 run to do"), "{}{}", dry.out, dry.err);
     let report = succeeds(there, &["report", "tiny.toml", "--records", "results", "--to", "page"]);
     assert!(!there.join("runs").exists(), "{}", report.err);
-    // The report is that of the store, to the digests of the results.
+    // The report equals that of the store, including the digests of the results.
     for name in files(&here.join("runs/tiny/report/tables")) {
         let name = name.file_name().unwrap().to_str().unwrap();
         assert_eq!(
@@ -162,20 +162,20 @@ fn runs_on_record_count_as_done() {
         );
     }
 
-    // `run` does the rest, and has all of it in its store.
+    // `run` does the missing run, and its store then has all results.
     let args = ["run", "tiny.toml", "--records", "results/a.jsonl", "--device", "cpu", "--threads", "1"];
     let ran = succeeds(there, &args);
     assert!(ran.out.contains("2 of 2 runs are done (1 in this call)"), "{}", ran.out);
     assert_eq!(results(&there.join("runs")).len(), 2);
     let ran = succeeds(there, &args);
     assert!(ran.out.contains("2 of 2 runs are done (0 in this call)"), "{}", ran.out);
-    // Nothing is found that is not named.
+    // Records in other folders are used only if they are named.
     let ran = succeeds(there, &["plan", "tiny.toml", "--out", "other"]);
     assert!(ran.out.contains("2 runs, 0 done"), "{}", ran.out);
 }
 
 #[test]
-fn other_results_of_a_run_are_refused_and_named() {
+fn conflicting_results_of_a_run_are_rejected() {
     let folder = place(true);
     let folder = folder.path();
     succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
@@ -183,7 +183,7 @@ fn other_results_of_a_run_are_refused_and_named() {
     let mut other: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
     let id = other["run_id"].as_str().unwrap().to_owned();
     let loss = other["history"][0]["val_loss"].as_f64().unwrap();
-    // Clocks and machines make no other result.
+    // Other clocks and machines do not make another result.
     other["timing"]["train_s"] = 1e3.into();
     other["provenance"]["host"] = "elsewhere".into();
     std::fs::write(folder.join("b.jsonl"), other.to_string()).unwrap();
@@ -218,7 +218,7 @@ fn other_results_of_a_run_are_refused_and_named() {
         let device: &[&str] = if verb == "run" { &["--device", "cpu"] } else { &[] };
         fails(folder, &[&[verb, "tiny.toml", "--records", "b.jsonl"], device].concat(), &expected);
     }
-    // Verifying says which of the two is right.
+    // `verify` shows which of the two results is right.
     let ran = run(folder, &["verify", "--records", "b.jsonl", "--device", "cpu"]);
     assert!(
         ran.code == 4 && ran.out.contains(&format!("val_loss: {changed} on record, {loss} here")),
@@ -233,9 +233,9 @@ fn other_results_of_a_run_are_refused_and_named() {
     fails(folder, &["report", "tiny.toml", "--records", "torn.jsonl"], "torn.jsonl:1:");
 }
 
-/// The data of runs on record need not be here: what they say of the digest holds, as long as nothing is to be trained.
+/// Runs on record do not need the data: their digest is used, as long as nothing is trained.
 #[test]
-fn a_report_of_runs_on_record_needs_no_data() {
+fn reports_of_runs_on_record_need_no_data() {
     let folder = place(true);
     let folder = folder.path();
     let text = TINY.replace(
@@ -248,7 +248,7 @@ fn a_report_of_runs_on_record_needs_no_data() {
     record["provenance"]["dataset_digest"] = "made up".into();
     let lines = experiment.cells(&[], None).unwrap().into_iter().map(|(cell, mut spec)| {
         record["run_id"] = lrlab_spec::run_id(&spec, "made up").unwrap().to_string().into();
-        // Where the files lay on the machine that has them.
+        // The folder of the files on the machine that trained.
         if let lrlab_config::Source::Cifar10(files) = &mut spec.data.source {
             files.folder = Some("/elsewhere".into());
         }
@@ -275,9 +275,9 @@ fn a_report_of_runs_on_record_needs_no_data() {
     assert!(ran.code == 2 && ran.out.matches("cannot be verified: failed to read its data: ").count() == 2);
 }
 
-/// The trials that a search gave up are on record too, so that its report tells of them.
+/// The pruned trials of a search are on record too, so that its report is complete.
 #[test]
-fn a_search_on_record_is_over() {
+fn a_search_on_record_is_finished() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (here, there) = (here.path(), there.path());
     let search = "\n[search]\nmethod = { halving = { trials = 3, rungs = [\"1 epoch\"], eta = 3 } }\n[search.space]\n\
@@ -306,14 +306,14 @@ fn a_search_on_record_is_over() {
     assert_eq!(read(there, "back.jsonl"), read(there, "tiny.jsonl"));
 }
 
-/// `results/tiny/*.jsonl` beside `tiny.toml`: nothing has to be named, and neither store nor data have to be there.
+/// `results/tiny/*.jsonl` beside `tiny.toml` are used without an option, and neither store nor data are needed.
 #[test]
-fn records_beside_an_experiment_count_by_default() {
+fn records_beside_an_experiment_are_used_by_default() {
     let (here, there) = (place(true), place(false));
     let (here, there) = (here.path(), there.path());
     succeeds(here, &["records", "export", "tiny.toml", "--to", "one.jsonl", "--seeds", "1"]);
     std::fs::create_dir_all(there.join("results/tiny")).unwrap();
-    // Not yet: a folder without records is none.
+    // A folder without records has no effect.
     std::fs::write(there.join("results/tiny/results.csv"), "").unwrap();
     let ran = succeeds(there, &["plan", "tiny.toml"]);
     assert!(ran.out.contains("2 missing") && !ran.err.contains("on record"), "{}{}", ran.out, ran.err);
@@ -347,9 +347,9 @@ fn records_beside_an_experiment_count_by_default() {
     assert!(ran.code == 2 && ran.err.contains("cannot be used with '--no-records'"), "{}", ran.err);
 }
 
-/// A paper's numbers come from the runs.
+/// The numbers of an experiment's document come from the runs.
 #[test]
-fn a_report_renders_the_experiments_documents() {
+fn reports_render_the_documents_of_the_experiment() {
     let folder = place(false);
     let folder = folder.path();
     let with = |documents: &str| format!("{TINY}[report]\ndocuments = {documents}\n");

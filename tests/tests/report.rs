@@ -165,7 +165,7 @@ fn several_experiments_share_a_report() {
 
 /// Without data and records, all runs count as not run, and the page shows the command that starts them.
 #[test]
-fn a_report_needs_no_data() {
+fn reports_need_no_data() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();
     let source = "source = { cifar10 = { folder = \"nowhere\" } }";

@@ -1,11 +1,11 @@
 //! `lrlab schedule` as a user calls it.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::Ran;
 
-/// Nothing here reads or writes the folder that the user stands in, but what the arguments name.
+/// The commands read and write only the files that the arguments name.
 fn run(args: &[&str]) -> Ran {
     lrlab_tests::run(&std::env::temp_dir(), args)
 }
@@ -28,7 +28,7 @@ fn trace_prints_one_rate_per_update() {
 
 /// `StepLR(step_size=2, gamma=0.1)` from 0.1, printed by PyTorch 2.11.
 #[test]
-fn torch_bits() {
+fn step_lr_has_the_bits_of_pytorch() {
     let schedule = "step = { step_size = 2, gamma = 0.1 }";
     let args =
         ["schedule", "trace", "--schedule", schedule, "--lr", "0.1", "--updates", "6", "--compat", "torch"];
@@ -41,7 +41,7 @@ fn torch_bits() {
 }
 
 #[test]
-fn lengths_carry_their_unit() {
+fn lengths_have_units() {
     let schedule = "step = { step_size = '1 epoch', gamma = 0.5 }";
     let run_length = ["--epochs", "2", "--updates-per-epoch", "2"];
     let args = ["schedule", "trace", "--schedule", schedule, "--lr", "1"];
@@ -64,7 +64,7 @@ fn list_shows_every_schedule() {
 }
 
 #[test]
-fn replay_puts_a_controller_over_a_schedule() {
+fn replay_combines_a_controller_with_a_schedule() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = folder.path().join("loss.txt");
     std::fs::write(&metrics, "1.0\n1.0\n1.0\n").unwrap();
@@ -95,7 +95,7 @@ fn replay_follows_a_recorded_metric() {
     assert_eq!(rates(&ran.out), [0.1, 0.1, 0.1, 0.05, 0.05]);
     assert!(ran.err.contains("open loop"), "{}", ran.err);
 
-    // Windows' line ends, empty lines, a byte-order mark, odd numbers; and without `--compat` the reasons beside.
+    // CRLF line ends, empty lines, a byte-order mark and unusual numbers; without `--compat` the output has reasons.
     std::fs::write(&metrics, "\u{feff}1.0\r\n\r\n9e-1\r\nNaN\r\n-inf\r\n \r\n+9.6E-01,0.1").unwrap();
     let ran = run(&[&args[..], &["--metrics", &file]].concat());
     assert_eq!((ran.code, rates(&ran.out)), (0, vec![0.1, 0.1, 0.1, 0.05, 0.05]), "{}", ran.err);
@@ -113,9 +113,9 @@ fn replay_follows_a_recorded_metric() {
     assert!(ran.err.contains("loss.txt:2") && ran.err.contains("nought"), "{}", ran.err);
 }
 
-/// Where PyTorch raises there are words, not rates.
+/// Where PyTorch raises an exception, the command fails with a message and prints no rates.
 #[test]
-fn torch_raises() {
+fn errors_of_pytorch_are_errors() {
     let schedule = "one_cycle = { max_lr = 0.1, total_steps = 3 }";
     let trace = |updates: &str, lr: &str| {
         let args = [
@@ -142,7 +142,7 @@ fn torch_raises() {
 }
 
 #[test]
-fn a_misspelt_schedule_is_refused() {
+fn misspelt_schedules_are_rejected() {
     let ran = run(&["schedule", "trace", "--schedule", "cosin = {}", "--lr", "0.1", "--updates", "4"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("unknown variant `cosin`; did you mean `cosine`?"), "{}", ran.err);
@@ -157,7 +157,7 @@ fn a_misspelt_schedule_is_refused() {
 }
 
 #[test]
-fn plot_draws_in_the_terminal_and_as_svg() {
+fn plots_are_text_or_svg() {
     let args = ["schedule", "plot", "--schedule", "cosine = {}", "--lr", "0.1", "--updates", "50"];
     let ran = run(&args);
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -170,7 +170,7 @@ fn plot_draws_in_the_terminal_and_as_svg() {
 }
 
 #[test]
-fn lint_finds_the_mis_scaled_schedule() {
+fn lint_finds_schedules_of_the_wrong_length() {
     let length = ["--lr", "0.1", "--epochs", "20", "--updates-per-epoch", "10"];
     let lint = |more: &[&str]| run(&[&["schedule", "lint"], more, &length[..]].concat());
     let ran = lint(&[
@@ -214,9 +214,9 @@ controller = { plateau = { factor = 0.5, patience = 0, threshold = 0.5 } }
 metric = "val_loss"
 "#;
 
-/// A run that repeats its own gains from a script has the same history; one that repeats another's has its rates.
+/// A run with its own gains as a script has the same history; a run with another's gains has its rates.
 #[test]
-fn the_gains_of_a_finished_run_are_a_script() {
+fn gains_of_a_finished_run_can_be_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let here = |args: &[&str]| {

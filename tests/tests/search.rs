@@ -1,4 +1,4 @@
-//! A search from end to end: rungs, promoted and pruned runs, the same twice, and through interruptions.
+//! A search from end to end: rungs, promoted and pruned runs, repeatability, and interruptions.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use lrlab_tests::{Ran, accounts_add_up, run, runner};
 use serde_json::Value;
 
-/// One rate of nine is far better than the others: a linear model learns nothing at tiny ones.
+/// One of nine rates is far better than the others: a linear model learns nothing at tiny ones.
 const EXPERIMENT: &str = r#"name = "found"
 [axes]
 model = ["linear"]
@@ -67,7 +67,7 @@ fn epochs(results: &BTreeMap<String, Value>) -> usize {
 }
 
 #[test]
-fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_same() {
+fn halving_finds_the_winners_of_the_grid_repeatably() {
     let (halved, again, whole) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for (folder, method, jobs) in
@@ -82,7 +82,7 @@ fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_sa
         assert_eq!(table(halved.path(), name), table(again.path(), name), "{name}");
     }
 
-    // 9 trials for one epoch, 3 for three, 1 for nine, in each of two arms.
+    // In each of two arms, 9 trials run for one epoch, 3 for three and 1 for nine.
     assert_eq!(first.values().filter(|result| result["outcome"] == "pruned").count(), 2 * 8);
     assert_eq!(epochs(&first), 2 * (6 + 2 * 3 + 9));
     assert_eq!(epochs(&grid), 2 * 9 * 9);
@@ -122,7 +122,7 @@ fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_sa
     assert_eq!(trials.matches(",3,pruned,").count(), 2 * 2, "{trials}");
     assert_eq!(trials.matches("won").count(), 2, "{trials}");
 
-    // A later call has nothing to do, and one that keeps more goes on with what was pruned.
+    // A later call has nothing to do, and a search that keeps more trials continues pruned ones.
     let more = r#"{ halving = { rungs = ["1 epoch", "3 epochs"], eta = 2 } }"#;
     let ran = search(halved.path(), more, "2");
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
@@ -133,9 +133,9 @@ fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_sa
     }
 }
 
-/// The only checkpoint of a trial is the one it paused with: it goes on from there, and no update is made twice.
+/// The only checkpoint of a trial is the one at its pause: the trial continues there, and no update is repeated.
 #[test]
-fn a_trial_goes_on_from_where_it_paused() {
+fn paused_trials_continue_from_their_state() {
     let folder = tempfile::tempdir().unwrap();
     let mut args = arguments(folder.path(), HALVING);
     args.extend(["--checkpoint-every", "never", "--jobs", "2"].map(str::to_owned));
@@ -147,10 +147,10 @@ fn a_trial_goes_on_from_where_it_paused() {
     accounts_add_up(&whole);
 }
 
-/// Stopped at any moment, the same command goes on and ends with the same bits.
+/// After an interruption at any moment, the same command continues and ends with the same bits.
 #[cfg(unix)]
 #[test]
-fn a_search_goes_on_after_interruptions() {
+fn a_search_continues_after_interruptions() {
     let (quiet, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ran = search(quiet.path(), HALVING, "2");
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
@@ -169,10 +169,10 @@ fn a_search_goes_on_after_interruptions() {
     assert_eq!(table(stopped.path(), "trials"), table(quiet.path(), "trials"));
 }
 
-/// A trial that a search gave up is no finished run: a grid without a search goes on with it, to the same bits as a grid
-/// that was never searched. What another grid did in full is not touched by the search.
+/// A pruned trial is not a finished run: a grid without a search continues it, to the same bits as a grid that was
+/// never searched. A search does not change the finished runs of another grid.
 #[test]
-fn what_a_search_gave_up_a_grid_does_in_full() {
+fn a_grid_completes_pruned_trials() {
     let (folder, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ran = search(folder.path(), HALVING, "2");
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
@@ -186,7 +186,7 @@ fn what_a_search_gave_up_a_grid_does_in_full() {
         ["total", "done", "missing", "pruned", "paused", "unneeded"]
             .map(|key| status["status"][key].as_u64().unwrap())
     };
-    // Of 2 × 9 trials 2 × 8 were given up; of the further seeds only the winners' are asked for.
+    // Of 2 × 9 trials 2 × 8 were pruned; of the further seeds only the winners are run.
     assert_eq!(counts(&searched), [20, 20, 0, 16, 0, 16]);
     assert_eq!(searched["left"]["runs"], 0);
     let arm = &searched["search"][0];
@@ -203,7 +203,7 @@ fn what_a_search_gave_up_a_grid_does_in_full() {
     };
     assert_eq!(["done", "pruned", "unneeded"].map(|kind| states(&searched, kind)), [4, 16, 16]);
 
-    // The same cells without the search, on the first two rates of it.
+    // The same cells without the search, at the first two of its rates.
     let trials = results(folder.path());
     let mut rates: Vec<f64> = trials
         .values()
@@ -230,7 +230,7 @@ fn what_a_search_gave_up_a_grid_does_in_full() {
         "{}",
         planned.out
     );
-    // A report of it counts none of the figures of what was given up.
+    // The report does not include metrics of pruned trials.
     call(folder.path(), "report");
     let page = std::fs::read_to_string(folder.path().join("runs/plain/report/report.md")).unwrap();
     assert!(page.contains("0 of 2 runs are done (2 missing, 0 failed)"), "{page}");
@@ -246,7 +246,7 @@ fn what_a_search_gave_up_a_grid_does_in_full() {
     assert_eq!(results(folder.path()), together, "the search comes to the same");
 }
 
-/// Commands for GNU parallel: those of the rung that is due, then those that follow, then none.
+/// Commands for GNU parallel: those of the current rung, then those of the next, then none.
 #[cfg(unix)]
 #[test]
 fn commands_of_a_search_are_listed_rung_by_rung() {

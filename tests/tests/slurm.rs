@@ -1,5 +1,5 @@
-//! A grid on a real Slurm of one node: a worker is killed, one is begun anew by its time limit, the controller is
-//! killed and started again, and the report is that of this machine alone.
+//! A grid on a real Slurm of one node: a worker is killed, another is requeued at its time limit, the controller is
+//! killed and restarted, and the report equals that of a local grid.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
@@ -41,14 +41,14 @@ cosine = {}
 controller = { plateau = { factor = 0.5, patience = 0 } }
 "#;
 
-/// Asked to save 110 s before the limit: a limit of two minutes is near after ten seconds.
+/// The save signal comes 110 s before the limit: with a limit of two minutes, after ten seconds.
 const PROFILE: &str = "time = \"10\"\nsave_before = \"1:50\"\nmax_tasks = 3\n";
 
 fn json(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// The newest attempt that task `task` of a job works on: the run's folder, its owner, the attempt's folder.
+/// The newest attempt of task `task` of a job: the run's folder, its owner, the attempt's folder.
 fn at_work(store: &Path, job: &str) -> Option<(PathBuf, Value, PathBuf)> {
     for run in std::fs::read_dir(store.join("store")).ok()?.flatten() {
         for attempt in std::fs::read_dir(run.path().join("attempts")).into_iter().flatten().flatten() {
@@ -62,7 +62,7 @@ fn at_work(store: &Path, job: &str) -> Option<(PathBuf, Value, PathBuf)> {
     None
 }
 
-/// The process that works in an attempt's folder: `…/<run>/attempts/<n>`.
+/// The process of an attempt's folder `…/<run>/attempts/<n>`.
 fn worker(attempt: &Path) -> Option<String> {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let all = processes(&["--run", &name(attempt.ancestors().nth(2)?)?]);
@@ -70,7 +70,7 @@ fn worker(attempt: &Path) -> Option<String> {
     all.into_iter().find(|pid| numbered.contains(pid))
 }
 
-/// Every result of a store by run id, without what may differ.
+/// Every result of a store by run id, without the values that may differ.
 fn results(store: &Path) -> BTreeMap<String, Value> {
     let entries = std::fs::read_dir(store.join("store")).unwrap().flatten();
     entries
@@ -84,7 +84,7 @@ fn results(store: &Path) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// The report's numbers and pictures, without clocks and digests of results, which hold clocks.
+/// The report's numbers and figures, without clocks and digests of results, which contain clocks.
 fn report(store: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for kind in ["tables", "figures"] {
@@ -99,7 +99,7 @@ fn report(store: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn a_grid_on_slurm_survives_and_gives_the_same_report() {
+fn a_grid_on_slurm_gives_the_local_report() {
     let folder = tempfile::tempdir().unwrap();
     let Some(slurm) = Slurm::start(folder.path().join("slurm")) else { return };
     std::fs::write(folder.path().join("short.toml"), EXPERIMENT).unwrap();
@@ -127,17 +127,17 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     let job = record["arrays"][0]["job"].as_u64().unwrap();
     let task = |n: u32| format!("{job}_{n}");
 
-    // One worker is held in the middle of a run.
+    // One worker is stopped in the middle of a run.
     let (held_run, held, pid) = wait("a run of task 1 that can be held", 60, || {
         let (run, _, attempt) = at_work(&there, &task(1))?;
         let pid = worker(&attempt)?;
         Command::new("kill").args(["-STOP", &pid]).status().ok()?;
-        // It may have come to its end just before.
+        // The run may have ended just before.
         let over = run.join("result.json").exists() || worker(&attempt).is_none();
         (!over).then_some((run, attempt, pid))
     });
     let held_at = SystemTime::now();
-    // Another worker is killed, which takes the process of its run along.
+    // Another worker is killed together with the process of its run.
     let (lost_run, owner, lost) = wait("a run of task 0", 60, || at_work(&there, &task(0)));
     kill("-KILL", &owner["pid"].to_string());
 
@@ -146,15 +146,15 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     assert_eq!(again.code, 3, "{}\n{}", again.out, again.err);
     assert!(!there.join("short/slurm/attempts/2").exists(), "{}", again.out);
 
-    // Everything but what is held gets done, by those who are left.
+    // The remaining workers do all other runs.
     wait("the end of the lost run", 120, || lost_run.join("result.json").is_file().then_some(()));
     assert!(!lost.join("exit.json").exists());
-    // A controller that dies before it has saved that a job began lets the job begin anew.
+    // A controller that is killed before it has saved the start of a job would start the job again.
     let saved = slurm.folder.join("state/job_state");
     wait("Slurm to save its state", 60, || (saved.metadata().ok()?.modified().ok()? > held_at).then_some(()));
     slurm.restart_controller();
     wait("the controller", 60, || slurm.ask("scontrol", &["ping"]).contains("is UP").then_some(()));
-    // The held one gets a time limit that is near.
+    // The stopped worker gets an early time limit.
     let _ = slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=2"]);
     let log = submission.join("log/default-1.txt");
     wait("the signal before the time limit", 110, || {
@@ -167,7 +167,7 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     assert!(!held_run.join("result.json").exists());
     assert_eq!(json(&held.join("exit.json")).unwrap()["ending"], "interrupted");
     let _ = slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=10"]);
-    // Slurm lets a job that was queued again wait for two minutes, counted anew when its old end is cleaned up.
+    // Slurm delays a requeued job by two minutes, again after it has cleaned up the first start.
     wait("the end of all jobs", 240, || {
         let over = slurm.ask("squeue", &["--noheader"]).is_empty();
         if !over {

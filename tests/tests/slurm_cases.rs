@@ -1,6 +1,5 @@
-//! On a real Slurm of one node: a search that nobody has to stay for, scripts that are submitted by hand, jobs that are
-//! cancelled and submitted again by the job that writes the report, and a grid that stops at the first failure. Without
-//! a Slurm: a `squeue` that cannot be reached.
+//! On a real Slurm of one node: an unattended search, scripts submitted by hand, cancelled jobs that the report job
+//! submits again, and a grid that stops at the first failure. Without Slurm: a `squeue` that is unreachable.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
@@ -42,7 +41,7 @@ metric = "val_loss"
 space.lr = { log = { min = 1e-6, max = 1e-1, points = 9 } }
 "#;
 
-/// One Slurm at a time: there are two cores.
+/// One Slurm at a time, because there are two cores.
 static TURN: Mutex<()> = Mutex::new(());
 
 struct Place {
@@ -52,7 +51,7 @@ struct Place {
 }
 
 impl Place {
-    /// `None` where there is no Slurm.
+    /// Returns `None` without Slurm.
     fn new(experiment: &str) -> Option<Self> {
         let place = Self::without_slurm(experiment);
         let slurm = Slurm::start(place.folder.path().join("slurm"))?;
@@ -76,7 +75,7 @@ impl Place {
         fixed.iter().chain(more).map(|word| (*word).to_owned()).collect()
     }
 
-    /// A grid on this machine alone.
+    /// Runs the grid locally.
     fn here(&self, store: &str) -> Ran {
         run(self.folder.path(), &Self::arguments(store, &[]).iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -96,7 +95,7 @@ impl Place {
         self.path("there").join("cases/slurm/attempts").join(number.to_string()).join("submission.json")
     }
 
-    /// A program in the place of one of Slurm's, for [`Self::call`].
+    /// Puts a script in place of a program of Slurm, for [`Self::call`].
     fn program(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
         std::fs::create_dir_all(self.path("bin")).unwrap();
@@ -118,7 +117,7 @@ impl Place {
     }
 }
 
-/// Every result of a store by run id: what two runs of one specification share.
+/// Every result of a store by run id, reduced to [`SHARED`].
 fn shared(store: &Path) -> BTreeMap<String, Vec<Value>> {
     let all = results(store).into_iter();
     all.map(|(id, result)| (id, SHARED.map(|key| result[key].clone()).to_vec())).collect()
@@ -129,7 +128,7 @@ fn table(store: &Path, name: &str) -> String {
 }
 
 #[test]
-fn a_search_on_slurm_comes_to_what_it_comes_to_here() {
+fn a_search_on_slurm_gives_the_local_results() {
     let text = GRID
         .replace("EPOCHS", "9")
         .replace("[0, 1, 2, 3]", "[0, 1]")
@@ -142,7 +141,7 @@ fn a_search_on_slurm_comes_to_what_it_comes_to_here() {
     assert!(dry.code == 0 && dry.out.contains("#SBATCH --array=0-2\n"), "{}\n{}", dry.out, dry.err);
     let submitted = place.there(&[]);
     assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
-    // Nobody stays, and one of those who work is lost.
+    // No process waits, and one worker is killed.
     let there = place.path("there");
     let submission = place.submission(1).with_file_name("");
     let folder = submission.display().to_string();
@@ -161,7 +160,7 @@ fn a_search_on_slurm_comes_to_what_it_comes_to_here() {
     assert_eq!(status["status"]["missing"], 0, "{status:#}");
     assert_eq!((&status["status"]["pruned"], &status["status"]["unneeded"]), (&16.into(), &16.into()));
 
-    // The same with someone who waits.
+    // The same with `--wait`.
     std::fs::remove_dir_all(&there).unwrap();
     let waited = place.there(&["--wait"]);
     assert_eq!(waited.code, 0, "{}\n{}", waited.out, waited.err);
@@ -169,11 +168,11 @@ fn a_search_on_slurm_comes_to_what_it_comes_to_here() {
 }
 
 #[test]
-fn scripts_are_submitted_by_hand_and_what_is_cancelled_begins_anew() {
+fn scripts_can_be_submitted_by_hand_and_cancelled_jobs_restart() {
     let Some(place) = Place::new(&GRID.replace("EPOCHS", "60")) else { return };
     let emitted = place.there(&["--emit", "slurm"]);
     assert_eq!(emitted.code, 0, "{}\n{}", emitted.out, emitted.err);
-    // As seen from the user's folder.
+    // Paths relative to the user's folder.
     let paths = emitted.out.lines().filter_map(|line| line.strip_prefix("# "));
     let paths: Vec<String> = paths.map(|path| place.path(path).display().to_string()).collect();
     assert_eq!(paths.len(), 2, "{}", emitted.out);
@@ -182,7 +181,7 @@ fn scripts_are_submitted_by_hand_and_what_is_cancelled_begins_anew() {
     assert!(!job.is_empty(), "{paths:?}");
     let after = format!("--dependency=afterany:{job}");
     assert!(!place.slurm().ask("sbatch", &["--parsable", &after, &paths[1]]).trim().is_empty());
-    // The jobs are known by their names.
+    // Status finds the jobs by their names.
     let again = place.there(&[]);
     assert!(again.code == 3 && !place.submission(2).exists(), "{}\n{}", again.out, again.err);
 
@@ -190,7 +189,7 @@ fn scripts_are_submitted_by_hand_and_what_is_cancelled_begins_anew() {
         files(&place.path("there/store")).iter().any(|path| path.ends_with("work.json")).then_some(())
     });
     let _ = place.slurm().ask("scancel", &[&job]);
-    // The job that writes the report submits what is missing.
+    // The report job submits the missing runs.
     wait("the second submission", 60, || place.submission(2).exists().then_some(()));
     place.slurm().idle(180);
     assert_eq!(place.here("here").code, 0);
@@ -198,8 +197,8 @@ fn scripts_are_submitted_by_hand_and_what_is_cancelled_begins_anew() {
 }
 
 #[test]
-fn the_first_failure_ends_the_grid_on_slurm() {
-    // As many runs as tasks: a run that is to be tried again does not wait for another.
+fn fail_fast_ends_the_grid_on_slurm() {
+    // As many runs as tasks, so that a retried run does not wait for another.
     let text = GRID.replace("EPOCHS", "1000000").replace("[0, 1, 2, 3]", "[0, 1, 2]");
     let Some(place) = Place::new(&text) else { return };
     let mut waiting = place.slurm().runner(place.folder.path());
@@ -211,7 +210,7 @@ fn the_first_failure_ends_the_grid_on_slurm() {
         let work = files(&place.path("there/store")).into_iter().find(|path| path.ends_with("work.json"))?;
         Some(work.ancestors().nth(3)?.file_name()?.to_string_lossy().into_owned())
     });
-    // However often it begins, it is killed at once.
+    // The run is killed at every start.
     let over = AtomicBool::new(false);
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -238,9 +237,9 @@ fn the_first_failure_ends_the_grid_on_slurm() {
     assert!(!place.submission(2).exists(), "nothing is submitted again");
 }
 
-/// What no real Slurm does when asked to: programs in its place that say so.
+/// A real Slurm cannot be made to fail in these ways: scripts replace its programs.
 #[test]
-fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
+fn an_unreachable_slurm_is_reported_and_nothing_is_submitted_twice() {
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
     let program = |name: &str, text: &str| place.program(name, text);
     program("sbatch", "echo 17");
@@ -258,11 +257,11 @@ fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
     assert!(second.code == 3 && second.err.contains(printed), "{}\n{}", second.out, second.err);
     assert!(second.err.contains("17") && second.err.contains("nothing was submitted"), "{}", second.err);
     assert!(!place.submission(2).exists());
-    // Others can still see how far it is, and that the jobs are not known.
+    // Other commands still show the progress, and that the jobs are unknown.
     let status = call(&["status", "cases.toml", "--out", "there", "--json"].map(str::to_owned));
     let status: Value = serde_json::from_str(&status.out).unwrap();
     assert!(status["jobs"]["error"].as_str().unwrap().contains("Unable to contact"), "{status:#}");
-    // What is needed depends on the jobs: nothing is removed.
+    // gc cannot know what the jobs need: it removes nothing.
     let gc = call(&["gc", "--yes", "--out", "there"].map(str::to_owned));
     assert!(gc.code == 2 && gc.err.contains("Unable to contact"), "{}\n{}", gc.out, gc.err);
 
@@ -271,16 +270,16 @@ fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
     assert!(third.code == 3 && place.submission(2).exists(), "{}\n{}", third.out, third.err);
 }
 
-/// Every file of a submission's folder and below, as text.
+/// Every file below a submission's folder, as text.
 fn texts(folder: &Path) -> BTreeMap<String, String> {
     let name = |path: &Path| path.strip_prefix(folder).unwrap().display().to_string();
     let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
     files(folder).iter().map(|path| (name(path), text(path))).collect()
 }
 
-/// From inside a job of another kind, into a folder whose name a shell would take apart.
+/// Submission from inside another job, to a folder whose name needs quoting.
 #[test]
-fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to() {
+fn jobs_ignore_the_submitting_job_and_work_in_any_folder() {
     let Some(place) = Place::new(&GRID.replace("EPOCHS", "1")) else { return };
     let profile = "time = \"10\"\nmax_tasks = 2\nsetup = [\"env\"]\n[report]\ntime = \"7\"\ncpus = 2\n";
     std::fs::write(place.path("site.toml"), profile).unwrap();
@@ -316,7 +315,7 @@ fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to()
     }
     let report = &files["report.sbatch"];
     assert!(report.contains("--time=00:07:00\n") && report.contains("--cpus-per-task=2\n"), "{report}");
-    // Owners are named as `squeue` names the tasks.
+    // Owners have the names of the tasks in `squeue`.
     let submission: Value = serde_json::from_str(&files["submission.json"]).unwrap();
     let job = submission["arrays"][0]["job"].as_u64().unwrap();
     for (path, text) in texts(&place.path(out).join("store")) {
@@ -326,7 +325,7 @@ fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to()
             assert!(["0", "1"].iter().any(|task| name == format!("{job}_{task}")), "{path}: {claim}");
         }
     }
-    // Alone, in the same surroundings, a run belongs to no job.
+    // A local run in the same environment belongs to no job.
     let mut alone = runner(place.folder.path());
     alone.args(Place::arguments("alone", &[])).env("SLURM_JOB_ID", "4711");
     assert_eq!(Ran::of(&alone.output().unwrap()).code, 0);
@@ -335,7 +334,7 @@ fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to()
     assert_eq!(claims.len(), 4);
     assert!(claims.values().all(|text| !text.contains("4711")), "{claims:?}");
 
-    // A line of a script cannot name every folder.
+    // Some paths cannot be written in a script.
     for out in ["a\nb", "a\\b"] {
         let refused = place.slurm().lrlab(
             place.folder.path(),
@@ -348,9 +347,9 @@ fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to()
     }
 }
 
-/// A site that takes some scripts and not others, with programs in Slurm's place.
+/// A site that accepts some scripts and rejects others, with scripts in place of Slurm's programs.
 #[test]
-fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
+fn rejected_scripts_are_reported_and_uncancelled_jobs_stay_on_record() {
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
     let profile =
         "time = \"10\"\n[classes.first]\nwhere = { seed = [0, 1] }\n[classes.second]\nwhere = { seed = 2 }\n";
@@ -361,7 +360,7 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
         || place.call(&Place::arguments("there", &["--executor", "slurm", "--slurm-profile", "site.toml"]));
     let attempt = |number: u32| place.submission(number).with_file_name("");
 
-    // Before anything is submitted.
+    // The first script is rejected before any submission.
     let refuse = |what: &str| {
         format!("case \"$*\" in *{what}*) echo 'sbatch: error: invalid gres' >&2; exit 1;; esac; echo $$")
     };
@@ -375,7 +374,7 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
     );
     assert!(!place.submission(1).exists() && !place.path("cancelled").exists());
 
-    // After two arrays were.
+    // A script is rejected after two arrays were submitted.
     place.program("sbatch", &refuse("--parsable*default"));
     let ran = submit();
     assert!(
@@ -386,7 +385,7 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
     assert!(!place.submission(2).exists());
     assert_eq!(std::fs::read_to_string(place.path("cancelled")).unwrap().lines().count(), 2);
 
-    // And the first of them cannot be cancelled: the second still is, and the first stays known.
+    // The first array cannot be cancelled either: the second still is, and the first stays on record.
     place.program("scancel", "test -e failed || { touch failed; echo 'Unable to contact controller' >&2; exit 1; }; echo \"$1\" >> cancelled");
     let ran = submit();
     let submission: Value = serde_json::from_slice(&std::fs::read(place.submission(3)).unwrap()).unwrap();
@@ -407,8 +406,7 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
     assert_eq!(classes, ["second", "default"]);
 }
 
-/// What jobs take along of the environment in which they are submitted, as a shell reads it from their scripts; all of it,
-/// and nothing else.
+/// Scripts export exactly the variables of the submitting environment that jobs need, as a shell reads them.
 #[test]
 fn scripts_export_what_jobs_need() {
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
@@ -422,7 +420,7 @@ fn scripts_export_what_jobs_need() {
         ("LRLAB_KERNELS", "own", "own".to_owned()),
         ("LRLAB_CUDA_TF32", "off", "off".to_owned()),
         ("LRLAB_DATA_MEMORY", "512", "512".to_owned()),
-        // Jobs begin in a folder of their own.
+        // Jobs start in another folder.
         ("HF_HOME", "a home", here("a home")),
         ("HF_HUB_CACHE", "hub", here("hub")),
         ("HF_XET_CACHE", "/xet cache", "/xet cache".to_owned()),
@@ -441,7 +439,7 @@ fn scripts_export_what_jobs_need() {
         let scripts = texts(&place.path(store).join("cases/slurm/attempts/1"));
         ["default.sbatch", "report.sbatch"].map(|name| scripts[name].clone())
     };
-    // What a script exports before it becomes the runner.
+    // The variables that a script exports before it executes the runner.
     let exports = |script: &str| -> BTreeMap<String, String> {
         let lines = script.lines().filter(|line| !line.starts_with("exec "));
         let text = lines.chain(["exec env --null"]).collect::<Vec<_>>().join("\n");
@@ -461,7 +459,7 @@ fn scripts_export_what_jobs_need() {
     for script in call("all", &variables) {
         assert_eq!(exports(&script), all, "{script}");
     }
-    // Each by itself; no path is none.
+    // Each variable alone; an empty path counts as none.
     for (index, (name, value, expected)) in exported.iter().enumerate() {
         for script in call(&format!("one{index}"), &[(name, value)]) {
             assert_eq!(exports(&script), [((*name).to_owned(), expected.clone())].into(), "{script}");
@@ -474,9 +472,9 @@ fn scripts_export_what_jobs_need() {
     }
 }
 
-/// Jobs work in the folder in which the store was: that is told until they are gone.
+/// Jobs work in the store's old folder: commands say so until they have ended.
 #[test]
-fn a_store_that_was_moved_has_jobs_elsewhere() {
+fn jobs_of_a_moved_store_are_reported() {
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
     place.program("sbatch", "echo 17");
     place.program("squeue", "echo '17_0|PENDING|job'");
@@ -489,7 +487,7 @@ fn a_store_that_was_moved_has_jobs_elsewhere() {
         "the queued jobs 17 were submitted from another folder, {old}, and work there: `scancel 17` cancels them, and `run` \
          then submits what is missing here"
     );
-    // By another path it is the same folder.
+    // Another path to the same folder.
     std::os::unix::fs::symlink(&old, place.path("link")).unwrap();
     for out in ["before", "link"] {
         let ran = status(out);
@@ -505,7 +503,7 @@ fn a_store_that_was_moved_has_jobs_elsewhere() {
         again.out,
         again.err
     );
-    // Once they are gone, what is missing is submitted from here.
+    // After they have ended, the missing runs are submitted from the new folder.
     place.program("squeue", "exit 0");
     let again = place.call(&Place::arguments("after", &words));
     assert!(again.code == 3 && !again.err.contains("another folder"), "{}\n{}", again.out, again.err);
@@ -514,9 +512,9 @@ fn a_store_that_was_moved_has_jobs_elsewhere() {
     assert!(ran.code == 0 && !ran.out.contains("another folder"), "{}{}", ran.out, ran.err);
 }
 
-/// The store has a second name, and by that name it is swept: what queued jobs will start stays.
+/// The store has a second path, with which gc runs: files that queued jobs will use are kept.
 #[test]
-fn what_jobs_need_is_kept_by_whatever_path_the_store_is_named() {
+fn gc_keeps_files_of_jobs_for_every_path_of_the_store() {
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
     place.program("sbatch", "echo 17");
     place.program("squeue", "echo '17_0|PENDING|job'");
@@ -535,7 +533,7 @@ fn what_jobs_need_is_kept_by_whatever_path_the_store_is_named() {
         assert!(swept.code == 0 && swept.out.contains("nothing"), "{out}: {}\n{}", swept.out, swept.err);
         assert!(frozen.is_dir(), "{out}");
     }
-    // Without the jobs it is nobody's.
+    // Without the jobs, the files are garbage.
     place.program("squeue", "exit 0");
     let swept = place.call(&["gc", "--yes", "--out", "link"].map(str::to_owned));
     assert!(swept.code == 0 && !frozen.exists(), "{}\n{}", swept.out, swept.err);

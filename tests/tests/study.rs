@@ -1,6 +1,6 @@
-//! A study of four factors at once, each arm at its best rate, and without a fixed rate to compare with.
+//! A study of four factors, each arm at its best rate, without a fixed rate to compare with.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ fn four_factors_have_four_contrasts() {
     std::fs::write(folder.join("study.toml"), STUDY).unwrap();
     good(run(folder, &["run", "study.toml", "--device", "cpu", "--threads", "1"]));
 
-    // 24 arms: of each contrast every arm is compared with that of equal other coordinates.
+    // Of 24 arms, each contrast compares arms that are equal in all other coordinates.
     let tables = folder.join("runs/study/report/tables");
     let text = std::fs::read_to_string(tables.join("differences.csv")).unwrap();
     let mut contrasts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The finished runs of a grid as TensorBoard sees them.
+//! The finished runs of a grid, as TensorBoard reads them.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -38,7 +38,7 @@ fn every_finished_run_has_a_folder_named_after_its_cell() {
     assert!(names[0].starts_with("events.out.tfevents."), "the tab HParams' own: {names:?}");
     assert_eq!(names[1..], ["linear-static-off-1_epoch-seed_0", "linear-static-off-1_epoch-seed_1"]);
 
-    // What TensorBoard itself reads, where Python has it (`PYTHON` names another interpreter than `python3`).
+    // Read by TensorBoard itself, if Python has it (`PYTHON` names another interpreter than `python3`).
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_it = Command::new(&python).args(["-c", "import tensorboard"]).output();
     if !has_it.is_ok_and(|output| output.status.success()) {
@@ -73,7 +73,7 @@ fn every_finished_run_has_a_folder_named_after_its_cell() {
     }
 }
 
-/// The tab HParams as its own backend computes it, and a curve.
+/// The HParams tab as its backend computes it, and a curve.
 const READER: &str = r#"
 import json, sys
 from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer

@@ -1,4 +1,4 @@
-//! `lrlab verify`: finished runs are done again, from a store and from files of records, and what differs is named.
+//! `lrlab verify` redoes finished runs, from a store or from files of records, and reports differences.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
@@ -8,7 +8,7 @@ use lrlab_tests::{Ran, files, run, runner};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Two arms with two seeds, of a second; the monitor cuts after every epoch from the second.
+/// Two arms with two seeds, which take a second; from the second epoch on the monitor cuts the rate after each.
 const EXPERIMENT: &str = r#"name = "again"
 description = "Four runs with decisions."
 
@@ -38,7 +38,7 @@ cosine = {}
 controller = { plateau = { factor = 0.5, patience = 0, threshold = 10.0 } }
 "#;
 
-/// The user's folder, with the runs done in its default store.
+/// The user's folder, with the finished runs in its default store.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -52,7 +52,7 @@ impl Place {
         Self { folder }
     }
 
-    /// Does runs again; nothing is left where temporary folders are made.
+    /// Runs `verify` and checks that no temporary folder is left.
     fn verify(&self, args: &[&str]) -> Ran {
         let temporary = self.folder.path().join("temporary");
         std::fs::create_dir_all(&temporary).unwrap();
@@ -71,7 +71,7 @@ impl Place {
         self.folder.path().join("runs/store").join(id).join("result.json")
     }
 
-    /// Changes the result of a run as `change` says, and gives back what it was.
+    /// Applies `change` to the result of a run and returns the original.
     fn change(&self, id: &str, change: impl FnOnce(&mut Value)) -> Value {
         let was: Value = serde_json::from_slice(&std::fs::read(self.result(id)).unwrap()).unwrap();
         let mut result = was.clone();
@@ -80,7 +80,7 @@ impl Place {
         was
     }
 
-    /// Writes the results of the store as a file of records, and gives back its name.
+    /// Writes the results of the store to a file of records and returns its name.
     fn records(&self, folder: &Path) -> &'static str {
         let results = lrlab_tests::results(&self.folder.path().join("runs"));
         let lines: Vec<String> = results.values().map(|result| format!("{result}\n")).collect();
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-/// One step in the last place.
+/// The next larger number.
 fn next(x: f64) -> f64 {
     f64::from_bits(x.to_bits() + 1)
 }
@@ -104,7 +104,7 @@ fn equal_runs_are_identical_and_nothing_is_left() {
     assert!(ran.out.ends_with("\n4 of 4 runs are identical\n"), "{}", ran.out);
     assert_eq!(files(&place.folder.path().join("runs")), before);
 
-    // With more threads, on record in another class of numerics: noted before, and compared all the same.
+    // With more threads, and on record in another class of numerics: noted first, and compared all the same.
     let first = &place.ids()[0];
     place.change(first, |result| result["provenance"]["numerics"] = "cpu/other".into());
     let ran = place.verify(&["again.toml", "--seeds", "1", "--filter", "schedule=cosine", "--threads", "2"]);
@@ -114,7 +114,7 @@ fn equal_runs_are_identical_and_nothing_is_left() {
     let note = "note: 1 of 1 results have the numerics class \"cpu/other\", this device has \"cpu/f32/";
     assert!(ran.err.contains(note), "{}", ran.err);
 
-    // Where the runs are to be kept, they are; a folder with something in it is left alone.
+    // With --keep the runs are kept; a folder that is not empty is rejected.
     let ran = place.verify(&["--run", first, "--keep", "kept"]);
     assert!(ran.code == 0 && lrlab_tests::results(&place.folder.path().join("kept")).contains_key(first));
     let ran = place.verify(&["--run", first, "--keep", "kept"]);
@@ -122,10 +122,10 @@ fn equal_runs_are_identical_and_nothing_is_left() {
 }
 
 #[test]
-fn the_first_difference_is_named() {
+fn the_first_difference_is_reported() {
     let place = Place::new();
     let ids = place.ids();
-    // One digit of one epoch, and where the run was made.
+    // One digit of one epoch differs, and the machine.
     let was = place.change(&ids[0], |result| {
         let loss = result["history"][1]["val_loss"].as_f64().unwrap();
         result["history"][1]["val_loss"] = next(loss).into();
@@ -147,7 +147,7 @@ fn the_first_difference_is_named() {
     );
     assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 differ\n"), "{}", ran.out);
 
-    // The same from a file of records, where there is neither store nor experiment.
+    // The same from a file of records, without store and experiment.
     let alone = tempfile::tempdir().unwrap();
     let records = place.records(alone.path());
     let there = run(alone.path(), &["verify", "--records", records, "--device", "cpu", "--threads", "1"]);
@@ -159,14 +159,14 @@ fn the_first_difference_is_named() {
     };
     assert_eq!(sorted(&there.out), sorted(&ran.out));
     assert_eq!(std::fs::read_dir(alone.path()).unwrap().count(), 1, "something was left there");
-    // With the experiment beside it, its options choose among the records.
+    // With the experiment, its options select records.
     std::fs::copy(place.folder.path().join("again.toml"), alone.path().join("again.toml")).unwrap();
     let args = ["verify", "again.toml", "--records", records, "--filter", "seed=1", "--device", "cpu"];
     let part = run(alone.path(), &args);
     assert_eq!(part.out.matches("/ seed 1  ").count(), 2, "{}{}", part.out, part.err);
     assert_eq!(part.out.lines().filter(|line| line.contains("/ seed")).count(), 2, "{}", part.out);
 
-    // Of every part of a result; a static rate, so that what the monitor makes of it is known.
+    // Differences in every part of a result, with a static rate, so that the monitor's effect is known.
     std::fs::write(place.result(&ids[0]), was.to_string()).unwrap();
     let results = lrlab_tests::results(&place.folder.path().join("runs"));
     let id = results.iter().find(|(_, result)| result["cell"]["schedule"] == "static").unwrap().0;
@@ -206,7 +206,7 @@ fn the_first_difference_is_named() {
 }
 
 #[test]
-fn a_sample_is_the_same_at_every_call_and_takes_every_arm() {
+fn samples_are_repeatable_and_have_every_arm() {
     let place = Place::new();
     let chosen = |n: &str| {
         let ran = place.verify(&["again.toml", "--sample", n]);
@@ -227,7 +227,7 @@ fn a_sample_is_the_same_at_every_call_and_takes_every_arm() {
 }
 
 #[test]
-fn what_cannot_be_verified_is_told() {
+fn unverifiable_runs_are_reported() {
     let place = Place::new();
     let ids = place.ids();
     let fails = |args: &[&str], expected: &str| {
@@ -239,7 +239,7 @@ fn what_cannot_be_verified_is_told() {
             ran.err
         );
     };
-    // A slip in an id; an id of another experiment, of a run that is not done; nothing at all.
+    // A typo in an id; an id of another experiment; an unfinished run; no run at all.
     let slip = format!("{}{}", if ids[2].starts_with('0') { '1' } else { '0' }, &ids[2][1..]);
     fails(&["--run", &slip], &format!("runs has no finished run {slip}; the most similar are {}", ids[2]));
     fails(&["again.toml", "--run", &slip], &format!("the most similar are {}", ids[2]));
@@ -256,7 +256,7 @@ fn what_cannot_be_verified_is_told() {
     fails(&["again.toml", "--run", &ids[1]], "is not finished in runs; `lrlab run again.toml --run ");
     std::fs::rename(&moved, place.result(&ids[1])).unwrap();
 
-    // A line of a file that was cut off.
+    // A truncated line of a file.
     let records = place.records(place.folder.path());
     let text = std::fs::read_to_string(place.folder.path().join(records)).unwrap();
     std::fs::write(place.folder.path().join("cut.jsonl"), &text[..text.len() - 100]).unwrap();
@@ -267,14 +267,14 @@ fn what_cannot_be_verified_is_told() {
         &format!("records.jsonl has no finished run {slip}; the most similar"),
     );
 
-    // Specification or data that are not those of the run: the others are verified.
+    // Specification or data that are not those of the run: the other runs are verified.
     let was = place.change(&ids[0], |result| result["spec"]["lr"] = 0.5.into());
     let ran = place.verify(&["again.toml"]);
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("cannot be verified: its record was changed: its specification"), "{}", ran.out);
     assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
     std::fs::write(place.result(&ids[0]), was.to_string()).unwrap();
-    // What another generator made: its run has another id, here made from the same specification.
+    // Data of another generator: the run's id is that of the same specification with another digest.
     let mut moved = was;
     moved["provenance"]["dataset_digest"] = "other".into();
     let spec = lrlab_spec::RunSpec::deserialize(&moved["spec"]).unwrap();
@@ -295,9 +295,9 @@ fn what_cannot_be_verified_is_told() {
     );
 }
 
-/// What is wrong with one run, or with one model, concerns no other.
+/// A damaged run or model does not affect the others.
 #[test]
-fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
+fn damaged_results_and_models_do_not_affect_other_runs() {
     let place = Place::new();
     let ids = place.ids();
     let whole = std::fs::read(place.result(&ids[3])).unwrap();
@@ -312,7 +312,7 @@ fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
         assert!(refused.contains("  linear / ") && refused.contains(&words), "{refused}");
         assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
     }
-    // Without the plan of the run, its id is all that is known of it.
+    // Without the run's plan, only its id is known.
     std::fs::remove_file(place.result(&ids[3]).with_file_name("spec.json")).unwrap();
     let ran = place.verify(&["--run", &ids[3]]);
     assert!(ran.code == 2 && ran.out.starts_with(&format!("{}  cannot be verified: ", &ids[3][..8])));
@@ -343,9 +343,9 @@ fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
     assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
 }
 
-/// A search leaves runs that it gave up: they are done again as far as they went.
+/// The pruned runs of a search are redone as far as they were trained.
 #[test]
-fn runs_that_a_search_gave_up_are_verified_too() {
+fn pruned_runs_are_verified_too() {
     let folder = tempfile::tempdir().unwrap();
     let search = r#"
 [search]
@@ -370,13 +370,13 @@ lr = { log = { min = 1e-3, max = 1.0 } }
     );
 }
 
-/// Someone asks to stop: what is done by then is told, and the temporary store goes.
+/// An interruption reports the runs verified so far and removes the temporary store.
 #[cfg(unix)]
 #[test]
-fn an_interruption_leaves_nothing() {
+fn an_interruption_leaves_no_temporary_store() {
     use rustix::process::{Pid, Signal, kill_process};
     let place = Place::new();
-    // A run of the same kind that takes minutes, with a result that says it is done.
+    // A run that takes minutes, with a result that says it is done.
     let ran = run(
         place.folder.path(),
         &["run", "again.toml", "--set", "axes.epochs=[500000]", "--emit", "commands"],

@@ -1,4 +1,4 @@
-//! The door passes options, exit codes and signals through, and finds slips before anything is built.
+//! `cargo xtask` passes options, exit codes and signals through, and finds mistakes before it builds anything.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,12 +14,12 @@ use std::process::{Command, Output};
 
 use lrlab_tests::root;
 
-/// The xtask that was built last, started in `folder`; `None`, with a word, where there is none.
+/// The last build of xtask, to be run in `folder`; `None`, with a message, if there is none.
 fn xtask(folder: &Path) -> Option<Command> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/xtask").canonicalize().ok().filter(|program| program.is_file());
     let Some(program) = program else {
-        eprintln!("skipped: xtask is not built (`cargo xtask --help` does it)");
+        eprintln!("skipped: xtask is not built (`cargo xtask --help` builds it)");
         return None;
     };
     let mut command = Command::new(program);
@@ -27,7 +27,7 @@ fn xtask(folder: &Path) -> Option<Command> {
     Some(command)
 }
 
-/// A runner of the user's own: a script.
+/// A user-built runner: a script.
 fn script(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("runner");
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -35,7 +35,7 @@ fn script(folder: &Path, text: &str) -> PathBuf {
     path
 }
 
-fn ran(mut command: Command, args: &[&str], runner: &Path) -> Output {
+fn run(mut command: Command, args: &[&str], runner: &Path) -> Output {
     command.args(args).arg("--runner").arg(runner).output().unwrap()
 }
 
@@ -45,7 +45,7 @@ fn the_runner_gets_options_and_an_absolute_cache() {
     let Some(mut command) = xtask(folder.path()) else { return };
     let runner = script(folder.path(), r#"printf '%s\n' "$@" "$HF_HOME""#);
     command.env("HF_HOME", "cache");
-    let output = ran(command, &["run-grid", "--set", "epochs=1", "--jobs", "2", "--device", "cpu"], &runner);
+    let output = run(command, &["run-grid", "--set", "epochs=1", "--jobs", "2", "--device", "cpu"], &runner);
     let printed = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = printed.lines().collect();
     let here = folder.path().canonicalize().unwrap();
@@ -55,20 +55,20 @@ fn the_runner_gets_options_and_an_absolute_cache() {
     assert_eq!(Path::new(lines[6]), here.join("cache"));
 }
 
-/// What the runner's reports print for readers starts with what the user calls.
+/// Commands in the runner's reports start with the user's command.
 #[test]
-fn the_runner_knows_what_it_was_called_as() {
+fn the_runner_gets_the_calling_command() {
     let folder = tempfile::tempdir().unwrap();
     for verb in ["run-grid", "report", "status"] {
         let Some(command) = xtask(folder.path()) else { return };
         let runner = script(folder.path(), r#"printf '%s' "$LRLAB_CALLED_AS""#);
-        let printed = String::from_utf8(ran(command, &[verb], &runner).stdout).unwrap();
+        let printed = String::from_utf8(run(command, &[verb], &runner).stdout).unwrap();
         assert_eq!(printed, format!("cargo xtask run-grid --runner {}", runner.display()));
     }
 }
 
 #[test]
-fn exit_codes_and_signals_are_the_runners() {
+fn exit_codes_and_signals_are_those_of_the_runner() {
     let folder = tempfile::tempdir().unwrap();
     for (text, code, signal) in
         [("exit 0", Some(0), None), ("exit 85", Some(85), None), ("kill -TERM $$", None, Some(15))]
@@ -76,14 +76,14 @@ fn exit_codes_and_signals_are_the_runners() {
         let runner = script(folder.path(), text);
         for verb in ["run-grid", "report"] {
             let Some(command) = xtask(folder.path()) else { return };
-            let status = ran(command, &[verb], &runner).status;
+            let status = run(command, &[verb], &runner).status;
             assert_eq!((status.code(), status.signal()), (code, signal), "{verb}: {text}");
         }
     }
 }
 
 #[test]
-fn slips_are_found_before_anything_is_built() {
+fn mistakes_are_found_before_anything_is_built() {
     let folder = tempfile::tempdir().unwrap();
     for (args, word) in [
         (&["run-gird"][..], "run-grid"),

@@ -20,9 +20,9 @@ const MODELS: [&str; 4] = ["resnet20", "resnet18-imagenet-stem", "lstm", "transf
 const TF32: &str = "LRLAB_CUDA_TF32";
 /// The peer's script in the workspace.
 const TORCH: &str = "benches/peers/torch_bench.py";
-/// Rounds of a comparison, with ours and the peer's measurement in turn.
+/// Rounds of a comparison. Each measures this program and the peer in turn.
 const ROUNDS: u16 = 3;
-/// The peer's setting that ours is compared with, and the others, measured once.
+/// The peer's setting for the comparison, and the others, which are measured once.
 const BEST: &str = "best";
 const BESIDE: [&str; 2] = ["default", "compile"];
 
@@ -168,7 +168,7 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
 /// Returns the peer's script: in the workspace of the build, or in the current folder.
 fn script() -> anyhow::Result<PathBuf> {
     let there = [root()?.join(TORCH), PathBuf::from(TORCH)].into_iter().find(|path| path.is_file());
-    there.with_context(|| format!("there is no {TORCH}: start this in the workspace's root"))
+    there.with_context(|| format!("{TORCH} does not exist here; run this command in the workspace's root"))
 }
 
 /// Returns the output of a program, JSON objects one per line, which is also appended to `text` and printed.
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_are_told_the_same() {
+    fn both_sides_get_the_same_options() {
         let variable = |command: &Command| {
             let set = command.get_envs().find(|(name, _)| *name == TF32);
             set.and_then(|(_, value)| Some(value?.to_string_lossy().into_owned()))
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn tf32_is_for_nvidia_and_the_peer_is_not_on_metal() {
+    fn tf32_needs_cuda_and_the_peer_does_not_run_on_metal() {
         for (given, word) in [
             (&["--tf32"][..], "--tf32 is for NVIDIA GPUs"),
             (&["--tf32", "--device=metal"], "--tf32 is for NVIDIA GPUs"),

@@ -16,10 +16,10 @@ pub(crate) struct ChaosOptions {
     /// Number of kills
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     kills: u64,
-    /// Seed of the moments and victims
+    /// Seed of the kills' times and processes
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// The grid [default: tests/chaos.toml]
+    /// The experiment file [default: tests/chaos.toml]
     #[arg(long, value_name = "FILE")]
     experiment: Option<PathBuf>,
 }

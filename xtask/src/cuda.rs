@@ -34,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// Whether `--device auto` includes CUDA: there are a GPU and a compiler for it.
+    /// Returns whether `--device auto` includes CUDA: there are a GPU and a compiler for it.
     pub(crate) fn auto(&self) -> bool {
         self.gpu && self.compiler().is_some()
     }
@@ -42,7 +42,7 @@ impl Machine {
     /// Checks that `--device cuda` can be built.
     ///
     /// # Errors
-    /// What is missing, and how to install it.
+    /// Returns an error that says what is missing and how to install it.
     pub(crate) fn cuda(&self) -> anyhow::Result<()> {
         if self.compiler().is_none() {
             bail!(
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_what_to_do() {
+    fn missing_requirements_are_reported_with_a_remedy() {
         let bare = folder("bare", &["bin/other"]);
         let toolkit = folder("toolkit", &["bin/nvcc"]);
         let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_compiler_is_put_on_the_path_where_it_is_not() {
+    fn the_compiler_is_added_to_the_search_path() {
         let toolkit = folder("path", &["bin/nvcc"]);
         let bin = toolkit.join("bin");
         let path = |path: &str| {

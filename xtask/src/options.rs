@@ -138,7 +138,7 @@ pub(crate) struct RunOptions {
     /// With Slurm: wait until the grid is done
     #[arg(long)]
     wait: bool,
-    /// Print what would do the runs instead of doing them
+    /// Print the commands or scripts that would do the runs instead of doing them
     #[arg(long, value_enum)]
     emit: Option<Emit>,
     /// Set results of other builds or machines aside and redo their runs
@@ -407,7 +407,7 @@ fn value_name(choice: &impl ValueEnum) -> Option<String> {
 /// Adds an option with its value, if there is one.
 pub(crate) fn push(arguments: &mut Vec<OsString>, name: &str, value: Option<&(impl Into<OsString> + Clone)>) {
     if let Some(value) = value {
-        // One word, so that a value that begins with a dash stays a value.
+        // As one argument, so that a value that begins with a dash is not an option.
         let mut word = OsString::from(format!("{name}="));
         word.push(value.clone().into());
         arguments.push(word);

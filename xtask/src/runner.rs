@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn devices_and_their_features() {
-        // On a machine with a GPU, without a compiler.
+        // A machine with a GPU and without a compiler.
         let machine = || fake_machine(&[], &[], true);
         for (device, expected) in [
             ("cpu", Ok(None)),

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_named() {
+    fn the_table_shows_the_failed_step() {
         let mut steps = Steps::default();
         assert!(steps.step("one", "", || Ok(StepResult::Passed)).unwrap());
         assert!(steps.step("two", "", || Ok(StepResult::Skipped("no tool".to_owned()))).unwrap());

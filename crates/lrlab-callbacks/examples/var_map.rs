@@ -1,8 +1,8 @@
-//! Callbacks in a training loop of one's own on a candle `VarMap`, with candle-nn's own optimizer.
+//! Callbacks in a custom training loop with a candle `VarMap` and an optimizer of candle-nn.
 //!
 //!     cargo run --release -p lrlab-callbacks --example var_map
 //!
-//! `Line` is what is trained and the `Host` that does what callbacks ask for; the loop is in `train`.
+//! `Line` is the model and the `Host`; `train` is the loop.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,15 +17,15 @@ use lrlab_schedulers::{ControllerSpec, Horizon, Observation, ScheduleSpec, Span}
 
 type Tensors = BTreeMap<String, Tensor>;
 
-/// `y = 2x + 1` by least squares.
+/// A fit of `y = 2x + 1` by least squares.
 pub(crate) struct Line {
-    /// The `VarMap`'s variables, in the order of their names: a `VarMap` itself has no fixed order.
+    /// The variables sorted by name, because a `VarMap` has no fixed order.
     vars: BTreeMap<String, Var>,
     x: Tensor,
     y: Tensor,
     optimizer: SGD,
     kept: BTreeMap<String, Tensors>,
-    /// The running average, and how many weights are in it.
+    /// The number of averaged weights, and their average.
     average: Option<(f64, Tensors)>,
     latest: VecDeque<Tensors>,
 }
@@ -38,7 +38,7 @@ impl Line {
         builder.get_with_hints(1, "bias", Init::Const(0.0))?;
         let vars: BTreeMap<String, Var> = match map.data().lock() {
             Ok(data) => data.clone().into_iter().collect(),
-            Err(_) => candle_core::bail!("another thread failed while it held the variables"),
+            Err(_) => candle_core::bail!("another thread panicked while it held the variables"),
         };
         let x = Tensor::new(&[-1.0f64, -0.5, 0.0, 0.5, 1.0], &Device::Cpu)?;
         let y = ((&x * 2.0)? + 1.0)?;
@@ -56,7 +56,7 @@ impl Line {
         self.x.broadcast_mul(weight)?.broadcast_add(bias)?.sub(&self.y)?.sqr()?.mean_all()
     }
 
-    /// One update; the loss before it.
+    /// Makes an update and returns the loss before it.
     fn step(&mut self, lr: f64) -> candle_core::Result<f64> {
         let loss = self.loss()?;
         self.optimizer.set_learning_rate(lr);
@@ -68,11 +68,11 @@ impl Line {
         self.vars.iter().map(|(name, var)| Ok((name.clone(), var.copy()?))).collect()
     }
 
-    fn put(&self, tensors: &Tensors) -> candle_core::Result<()> {
+    fn set(&self, tensors: &Tensors) -> candle_core::Result<()> {
         self.vars.iter().try_for_each(|(name, var)| var.set(&tensors[name]))
     }
 
-    /// `average ← average + share · (weights − average)`.
+    /// Updates the average: `average ← average + share · (weights − average)`.
     fn mix(&mut self, share: impl Fn(f64) -> f64) -> candle_core::Result<()> {
         let now = self.copy()?;
         let (n, old) = self.average.take().unwrap_or((0.0, now.clone()));
@@ -98,20 +98,20 @@ impl Line {
                 Ok(())
             }
             Averaging::Apply => match &self.average {
-                Some((_, average)) => self.put(average),
-                None => candle_core::bail!("nothing was averaged yet"),
+                Some((_, average)) => self.set(average),
+                None => candle_core::bail!("no weights were averaged yet"),
             },
         }
     }
 
     /// Trains at the rates `lrs`, measures the loss, and restores the weights from a snapshot in memory.
-    fn try_out(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> candle_core::Result<f64> {
+    fn run_trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> candle_core::Result<f64> {
         let snapshot = self.copy()?;
         for lr in lrs {
             self.step(lr)?;
         }
         let loss = self.loss()?.to_scalar()?;
-        self.put(&snapshot)?;
+        self.set(&snapshot)?;
         Ok(loss)
     }
 }
@@ -128,8 +128,8 @@ impl Host for Line {
     }
 
     fn restore(&mut self, tag: &str) -> Result<(), Error> {
-        let kept = self.kept.get(tag).ok_or_else(|| failed("restore", "nothing is kept"))?;
-        self.put(kept).map_err(|error| failed("restore", error))
+        let kept = self.kept.get(tag).ok_or_else(|| failed("restore", "there is no snapshot"))?;
+        self.set(kept).map_err(|error| failed("restore", error))
     }
 
     fn discard(&mut self, tag: &str) -> Result<(), Error> {
@@ -142,18 +142,18 @@ impl Host for Line {
     }
 
     fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
-        // A line has no batch norm. A network that has: its running statistics to zero, then a pass over the training
-        // split in training mode.
+        // A line has no batch norm. A network with batch norm resets its running statistics and makes a forward pass over the
+        // training split in training mode.
         Ok(())
     }
 
     fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
-        let value = self.try_out(lrs).map_err(|error| failed("try out a rate", error))?;
+        let value = self.run_trial(lrs).map_err(|error| failed("run a trial", error))?;
         Ok(Observation { value, stderr: None })
     }
 }
 
-/// Trains for at most 20 epochs of 10 updates; what was decided, in the session.
+/// Trains for at most 20 epochs of 10 updates. Returns the session with its decisions.
 pub(crate) fn train(
     line: &mut Line,
     callbacks: Callbacks,
@@ -177,7 +177,7 @@ pub(crate) fn train(
 }
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Curvatures are 1 and 2, so a rate above 1 diverges: the guard goes back and cuts, then the search takes over.
+    // The curvatures are 1 and 2, so a rate above 1 diverges. The guard rewinds and cuts; then the search adapts the rate.
     let action = OnDivergence::Rewind { factor: 0.1, limit: 3 };
     let search = ControllerSpec::parse("auto_lrs = { updates = 5, trials = 5 }")?.build()?;
     let stopping = EarlyStoppingConfig { patience: 2, min_delta: 1e-12, ..EarlyStoppingConfig::default() };

@@ -40,7 +40,7 @@ pub enum Hook<'a> {
         loss: f64,
         /// The global gradient norm before clipping, if it was computed.
         grad_norm: Option<f64>,
-        /// Metrics of the caller's own ([`Session::log`](crate::Session::log)).
+        /// User-defined metrics ([`Session::log`](crate::Session::log)).
         extra: &'a BTreeMap<String, f64>,
     },
     /// After the validation of an epoch, with its metrics: `None` if a metric was not measured, `Some` of a non-finite value if
@@ -180,7 +180,7 @@ pub enum Averaging {
         /// The decay, 0 … 1.
         decay: f64,
     },
-    /// `average ← average + (weights − average) / n`, n the number of weights seen (SWA).
+    /// `average ← average + (weights − average) / n`, where n is the number of averaged weights (SWA).
     Uniform,
     /// Mean of the last `k` weights (LAWA).
     Latest {
@@ -258,7 +258,7 @@ pub trait Callback: Any {
     /// Returns an error if a file or the configuration makes it impossible to continue.
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error>;
 
-    /// Called with the observation of a trial that the callback requested ([`Action::Try`]).
+    /// Called with the observation of a requested trial ([`Action::Try`]).
     ///
     /// # Errors
     /// See [`Callback::on`].
@@ -283,8 +283,8 @@ pub trait Callback: Any {
 
 /// Carries out the actions on weights: part of a training loop.
 ///
-/// The first three methods are required. The others serve callbacks that not every run has; their defaults return an error
-/// that names the method to implement, except where doing nothing is right for most loops.
+/// The first three methods are required. The others serve callbacks that not every run has. Their defaults return an error
+/// that names the method to implement, or do nothing if this suits most loops.
 pub trait Host {
     /// Saves the weights and the optimizer state under `tag`.
     ///
@@ -322,7 +322,7 @@ pub trait Host {
     /// # Errors
     /// Returns an error if training fails, or, by default, always.
     fn trial(&mut self, _lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
-        Err(Error::unsupported("try out a rate", "trial"))
+        Err(Error::unsupported("run a trial", "trial"))
     }
     /// Stores everything from which the run can continue: the weights, the optimizer state, the average, the snapshots, and
     /// the state of the session, for [`Session::checkpoint_every`](crate::Session::checkpoint_every).
@@ -332,8 +332,8 @@ pub trait Host {
     fn checkpoint(&mut self, _session: &serde_json::Value) -> Result<(), Error> {
         Err(Error::unsupported("store a checkpoint", "checkpoint"))
     }
-    /// Restores what [`Host::checkpoint`] stored last and returns the state of the session; `None`, the default, if there is
-    /// nothing to continue.
+    /// Restores the last [`Host::checkpoint`] and returns the state of the session; `None`, the default, if there is no
+    /// checkpoint.
     ///
     /// # Errors
     /// Returns an error if a checkpoint exists and cannot be read.

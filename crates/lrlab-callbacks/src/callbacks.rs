@@ -7,7 +7,7 @@ use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::Observation;
 use serde_json::{Map, Value};
 
-use crate::metric::own;
+use crate::metric::user_defined;
 use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 /// An ordered collection of callbacks. At each hook, the loop runs the phases in order and carries out the actions of a phase
@@ -19,7 +19,7 @@ use crate::{Action, Callback, Context, Error, Hook, Phase};
 /// # fn event(callbacks: &mut Callbacks, context: &Context<'_>) -> Result<(), Error> {
 /// for phase in Phase::ALL {
 ///     for (source, action) in callbacks.run(phase, context)? {
-///         println!("{source} asks for {action:?}");
+///         println!("{source} requests {action:?}");
 ///     }
 /// }
 /// # Ok(()) }
@@ -53,14 +53,14 @@ impl Callbacks {
             self.check()?;
         }
         if phase == Phase::Measure {
-            self.check_own(context)?;
+            self.check_user_defined(context)?;
         }
-        let mut asked = Vec::new();
+        let mut requested = Vec::new();
         for callback in &mut self.list {
             let actions = callback.on(phase, context)?;
-            asked.extend(actions.into_iter().map(|action| (callback.name().to_owned(), action)));
+            requested.extend(actions.into_iter().map(|action| (callback.name().to_owned(), action)));
         }
-        Ok(asked)
+        Ok(requested)
     }
 
     /// Passes the observation of a trial ([`Action::Try`]) to the callback `source` that requested it, and returns its actions,
@@ -133,7 +133,8 @@ impl Callbacks {
                     message: format!("two callbacks have this name: {}", self.names()),
                 });
             }
-            let known = |metric: &str| own(metric).is_some() || EpochMetrics::NAMES.contains(&metric);
+            let known =
+                |metric: &str| user_defined(metric).is_some() || EpochMetrics::NAMES.contains(&metric);
             if let Some(unknown) = callback.monitors().into_iter().find(|metric| !known(metric)) {
                 return Err(Error::unknown_metric(name, unknown));
             }
@@ -141,9 +142,9 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Metrics of the caller's own cannot be checked before they are measured: the first epoch that measures any of them has
-    /// all, and the run has each at least once.
-    fn check_own(&self, context: &Context<'_>) -> Result<(), Error> {
+    /// Checks that user-defined metrics that a callback monitors are measured: all of them in the first epoch that measures any
+    /// user-defined metric, and each of them at least once in the run.
+    fn check_user_defined(&self, context: &Context<'_>) -> Result<(), Error> {
         let measured = match context.hook {
             Hook::EpochEnd(metrics) if context.history.iter().rev().skip(1).all(|m| m.extra.is_empty()) => {
                 if metrics.extra.is_empty() {
@@ -155,7 +156,7 @@ impl Callbacks {
             _ => return Ok(()),
         };
         for callback in &self.list {
-            for (_, name) in callback.monitors().into_iter().filter_map(own) {
+            for (_, name) in callback.monitors().into_iter().filter_map(user_defined) {
                 if !measured.iter().any(|metrics| metrics.extra.contains_key(name)) {
                     let names: BTreeSet<&str> = measured
                         .iter()
@@ -191,7 +192,7 @@ pub(crate) fn to_state(state: &impl serde::Serialize) -> Value {
     serde_json::to_value(state).unwrap_or(Value::Null)
 }
 
-/// The inverse of [`to_state`].
+/// Converts JSON to the state of a callback; the inverse of [`to_state`].
 pub(crate) fn from_state<S: serde::de::DeserializeOwned>(callback: &str, state: Value) -> Result<S, Error> {
     serde_json::from_value(state).map_err(|source| Error::State { callback: callback.to_owned(), source })
 }

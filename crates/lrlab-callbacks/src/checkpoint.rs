@@ -38,12 +38,12 @@ pub struct CheckpointConfig {
 impl SaveEvery {
     /// Returns an error of `callback` if the interval is not above 0.
     pub(crate) fn check(self, callback: &str) -> Result<(), Error> {
-        let bad = match self {
+        let invalid = match self {
             Self::Epochs(n) => (n == 0).then(|| format!("{n} epochs")),
             Self::Updates(n) => (n == 0).then(|| format!("{n} updates")),
             Self::Minutes(n) => (n.is_nan() || n <= 0.0).then(|| format!("{n} minutes")),
         };
-        match bad {
+        match invalid {
             Some(every) => {
                 Err(Error::config(callback, format!("the interval is {every}, expected more than 0")))
             }
@@ -102,9 +102,9 @@ impl Checkpoint {
             actions.push(save("best"));
         }
         let top = &mut self.state.top;
-        let place = top.partition_point(|&(other, _)| !self.metric.better(value, Some(other), 0.0));
-        if value.is_finite() && place < self.config.top_k {
-            top.insert(place, (value, epoch));
+        let rank = top.partition_point(|&(other, _)| !self.metric.better(value, Some(other), 0.0));
+        if value.is_finite() && rank < self.config.top_k {
+            top.insert(rank, (value, epoch));
             actions.push(save(&top_tag(epoch)));
             if top.len() > self.config.top_k {
                 actions.extend(top.pop().map(|(_, epoch)| Action::Discard { tag: top_tag(epoch) }));
@@ -136,7 +136,7 @@ impl Callback for Checkpoint {
     }
 
     fn monitors(&self) -> Vec<&str> {
-        vec![&self.metric.spelt]
+        vec![&self.metric.key]
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {

@@ -8,7 +8,7 @@ use crate::table::{Table, cell};
 use crate::{Callback, Context, Error, Hook, Phase};
 
 /// Writes one row per completed epoch: `epoch`, every metric of [`EpochMetrics::NAMES`], and those of
-/// [`EpochMetrics::extra`]. The first epoch that measures a new one adds its column. The cell of a metric that was not
+/// [`EpochMetrics::extra`]. The first epoch that measures a new metric adds its column. The cell of a metric that was not
 /// measured is empty; non-finite values are `NaN`, `inf` and `-inf`. Each row is flushed at the end of its epoch.
 ///
 /// After a resume, the file holds exactly the completed epochs: later rows are removed, and missing rows are taken from
@@ -16,7 +16,7 @@ use crate::{Callback, Context, Error, Hook, Phase};
 #[derive(Debug)]
 pub struct CsvLogger {
     table: Table,
-    /// The caller's own metrics so far, in the order of their columns.
+    /// The user-defined metrics so far, in the order of their columns.
     own: Vec<String>,
 }
 
@@ -28,8 +28,8 @@ impl CsvLogger {
         Self { table: Table::new(path.into(), header), own: Vec::new() }
     }
 
-    /// Adds columns for the own metrics of these epochs, and returns whether there are new ones.
-    fn widen(&mut self, epochs: &[EpochMetrics]) -> bool {
+    /// Adds columns for the user-defined metrics of these epochs. Returns whether there are new columns.
+    fn add_columns(&mut self, epochs: &[EpochMetrics]) -> bool {
         let before = self.own.len();
         for name in epochs.iter().flat_map(EpochMetrics::own_names) {
             if !self.own.iter().any(|known| known == name) {
@@ -41,10 +41,9 @@ impl CsvLogger {
     }
 
     fn open(&mut self, context: &Context<'_>) -> Result<(), Error> {
-        self.widen(context.history);
+        self.add_columns(context.history);
         let known = context.history.iter().map(|metrics| (metrics.epoch, self.row(metrics)));
-        let known = known.collect();
-        self.table.open(context.epoch, known)
+        self.table.open(context.epoch, known.collect())
     }
 
     fn row(&self, metrics: &EpochMetrics) -> Vec<String> {
@@ -62,7 +61,7 @@ impl Callback for CsvLogger {
         match (phase, context.hook) {
             (Phase::Report, Hook::FitStart) => self.open(context)?,
             (Phase::Report, Hook::EpochEnd(metrics)) => {
-                if self.widen(std::slice::from_ref(metrics)) {
+                if self.add_columns(std::slice::from_ref(metrics)) {
                     self.open(context)?;
                 } else {
                     self.table.append(metrics.epoch, &self.row(metrics))?;

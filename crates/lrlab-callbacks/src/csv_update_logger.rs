@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::table::{Table, cell};
 use crate::{Action, Callback, Context, Error, Hook, Phase};
 
-/// Writes a row every so many updates: `update`, `loss`, `lr`, `gain`, `grad_norm`, and the metrics of
-/// [`Session::log`](crate::Session::log). The first update that has a new one adds its column. The cell of a metric that was
+/// Writes a row every `every` updates: `update`, `loss`, `lr`, `gain`, `grad_norm`, and the metrics of
+/// [`Session::log`](crate::Session::log). The first update with a new metric adds its column. The cell of a metric that was
 /// not measured is empty; non-finite values are `NaN`, `inf` and `-inf`. Each row is flushed.
 ///
 /// After a resume, the rows of later updates are removed.
@@ -15,7 +15,7 @@ use crate::{Action, Callback, Context, Error, Hook, Phase};
 pub struct CsvUpdateLogger {
     table: Table,
     every: u64,
-    /// The caller's own metrics so far, in the order of their columns.
+    /// The user-defined metrics so far, in the order of their columns.
     own: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl CsvUpdateLogger {
 
     fn open(&mut self, update: u64) -> Result<(), Error> {
         if update > 0 && self.own.is_empty() {
-            for name in self.table.own_columns()? {
+            for name in self.table.additional_columns()? {
                 self.add(&name);
             }
         }

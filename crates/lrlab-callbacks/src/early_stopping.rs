@@ -24,7 +24,7 @@ pub struct EarlyStopping {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct State {
-    /// The value to improve on, and its epoch.
+    /// The value that the next one must improve on, and its epoch.
     bar: Option<(f64, u64)>,
     /// Consecutive epochs or cycles without improvement.
     bad: u64,
@@ -132,28 +132,28 @@ impl Callback for EarlyStopping {
     }
 
     fn monitors(&self) -> Vec<&str> {
-        vec![&self.metric.spelt]
+        vec![&self.metric.key]
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let restore = self.config.restore_best;
-        let seen = match context.hook {
+        let observed = match context.hook {
             Hook::EpochEnd(metrics) if context.epoch >= self.config.start_epoch => self.metric.value(metrics),
             _ => None,
         };
-        let asked = match (phase, context.hook) {
-            (Phase::Keep, Hook::EpochEnd(_)) => seen
+        let requested = match (phase, context.hook) {
+            (Phase::Keep, Hook::EpochEnd(_)) => observed
                 .filter(|&value| self.improves(value, context) && restore)
                 .map(|_| Action::Save { tag: TAG.to_owned() }),
             (Phase::Control, Hook::EpochEnd(_) | Hook::UpdateEnd { .. }) => {
-                let stop = seen.and_then(|value| self.observe(value, context.epoch));
+                let stop = observed.and_then(|value| self.observe(value, context.epoch));
                 let at_restart = if context.cycle_ended() { self.restart(context.epoch) } else { None };
                 stop.or(at_restart)
             }
             (Phase::Control, Hook::FitEnd) if restore => self.restore_best(context),
             _ => None,
         };
-        Ok(asked.into_iter().collect())
+        Ok(requested.into_iter().collect())
     }
 
     fn state(&self) -> Value {

@@ -7,21 +7,21 @@ use crate::{Context, Error, Hook};
 /// A metric of [`EpochMetrics`] with a better direction.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metric {
-    /// As the configuration spells it: `val_loss`, or `max:top5` for one of the caller's own.
-    pub(crate) spelt: String,
+    /// The name in the configuration: `val_loss`, or `max:top5` for a user-defined metric.
+    pub(crate) key: String,
     pub(crate) name: String,
     pub(crate) higher_is_better: bool,
 }
 
 impl Metric {
     pub(crate) fn new(callback: &str, name: &str) -> Result<Self, Error> {
-        if let Some((direction, own)) = own(name) {
+        if let Some((direction, own)) = user_defined(name) {
             if EpochMetrics::NAMES.contains(&own) {
-                let message = format!("{own:?} has a direction of its own; write it without {direction:?}");
+                let message = format!("{own:?} has a fixed direction; write it without \"{direction}:\"");
                 return Err(Error::config(callback, message));
             }
             let higher_is_better = direction == "max";
-            return Ok(Self { spelt: name.to_owned(), name: own.to_owned(), higher_is_better });
+            return Ok(Self { key: name.to_owned(), name: own.to_owned(), higher_is_better });
         }
         if !EpochMetrics::NAMES.contains(&name) {
             return Err(Error::unknown_metric(callback, name));
@@ -29,7 +29,7 @@ impl Metric {
         let higher_is_better = EpochMetrics::higher_is_better(name).ok_or_else(|| {
             Error::config(callback, format!("{name:?} has no better direction, so it cannot be monitored"))
         })?;
-        Ok(Self { spelt: name.to_owned(), name: name.to_owned(), higher_is_better })
+        Ok(Self { key: name.to_owned(), name: name.to_owned(), higher_is_better })
     }
 
     /// Returns the measured value, finite or not; `None` if it was not measured.
@@ -49,8 +49,8 @@ impl Metric {
     }
 }
 
-/// Splits `max:top5` into direction and name; `None` if `metric` is not spelt like a metric of one's own.
-pub(crate) fn own(metric: &str) -> Option<(&str, &str)> {
+/// Splits the key of a user-defined metric, such as `max:top5`, into direction and name; `None` for other metrics.
+pub(crate) fn user_defined(metric: &str) -> Option<(&str, &str)> {
     metric.split_once(':').filter(|(direction, name)| matches!(*direction, "min" | "max") && !name.is_empty())
 }
 

@@ -146,7 +146,7 @@ impl Callback for ValidationLossMonitor {
     }
 
     fn monitors(&self) -> Vec<&str> {
-        vec![&self.metric.spelt]
+        vec![&self.metric.key]
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {

@@ -18,7 +18,7 @@ pub struct RangeTestConfig {
     pub max_lr: f64,
     /// The number of updates of the sweep, > 1; default 100.
     pub updates: u64,
-    /// Weight of the past in the smoothed loss, 0 ≤ β < 1; default 0.98.
+    /// The weight β of earlier losses in the smoothed loss, 0 ≤ β < 1; default 0.98.
     pub smoothing: f64,
     /// The sweep ends when the smoothed loss exceeds `least + (divergence − 1) · |least|`, which is `divergence · least` for a
     /// positive least value; > 1; default 4.
@@ -32,14 +32,14 @@ impl Default for RangeTestConfig {
 }
 
 impl RangeTestConfig {
-    /// Returns the error message for a field that is out of range, if there is one. `called` maps the name of a field to the name
-    /// that the user knows.
+    /// Returns the error message for a field that is out of range, if there is one. `display_name` maps the name of a field to
+    /// the name in the message.
     #[must_use]
-    pub fn mistake(&self, called: impl Fn(&str) -> String) -> Option<String> {
+    pub fn mistake(&self, display_name: impl Fn(&str) -> String) -> Option<String> {
         let Self { min_lr, max_lr, updates, smoothing, divergence } = *self;
-        let [min, max] = ["min_lr", "max_lr"].map(&called);
-        let one = |name: &str, expected: &str, found: &dyn std::fmt::Display| {
-            format!("expected {} {expected}, found {found}", called(name))
+        let [min, max] = ["min_lr", "max_lr"].map(&display_name);
+        let message = |name: &str, expected: &str, found: &dyn std::fmt::Display| {
+            format!("expected {} {expected}, found {found}", display_name(name))
         };
         if !(min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite()) {
             return Some(format!(
@@ -47,12 +47,12 @@ impl RangeTestConfig {
             ));
         }
         if updates <= 1 {
-            return Some(one("updates", "above 1", &updates));
+            return Some(message("updates", "above 1", &updates));
         }
         if !(0.0..1.0).contains(&smoothing) {
-            return Some(one("smoothing", "from 0 to below 1", &smoothing));
+            return Some(message("smoothing", "from 0 to below 1", &smoothing));
         }
-        (divergence.is_nan() || divergence <= 1.0).then(|| one("divergence", "above 1", &divergence))
+        (divergence.is_nan() || divergence <= 1.0).then(|| message("divergence", "above 1", &divergence))
     }
 }
 

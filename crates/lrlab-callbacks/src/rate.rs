@@ -26,13 +26,13 @@ impl Rate {
         Self { marks: schedule.marks(), schedule, base, horizon, bounds: None }
     }
 
-    /// Sets the bounds. Where `lr_min` exceeds `lr_max`, `lr_min` wins.
+    /// Sets the bounds. If `lr_min` exceeds `lr_max`, the rate is `lr_min`.
     pub(crate) fn clamp(&mut self, lr_min: f64, lr_max: Option<f64>) {
         self.bounds = Some((lr_min, lr_max.unwrap_or(f64::INFINITY)));
     }
 
-    /// Takes the bounds of `other`.
-    pub(crate) fn bound_like(&mut self, other: &Self) {
+    /// Sets the bounds of `other`.
+    pub(crate) fn copy_bounds(&mut self, other: &Self) {
         self.bounds = other.bounds;
     }
 

@@ -1,4 +1,4 @@
-//! A training loop's side of the callbacks: counts, rates, decisions, and the order of the phases.
+//! The driver of callbacks in a training loop: counts, rates, decisions, and the order of the phases.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,14 +20,14 @@ pub enum StopReason {
     /// A callback stopped it.
     #[serde(alias = "Stopped")]
     Stopped,
-    /// It diverged, by the judgement of a callback or of the loop.
+    /// A callback or the loop detected divergence.
     #[serde(alias = "Diverged")]
     Diverged,
 }
 
-/// Drives the callbacks of one run. The loop asks it for the rate, reports what happened, and checks whether the run is
-/// over. The session computes rates, records decisions, requests trials and keeps the phases in order; the [`Host`]
-/// carries out what concerns weights.
+/// Drives the callbacks of a run. The loop gets the rate from it, reports updates and epochs, and checks whether the run is
+/// over. The session computes rates, records decisions, requests trials and runs the phases in order. The [`Host`] carries
+/// out actions on the weights.
 ///
 /// ```
 /// # use lrlab_callbacks::{Error, Host};
@@ -60,7 +60,7 @@ pub enum StopReason {
 ///     session.end_epoch(EpochMetrics { val_loss: Some(weights.loss()), ..EpochMetrics::default() }, &mut weights)?;
 /// }
 /// session.end(&mut weights)?;
-/// // At rate 1 the weight only jumps from side to side, until the monitor cuts the rate.
+/// // At rate 1 the weight alternates between 1 and −1 until the monitor cuts the rate.
 /// assert_eq!(session.decisions()[0].reason, "cut × 0.1: 2 bad > patience 1, best 1 at observation 1");
 /// assert!(weights.loss() < 1e-6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,10 +69,10 @@ pub enum StopReason {
 pub struct Session {
     callbacks: Callbacks,
     rate: Rate,
-    /// Rates of parameter groups, by name.
-    others: BTreeMap<String, Rate>,
+    /// The rates of parameter groups by name.
+    group_rates: BTreeMap<String, Rate>,
     driver: Arc<Driver>,
-    /// Metrics of the update that is recorded next.
+    /// The metrics of the next recorded update.
     logged: BTreeMap<String, f64>,
     started: Instant,
     /// Seconds of earlier attempts.
@@ -82,25 +82,25 @@ pub struct Session {
     state: SessionState,
 }
 
-/// What a [`Session`] remembers between two updates, apart from the states of its callbacks and the elapsed time.
+/// The state of a [`Session`] between two updates, without the states of its callbacks and the elapsed time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionState {
-    /// Updates made.
+    /// Completed updates.
     pub update: u64,
     /// Completed epochs.
     pub epoch: u64,
-    /// Rate of the last update; of the first one, before it.
+    /// The rate of the last update; before the first update, its rate.
     #[serde(with = "exact")]
     pub lr: f64,
-    /// Metrics of the completed epochs, oldest first.
+    /// The metrics of completed epochs, oldest first.
     #[serde(with = "exact_history")]
     pub history: Vec<EpochMetrics>,
-    /// Decisions, oldest first.
+    /// The decisions, oldest first.
     pub decisions: Vec<Decision>,
-    /// Why the run ends early, if it does.
+    /// The reason if the run ends early.
     #[serde(alias = "end")]
     pub stop: Option<StopReason>,
-    /// Gains by callback.
+    /// The gains by callback.
     pub gains: Gains,
 }
 
@@ -112,8 +112,8 @@ struct Saved {
 }
 
 impl Session {
-    /// Starts before the first update of a run of length `horizon`, for which `schedule` was built. `base` is the base
-    /// rate.
+    /// Creates a session before the first update of a run of length `horizon`, for which `schedule` was built, with the base
+    /// rate `base`.
     #[must_use]
     pub fn new(callbacks: Callbacks, schedule: Box<dyn Schedule>, base: f64, horizon: Horizon) -> Self {
         let rate = Rate::new(schedule, base, horizon);
@@ -121,7 +121,7 @@ impl Session {
         Self {
             callbacks,
             rate,
-            others: BTreeMap::new(),
+            group_rates: BTreeMap::new(),
             driver: Arc::default(),
             logged: BTreeMap::new(),
             started: Instant::now(),
@@ -135,61 +135,60 @@ impl Session {
     /// from the last one, with the same bits as a run that was never interrupted, if the loop derives its batches and its random
     /// numbers from [`Session::update`].
     ///
-    /// A checkpoint is due between two updates. The one that falls on the last update of an epoch waits for the metrics of
-    /// the epoch.
+    /// A checkpoint at the last update of an epoch is stored after the metrics of the epoch.
     ///
     /// # Errors
     /// Returns [`Error::Config`] if the interval is not above 0.
     pub fn checkpoint_every(mut self, every: SaveEvery) -> Result<Self, Error> {
-        every.check("the session's checkpoint")?;
+        every.check("Session::checkpoint_every")?;
         self.checkpoints = Some((every, 0.0));
         Ok(self)
     }
 
-    /// Bounds the rate after schedule and gains. Where `lr_min` exceeds `lr_max`, `lr_min` wins.
+    /// Sets bounds of the rate, which apply after the gains. If `lr_min` exceeds `lr_max`, the rate is `lr_min`.
     #[must_use]
     pub fn clamp_lr(mut self, lr_min: f64, lr_max: Option<f64>) -> Self {
         self.rate.clamp(lr_min, lr_max);
-        self.others.values_mut().for_each(|rate| rate.clamp(lr_min, lr_max));
+        self.group_rates.values_mut().for_each(|rate| rate.clamp(lr_min, lr_max));
         self.state.lr = self.lr();
         self
     }
 
-    /// Adds the schedule of a parameter group with a base rate of its own ([`Session::lr_of`]). Gains apply to it like to the
-    /// run's, so that a controller drives all groups. Callbacks and logs see the run's rate.
+    /// Adds the schedule of a parameter group with its own base rate ([`Session::lr_of`]). The gains apply to all groups.
+    /// Callbacks and logs receive the rate of the run.
     #[must_use]
     pub fn with_schedule(mut self, name: impl Into<String>, schedule: Box<dyn Schedule>, base: f64) -> Self {
         let mut rate = Rate::new(schedule, base, self.horizon());
-        rate.bound_like(&self.rate);
-        self.others.insert(name.into(), rate);
+        rate.copy_bounds(&self.rate);
+        self.group_rates.insert(name.into(), rate);
         self
     }
 
-    /// Lets hyperparameters other than the rate follow schedules: momentum, β₁, β₂, weight decay. The loop sets their values
-    /// before each update ([`Session::hypers`]); `lrlab_optim::VarMapHost` does. Gains and bounds of the rate do not apply to
-    /// them. Their values at the last update of each epoch are among its metrics
-    /// ([`EpochMetrics::hyperparameters`]) and so in the logs: `weight_decay`, or `GROUP/weight_decay` for a group.
+    /// Sets schedules of hyperparameters other than the rate: momentum, β₁, β₂, weight decay. The loop applies their values
+    /// before each update ([`Session::hypers`]), as `lrlab_optim::VarMapHost` does. Gains and bounds of the rate do not apply
+    /// to them. Their values at the last update of an epoch belong to its metrics ([`EpochMetrics::hyperparameters`]) and to the
+    /// logs: `weight_decay`, or `GROUP/weight_decay` for a group.
     ///
-    /// [`Hyper::Lr`] has no place here: the rate of a group is a schedule of [`Session::with_schedule`].
+    /// For the rate of a group ([`Hyper::Lr`]), use [`Session::with_schedule`].
     #[must_use]
     pub fn with_driver(mut self, driver: impl Into<Arc<Driver>>) -> Self {
         self.driver = driver.into();
         self
     }
 
-    /// Passes the group, the hyperparameter and the value for the next update of all that [`Session::with_driver`] drives.
+    /// Calls `set` with the group, the hyperparameter and its value for the next update, for each schedule of
+    /// [`Session::with_driver`].
     pub fn hypers(&self, set: impl FnMut(&str, &Hyper, f64)) {
         self.driver.apply(self.horizon().at(self.state.update), set);
     }
 
-    /// The rate of the next update by the schedule `name` ([`Session::with_schedule`]), within the bounds; `None` if there
-    /// is no such schedule.
+    /// Returns the rate of the group `name` ([`Session::with_schedule`]) for the next update; `None` if the group does not exist.
     #[must_use]
     pub fn lr_of(&self, name: &str) -> Option<f64> {
-        self.others.get(name).map(|rate| rate.at(self.state.update, &self.state.gains, 1.0))
+        self.group_rates.get(name).map(|rate| rate.at(self.state.update, &self.state.gains, 1.0))
     }
 
-    /// The rate of the next update: the schedule's times the gains in force, within the bounds.
+    /// Returns the rate of the next update: the rate of the schedule times the gains, within the bounds.
     #[must_use]
     pub fn lr(&self) -> f64 {
         self.lr_at(self.state.update, 1.0)
@@ -199,13 +198,13 @@ impl Session {
         self.rate.at(update, &self.state.gains, factor)
     }
 
-    /// The rate of the last update; before the first update, its rate.
+    /// Returns the rate of the last update; before the first update, its rate.
     #[must_use]
     pub fn last_lr(&self) -> f64 {
         self.state.lr
     }
 
-    /// The product of the gains in force.
+    /// Returns the product of the gains.
     #[must_use]
     pub fn gain(&self) -> f64 {
         product(&self.state.gains)
@@ -215,73 +214,73 @@ impl Session {
         self.state.gains.get(callback).copied().unwrap_or(1.0)
     }
 
-    /// How long the run is.
+    /// Returns the length of the run.
     #[must_use]
     pub fn horizon(&self) -> Horizon {
         self.rate.horizon()
     }
 
-    /// Updates made.
+    /// Returns the number of completed updates.
     #[must_use]
     pub fn update(&self) -> u64 {
         self.state.update
     }
 
-    /// Completed epochs.
+    /// Returns the number of completed epochs.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.state.epoch
     }
 
-    /// Whether the run is over: every update was made, or it ended early.
+    /// Returns whether the run is over: all updates are complete, or it ended early.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.state.stop.is_some() || self.state.update >= self.horizon().updates
     }
 
-    /// Why the run ends early, if it does.
+    /// Returns the reason if the run ends early.
     #[must_use]
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.state.stop
     }
 
-    /// Metrics of the completed epochs, oldest first.
+    /// Returns the metrics of completed epochs, oldest first.
     #[must_use]
     pub fn history(&self) -> &[EpochMetrics] {
         &self.state.history
     }
 
-    /// Decisions with their reasons, oldest first.
+    /// Returns the decisions, oldest first.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         &self.state.decisions
     }
 
-    /// The callbacks, to read what one of them knows.
+    /// Returns the callbacks.
     #[must_use]
     pub fn callbacks(&self) -> &Callbacks {
         &self.callbacks
     }
 
-    /// Seconds since [`Session::begin`], without earlier attempts.
+    /// Returns the seconds since [`Session::begin`], without earlier attempts.
     #[must_use]
     pub fn attempt_s(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// The 0-based indices of the updates that the current epoch has left. All of them at its begin; fewer after a resume
-    /// within it.
+    /// Returns the 0-based indices of the remaining updates of the current epoch.
     #[must_use]
     pub fn epoch_updates(&self) -> std::ops::Range<u64> {
         let end = (self.state.epoch + 1) * self.horizon().updates_per_epoch;
         self.state.update..end.min(self.horizon().updates).max(self.state.update)
     }
 
-    /// Opens the run, or reopens it after a resume. Before the first update, it continues from the checkpoint of the host if
-    /// there is one ([`Host::resume`]).
+    /// Begins the run, or continues it after a resume. Before the first update, it continues from the checkpoint of the host
+    /// if there is one ([`Host::resume`]).
     ///
     /// # Errors
-    /// Callbacks that cannot work ([`Callbacks::run`]); a checkpoint of another run; a callback or the host fails.
+    /// Returns an error if the callbacks are invalid ([`Callbacks::run`]), the checkpoint belongs to another run, or a callback
+    /// or the host fails.
     pub fn begin(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         self.started = Instant::now();
         if self.state.update == 0
@@ -292,27 +291,26 @@ impl Session {
         self.dispatch(Hook::FitStart, host)
     }
 
-    /// Opens an epoch, before its first update.
+    /// Begins an epoch.
     ///
     /// # Errors
-    /// A callback or the host fails.
+    /// Returns an error if a callback or the host fails.
     pub fn begin_epoch(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         self.dispatch(Hook::EpochStart, host)
     }
 
-    /// Adds a metric of one's own to the update that [`Session::end_update`] records next: the loggers that write updates
+    /// Adds a user-defined metric to the update that [`Session::end_update`] records next, for the loggers of updates
     /// ([`JsonlLogger::progress_every`](crate::JsonlLogger::progress_every), [`CsvUpdateLogger`](crate::CsvUpdateLogger),
-    /// [`TensorBoardLogger::updates_every`](crate::TensorBoardLogger::updates_every)) write it too. Metrics of an epoch are
+    /// [`TensorBoardLogger::updates_every`](crate::TensorBoardLogger::updates_every)). For metrics of an epoch, use
     /// [`EpochMetrics::extra`].
     pub fn log(&mut self, name: impl Into<String>, value: f64) {
         self.logged.insert(name.into(), value);
     }
 
-    /// Records an update at [`Session::lr`]: its loss, computed before the weights changed, and the gradient's norm where
-    /// it is known.
+    /// Records an update at [`Session::lr`] with its loss, computed before the weights changed, and its gradient norm, if known.
     ///
     /// # Errors
-    /// A callback or the host fails.
+    /// Returns an error if a callback or the host fails.
     pub fn end_update(
         &mut self,
         loss: f64,
@@ -341,11 +339,12 @@ impl Session {
         Ok(())
     }
 
-    /// Records an epoch's metrics and fills in their `epoch`, `lr` and `hyperparameters`. `None` means that a metric was not measured:
-    /// callbacks that count measurements wait for the next one. A metric that was measured and is not finite is `Some`.
+    /// Records the metrics of an epoch and sets their `epoch`, `lr` and `hyperparameters`. `None` means that a metric was not
+    /// measured, so that callbacks that count measurements wait for the next one. A measured metric is `Some`, even if it is not
+    /// finite.
     ///
     /// # Errors
-    /// A callback or the host fails.
+    /// Returns an error if a callback or the host fails.
     pub fn end_epoch(&mut self, mut metrics: EpochMetrics, host: &mut dyn Host) -> Result<(), Error> {
         self.state.epoch += 1;
         (metrics.epoch, metrics.lr) = (self.state.epoch, finite(self.state.lr));
@@ -358,7 +357,6 @@ impl Session {
         self.dispatch(Hook::EpochEnd(&metrics), host)?;
         let due = match self.checkpoints {
             Some((SaveEvery::Epochs(n), _)) => self.state.epoch.is_multiple_of(n),
-            // In an epoch that ends between two multiples, the next update decides.
             Some((SaveEvery::Updates(n), _)) => self.state.update.is_multiple_of(n),
             Some((SaveEvery::Minutes(minutes), last)) => self.elapsed_s() - last >= 60.0 * minutes,
             None => return Ok(()),
@@ -366,54 +364,54 @@ impl Session {
         if due || self.is_over() { self.checkpoint(host) } else { Ok(()) }
     }
 
-    /// Ends the run early because the loop finds that it diverged.
+    /// Ends the run early because the loop detected divergence.
     pub fn diverge(&mut self) {
         self.state.stop = Some(StopReason::Diverged);
     }
 
-    /// Closes the run, after the last update or an early end.
+    /// Ends the run, after the last update or early.
     ///
     /// # Errors
-    /// A callback or the host fails.
+    /// Returns an error if a callback or the host fails.
     pub fn end(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         self.dispatch(Hook::FitEnd, host)
     }
 
-    /// Reports that the loop gives up because of `error`.
+    /// Reports that the run fails with `error`.
     ///
     /// # Errors
-    /// A callback or the host fails.
+    /// Returns an error if a callback or the host fails.
     pub fn fail(&mut self, error: &str, host: &mut dyn Host) -> Result<(), Error> {
         self.dispatch(Hook::Failed { error }, host)
     }
 
-    /// Everything to save beside weights and optimizer, as one JSON value.
+    /// Returns the state to save in addition to weights and optimizer, as a JSON value.
     #[must_use]
     pub fn state(&self) -> Value {
         let (count, callbacks) = (self.state.clone(), self.callbacks.state());
         to_state(&Saved { count, elapsed_s: self.elapsed_s(), callbacks })
     }
 
-    /// Continues from the value of [`Session::state`]. Schedule, base rate, bounds and callbacks stay those of `self`.
+    /// Restores the output of [`Session::state`]. Schedule, base rate, bounds and callbacks do not change.
     ///
     /// # Errors
-    /// A state of another shape.
+    /// Returns an error if the state has another shape.
     pub fn restore(&mut self, state: Value) -> Result<(), Error> {
         let Saved { count, elapsed_s, callbacks } = from_state("session", state)?;
         self.resume(count, callbacks, elapsed_s)
     }
 
-    /// As [`Session::state`], without callbacks and elapsed time, for a loop with a file format of its own.
+    /// Returns the state without callbacks and elapsed time, for loops with their own file format.
     #[must_use]
     pub fn progress(&self) -> &SessionState {
         &self.state
     }
 
-    /// Continues from the parts of a saved state: [`Session::progress`], [`Callbacks::state`], and the seconds of all
-    /// earlier attempts.
+    /// Restores the parts of a state: [`Session::progress`], [`Callbacks::state`], and the elapsed seconds of all earlier
+    /// attempts.
     ///
     /// # Errors
-    /// A state of callbacks that does not fit those of `self`.
+    /// Returns an error if the state does not belong to the callbacks of `self`.
     pub fn resume(&mut self, progress: SessionState, callbacks: Value, elapsed_s: f64) -> Result<(), Error> {
         self.callbacks.restore(callbacks)?;
         (self.state, self.earlier_s, self.started) = (progress, elapsed_s, Instant::now());
@@ -424,7 +422,7 @@ impl Session {
         self.earlier_s + self.attempt_s()
     }
 
-    /// Shows a hook to the callbacks, phase by phase, and carries out what they ask for.
+    /// Runs all phases of a hook and carries out the requested actions.
     fn dispatch(&mut self, hook: Hook<'_>, host: &mut dyn Host) -> Result<(), Error> {
         for phase in Phase::ALL {
             let Horizon { updates, updates_per_epoch } = self.horizon();
@@ -461,7 +459,7 @@ impl Session {
     fn act(&mut self, source: String, action: Action, host: &mut dyn Host) -> Result<(), Error> {
         let diverged = self.state.stop == Some(StopReason::Diverged);
         if diverged && action.changes_weights() {
-            // A run that diverged ends as it is.
+            // The weights of a diverged run do not change.
             return Ok(());
         }
         let lr_before = self.lr();

@@ -37,11 +37,11 @@ impl Callback for ShamControl {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let looks = matches!(
+        let checks = matches!(
             context.hook,
             Hook::FitStart | Hook::EpochStart | Hook::UpdateEnd { .. } | Hook::EpochEnd(_)
         );
-        if phase != Phase::Control || !looks {
+        if phase != Phase::Control || !checks {
             return Ok(Vec::new());
         }
         // The epoch distinguishes a decision on the metrics of an epoch from one at its last update.

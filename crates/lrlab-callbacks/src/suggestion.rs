@@ -28,7 +28,7 @@ pub struct Suggestion {
 pub enum NoSuggestion {
     /// There are too few finite losses.
     #[error(
-        "{points} finite losses are too few, expected at least {LEAST_POINTS}; try more updates or lower rates"
+        "the number of finite losses is {points}, expected at least {LEAST_POINTS}; try more updates or lower rates"
     )]
     TooFew {
         /// The number of losses before the first non-finite one.

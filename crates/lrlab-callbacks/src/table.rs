@@ -19,14 +19,14 @@ impl Table {
         Self { path, header, writer: None }
     }
 
-    /// Adds a last column, for the next [`Table::open`].
+    /// Adds a column at the end, from the next [`Table::open`] on.
     pub(crate) fn add_column(&mut self, name: &str) {
         self.header.push(name.to_owned());
     }
 
-    /// Rewrites the file with the header, its rows with keys up to `upto`, and the rows in `known`, which take precedence.
-    pub(crate) fn open(&mut self, upto: u64, known: BTreeMap<u64, Vec<String>>) -> Result<(), Error> {
-        let mut rows = if upto == 0 { BTreeMap::new() } else { self.read(upto)? };
+    /// Rewrites the file with the header, its rows with keys up to `up_to`, and the rows in `known`, which take precedence.
+    pub(crate) fn open(&mut self, up_to: u64, known: BTreeMap<u64, Vec<String>>) -> Result<(), Error> {
+        let mut rows = if up_to == 0 { BTreeMap::new() } else { self.read(up_to)? };
         rows.extend(known);
         let mut bytes = csv::Writer::from_writer(Vec::new());
         let written = bytes.write_record(&self.header).and_then(|()| {
@@ -44,8 +44,8 @@ impl Table {
         Ok(())
     }
 
-    /// The columns of the file after those of the header; none if the file does not exist.
-    pub(crate) fn own_columns(&self) -> Result<Vec<String>, Error> {
+    /// Returns the columns of the file after those of the header; none if the file does not exist.
+    pub(crate) fn additional_columns(&self) -> Result<Vec<String>, Error> {
         let bytes = read_if_there(&self.path)?;
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..]);
         let names = reader.headers().map_err(|e| self.csv_error(e))?;
@@ -65,9 +65,9 @@ impl Table {
         writer.flush().map_err(|e| Error::io(&self.path, e))
     }
 
-    /// Reads the rows with keys up to `upto`; none if the file does not exist. A last line that a crash truncated is ignored.
-    /// Where a column was added since, its cells are empty.
-    fn read(&self, upto: u64) -> Result<BTreeMap<u64, Vec<String>>, Error> {
+    /// Reads the rows with keys up to `up_to`; none if the file does not exist. A last line that a crash truncated is ignored.
+    /// The cells of columns that were added later are empty.
+    fn read(&self, up_to: u64) -> Result<BTreeMap<u64, Vec<String>>, Error> {
         let bytes = read_if_there(&self.path)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..whole]);
@@ -76,7 +76,7 @@ impl Table {
         for record in reader.records() {
             let record = record.map_err(|e| self.csv_error(e))?;
             let key = record.get(0).and_then(|key| key.parse::<u64>().ok());
-            if let Some(key) = key.filter(|&key| key <= upto && record.len() == columns) {
+            if let Some(key) = key.filter(|&key| key <= up_to && record.len() == columns) {
                 let mut row: Vec<String> = record.iter().skip(1).map(str::to_owned).collect();
                 row.resize(self.header.len() - 1, String::new());
                 rows.insert(key, row);

@@ -50,13 +50,13 @@ impl TensorBoardLogger {
         if context.update > 0 {
             files.iter().try_for_each(|path| truncate(path, context).map_err(|e| Error::io(path, e)))?;
         }
-        let earlier = files.len();
+        let existing = files.len();
         // Readers process files in the order of their names: by seconds, then by the number of the file.
-        let path = folder.join(format!("events.out.tfevents.{:010}.lrlab.{earlier:06}", wall_time() as u64));
+        let path = folder.join(format!("events.out.tfevents.{:010}.lrlab.{existing:06}", wall_time() as u64));
         let file = File::create_new(&path).map_err(|e| Error::io(&path, e))?;
         self.file = Some((path, BufWriter::new(file)));
         self.write(|out| tfevents::write_version(out, wall_time()))?;
-        if earlier > 0 {
+        if existing > 0 {
             let step = if context.update == 0 { 0 } else { context.update + 1 };
             self.write(|out| tfevents::write_restart(out, wall_time(), step))?;
         } else {

@@ -1,4 +1,4 @@
-//! Finished runs for TensorBoard: one file each, with hyperparameters and the figures of the whole run.
+//! Event files of finished runs, with hyperparameters and summary values.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,34 +10,34 @@ use serde_json::Value;
 use crate::tensorboard::write_epoch;
 use crate::{Error, tfevents};
 
-/// A finished run as TensorBoard shows it: curves by epoch as [`TensorBoardLogger`](crate::TensorBoardLogger) tags them,
-/// a point for each figure of the whole run, and a row of the tab HParams.
+/// A finished run for TensorBoard: curves by epoch with the tags of [`TensorBoardLogger`](crate::TensorBoardLogger), a point
+/// for each summary value, and a row of the HParams tab.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorBoardRun<'a> {
-    /// What the run was made with, by name: numbers, texts and switches; anything else is shown as JSON.
+    /// The hyperparameters by name: numbers, strings and booleans; other values are shown as JSON.
     pub hparams: &'a [(String, Value)],
-    /// Its epochs.
+    /// The metrics of the epochs.
     pub history: &'a [EpochMetrics],
-    /// Updates of an epoch; the step of a point is the number of updates made.
+    /// Updates per epoch. The step of a point is the number of completed updates.
     pub updates_per_epoch: u64,
-    /// Figures of the whole run by their tags, such as `best/test_accuracy`.
+    /// The summary values by tag, such as `best/test_accuracy`.
     pub figures: &'a [(String, f64)],
-    /// Whether it made all of its updates or was stopped by rule, and did not diverge.
+    /// Whether the run finished or a callback stopped it, without divergence.
     pub success: bool,
-    /// When it began and ended, in seconds since the Unix epoch; its points lie evenly between.
+    /// The start and the end in seconds since the Unix epoch. The times of the points are evenly spaced between them.
     pub clock: (f64, f64),
 }
 
 impl TensorBoardRun<'_> {
-    /// Writes the run's one file into `folder`, whose path below the root is the run's name in TensorBoard. Equal runs
+    /// Writes the event file of the run to `folder`, whose path below the root is the name of the run in TensorBoard. Equal runs
     /// give equal bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder or the file cannot be written, or the file is there.
+    /// Returns [`Error::Io`] if the folder or the file cannot be written, or the file exists.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let (begin, end) = self.clock;
         write_file(folder, begin, |out| {
-            // Each run is a row of its own.
+            // Runs with one group name share a row of the HParams tab.
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             tfevents::write_session_start(out, begin, &name, self.hparams)?;
             let mut step = 0;
@@ -53,11 +53,11 @@ impl TensorBoardRun<'_> {
     }
 }
 
-/// Writes into `root` what the tab HParams shows of all runs: the names of the hyperparameters, with a value each, and the
-/// tags of the figures that it compares.
+/// Writes the description of the HParams tab to `root`: the names of the hyperparameters, with an example value each, and the
+/// tags of the summary values.
 ///
 /// # Errors
-/// [`Error::Io`] where the folder or the file cannot be written, or the file is there.
+/// Returns [`Error::Io`] if the folder or the file cannot be written, or the file exists.
 pub fn write_tensorboard_experiment(
     root: &Path,
     hparams: &[(String, Value)],

@@ -12,7 +12,7 @@
 //! SessionLog { enum status = 1 }                START = 1
 //! ```
 //!
-//! The plugin HParams reads messages of its own from the metadata of a value that has no figure
+//! The HParams plugin reads its messages from the metadata of a value without a number
 //! (`tensorboard/plugins/hparams/plugin_data.proto` and `api.proto`):
 //!
 //! ```text
@@ -233,6 +233,7 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
     }
     message.push(value as u8);
 }
+
 /// Returns the masked checksum of `TFRecord`: CRC-32C rotated right by 15 bits plus a constant, so that the checksum of data
 /// that contains checksums stays reliable (`tensorflow/core/lib/hash/crc32c.h`).
 fn masked(bytes: &[u8]) -> u32 {

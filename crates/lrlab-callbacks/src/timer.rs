@@ -25,12 +25,12 @@ impl Callback for Timer {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let looks = match context.hook {
+        let checks = match context.hook {
             Hook::UpdateEnd { .. } => !context.epoch_ends(),
             Hook::EpochEnd(_) => context.update < context.updates,
             _ => false,
         };
-        if phase != Phase::Control || !looks || context.elapsed_s < self.budget_s {
+        if phase != Phase::Control || !checks || context.elapsed_s < self.budget_s {
             return Ok(Vec::new());
         }
         let (elapsed, budget) = (context.elapsed_s, self.budget_s);

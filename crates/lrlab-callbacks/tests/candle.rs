@@ -1,6 +1,6 @@
-//! The example's loop on a candle `VarMap` with candle's own optimizer: what a user needs to write, at work.
+//! The training loop of the example with a candle `VarMap` and an optimizer of candle-nn.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 
 #[path = "../examples/var_map.rs"]
 mod example;
@@ -15,7 +15,7 @@ use lrlab_schedulers::{ControllerSpec, Span};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn learned(line: &Line) -> candle_core::Result<()> {
+fn assert_learned(line: &Line) -> candle_core::Result<()> {
     for (name, expected) in [("weight", 2.0), ("bias", 1.0)] {
         let value = line.value(name)?;
         assert!((value - expected).abs() < 1e-4, "{name} is {value}");
@@ -28,9 +28,9 @@ fn the_example_runs() -> Outcome {
     example::main()
 }
 
-/// At a rate at which it diverges: losses 1.5, 4.6, 16.2, the third more than four times the first.
+/// The rate is too high: the losses are 1.5, 4.6 and 16.2, and the third exceeds four times the first.
 #[test]
-fn a_loop_of_ones_own_recovers_from_divergence() -> Outcome {
+fn a_custom_loop_recovers_from_divergence() -> Outcome {
     let action = OnDivergence::Rewind { factor: 0.1, limit: 3 };
     let guard = DivergenceGuard::new(DivergenceConfig { explosion: Some(4.0), patience: 1, action })?;
     let stopping = EarlyStoppingConfig { patience: 2, min_delta: 1e-12, ..EarlyStoppingConfig::default() };
@@ -45,11 +45,11 @@ fn a_loop_of_ones_own_recovers_from_divergence() -> Outcome {
     assert_eq!(kinds, [DecisionKind::Rewind, DecisionKind::Cut, DecisionKind::Stop]);
     assert_eq!(session.stop_reason(), Some(StopReason::Stopped));
     assert!(session.epoch() < 20, "stopped by early stopping at epoch {}", session.epoch());
-    learned(&line)?;
+    assert_learned(&line)?;
     Ok(())
 }
 
-/// From a rate far too low, short trials on the `VarMap` find a better one.
+/// Short trials find a better rate.
 #[test]
 fn trials_raise_a_rate_that_is_too_low() -> Outcome {
     let monitor = || -> Result<Callbacks, Box<dyn std::error::Error>> {
@@ -59,25 +59,25 @@ fn trials_raise_a_rate_that_is_too_low() -> Outcome {
     };
     let mut without = Line::new()?;
     train(&mut without, Callbacks::default(), "static", 1e-3)?;
-    assert!((without.value("weight")? - 2.0).abs() > 1.0, "too low by itself");
+    assert!((without.value("weight")? - 2.0).abs() > 1.0, "the rate is too low");
     let mut line = Line::new()?;
     let session = train(&mut line, monitor()?, "static", 1e-3)?;
     assert!(session.gain() > 16.0, "{}", session.gain());
     let first = &session.decisions()[0];
     assert!(first.reason.starts_with("raise × 4: the best of 5 trials of 5 updates"), "{}", first.reason);
-    learned(&line)?;
+    assert_learned(&line)?;
     Ok(())
 }
 
-/// All three averages, by hand: the mean of what the weights were after each epoch.
+/// The reference values use the closed form of the bias after each epoch.
 #[test]
-fn averages_are_the_weights_averages() -> Outcome {
+fn averages_equal_the_means_of_the_weights() -> Outcome {
     let epochs = |callbacks: Callbacks| -> Result<f64, Box<dyn std::error::Error>> {
         let mut line = Line::new()?;
         train(&mut line, callbacks, "static", 0.01)?;
         Ok(line.value("bias")?)
     };
-    // The bias nears 1 by a factor of 0.98 per update.
+    // The distance of the bias from 1 shrinks by a factor of 0.98 per update.
     let bias = |epoch: u32| 1.0 - 0.98_f64.powi(10 * epoch as i32);
     let averaged =
         |rule| WeightAveraging::new(rule, AverageEvery::Length(Span::Epochs(1.0)), Span::Updates(0));

@@ -1,6 +1,6 @@
-//! Phases, names, monitors and state of the collection.
+//! Phases, names, monitored metrics and state of a collection.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -10,20 +10,20 @@ use lrlab_callbacks::{
 };
 use std::time::Duration;
 
-/// Asks in every phase it is told to, for a tag that says where.
-struct Asks(&'static str, &'static [Phase]);
+/// Requests an action in each of the given phases, with a tag that names the phase.
+struct Requests(&'static str, &'static [Phase]);
 
-impl Callback for Asks {
+impl Callback for Requests {
     fn name(&self) -> &str {
         self.0
     }
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let asks = self.1.contains(&phase) && matches!(context.hook, Hook::EpochEnd(_)) && context.epoch == 1;
-        Ok(if asks { vec![Action::Save { tag: format!("{} {phase:?}", self.0) }] } else { Vec::new() })
+        let due = self.1.contains(&phase) && matches!(context.hook, Hook::EpochEnd(_)) && context.epoch == 1;
+        Ok(if due { vec![Action::Save { tag: format!("{} {phase:?}", self.0) }] } else { Vec::new() })
     }
 }
 
-/// Watches a metric that may not be one.
+/// Monitors a metric, which may not exist.
 struct Watches(&'static str);
 
 impl Callback for Watches {
@@ -39,11 +39,11 @@ impl Callback for Watches {
 }
 
 #[test]
-fn phases_go_before_the_order_of_the_list() {
+fn phases_take_precedence_over_the_order_of_callbacks() {
     let callbacks = Callbacks::default()
-        .with(Asks("a", &[Phase::Report, Phase::Snapshot]))
-        .with(Asks("b", &[Phase::Measure, Phase::Snapshot]))
-        .with(Asks("c", &[Phase::Control, Phase::Keep]));
+        .with(Requests("a", &[Phase::Report, Phase::Snapshot]))
+        .with(Requests("b", &[Phase::Measure, Phase::Snapshot]))
+        .with(Requests("c", &[Phase::Control, Phase::Keep]));
     let (sim, _) = play(&Script::default(), callbacks);
     assert_eq!(
         sim.words(),
@@ -59,7 +59,7 @@ fn phases_go_before_the_order_of_the_list() {
 }
 
 #[test]
-fn bad_collections_fail_at_the_start() {
+fn invalid_collections_fail_at_the_start() {
     for (callbacks, expected) in [
         (
             Callbacks::default().with(Watches("val_los")),
@@ -68,7 +68,7 @@ fn bad_collections_fail_at_the_start() {
              val_ece, grad_norm, or \"min:NAME\" or \"max:NAME\" for one of `EpochMetrics::extra`",
         ),
         (
-            Callbacks::default().with(Watches("lr")).with(Asks("a", &[])).with(Watches("val_loss")),
+            Callbacks::default().with(Watches("lr")).with(Requests("a", &[])).with(Watches("val_loss")),
             "watches: two callbacks have this name: watches, a, watches",
         ),
     ] {
@@ -80,21 +80,21 @@ fn bad_collections_fail_at_the_start() {
 }
 
 #[test]
-fn state_goes_by_name_and_nothing_is_lost_without_a_word() {
+fn states_are_restored_by_name_and_unknown_ones_are_errors() {
     let stopping = || EarlyStopping::new(EarlyStoppingConfig::default()).unwrap();
     let (_, callbacks) = play(&Script::default(), Callbacks::default().with(stopping()));
     let state = callbacks.state();
     assert_eq!(state.as_object().unwrap().keys().collect::<Vec<_>>(), ["early_stopping"]);
 
-    // Another order and a further callback do not matter.
+    // The order and additional callbacks do not matter.
     let timer = Timer::new(Duration::from_secs(9));
     let mut more = Callbacks::new(vec![Box::new(timer.clone()), Box::new(stopping())]);
     more.restore(state.clone()).unwrap();
     assert_eq!(more.state(), state);
     assert_eq!(more.get::<EarlyStopping>().unwrap().best(), Some((0.125, 8)));
-    assert!(more.get::<Asks>().is_none());
+    assert!(more.get::<Requests>().is_none());
 
-    // A callback that is gone does.
+    // A state without a callback is an error.
     let error = Callbacks::default().with(timer).restore(state).unwrap_err();
     assert_eq!(error.to_string(), "early_stopping: has a saved state but is not among the callbacks: timer");
     let wrong = serde_json::json!({ "early_stopping": { "best": "low" } });

@@ -1,11 +1,11 @@
-//! The table in the crate's docs: each of our cells names tests, and they exist.
+//! The comparison table in the documentation names existing tests.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Names of the functions under `#[test]`, or within `proptest!`, in every file below `folder`.
+/// Collects the names of the tests, including those in `proptest!`, in every file below `folder`.
 fn tests(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -22,7 +22,7 @@ fn tests(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn each_of_our_cells_has_a_test() {
+fn the_last_column_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut known = BTreeSet::new();
     for folder in ["src", "tests"] {
@@ -37,7 +37,7 @@ fn each_of_our_cells_has_a_test() {
         let names: Vec<&str> = cells[7].split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty() && cells[7].trim_start().starts_with('+'), "{row}");
         for name in names {
-            assert!(known.contains(name), "no test is called {name}: {row}");
+            assert!(known.contains(name), "there is no test {name}: {row}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What acts on the rate or ends a run: monitor, early stopping, guard, timer, sham control, range test. Each
-//! also goes on after an interruption at any event as if there had been none.
+//! Callbacks that change the rate or end a run: monitor, early stopping, guard, timer, sham control, range test. Each test
+//! also resumes the run after every event.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
 use std::time::Duration;
 
-use common::{Script, play, resumes_at_every_event, val_loss};
+use common::{Script, play, resumes_after_every_event, val_loss};
 use lrlab_callbacks::{
     Action, AtRestart, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
     EarlyStopping, EarlyStoppingConfig, Error, GainPolicy, NoSuggestion, OnDivergence, RangeTest,
@@ -25,15 +25,16 @@ fn plateau() -> Plateau {
     Plateau { factor: 0.5, patience: 1, ..Plateau::default() }
 }
 
-/// Best at epoch 2, then worse.
+/// The best epoch is 2.
 fn overfits(epoch: u64) -> EpochMetrics {
     val_loss(epoch, [0.7, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85][epoch as usize - 1])
 }
 
 #[test]
-fn monitor_cuts_where_its_controller_says() {
+fn the_monitor_applies_the_decisions_of_its_controller() {
     let script = Script { metrics: overfits, ..Script::default() };
-    let (sim, callbacks) = resumes_at_every_event(&script, || Callbacks::default().with(monitor(plateau())));
+    let (sim, callbacks) =
+        resumes_after_every_event(&script, || Callbacks::default().with(monitor(plateau())));
     assert_eq!(
         sim.words(),
         [
@@ -55,30 +56,30 @@ fn monitor_cuts_where_its_controller_says() {
 }
 
 #[test]
-fn monitor_rewinds_to_the_best_epoch_or_the_start() {
+fn the_monitor_rewinds_to_the_best_epoch_or_the_start() {
     let script = Script { metrics: overfits, epochs: 4, ..Script::default() };
     let make = || Callbacks::default().with(monitor(Plateau { rewind: true, ..plateau() }));
-    let (sim, _) = resumes_at_every_event(&script, make);
+    let (sim, _) = resumes_after_every_event(&script, make);
     assert_eq!(sim.words()[3..], ["12 restore monitor-best", "12 gain 0.5"]);
     assert!((sim.weight - 6.0 * 0.1).abs() < 1e-12, "weights of epoch 2");
 
     let script = Script { metrics: |epoch| val_loss(epoch, f64::NAN), epochs: 1, ..Script::default() };
     let make = || Callbacks::default().with(monitor(Plateau { on_nan: OnNan::Rewind, ..plateau() }));
-    let (sim, _) = resumes_at_every_event(&script, make);
+    let (sim, _) = resumes_after_every_event(&script, make);
     assert_eq!(sim.words(), ["0 save monitor-best", "3 restore monitor-best", "3 gain 0.5"]);
     assert_eq!(sim.weight, 0.0);
 }
 
 #[test]
-fn two_monitors_multiply() {
+fn the_gains_of_two_monitors_are_multiplied() {
     let script = Script { metrics: overfits, ..Script::default() };
     let make = || Callbacks::default().with(monitor(plateau())).with(monitor(plateau()).named("second"));
-    let (sim, _) = resumes_at_every_event(&script, make);
+    let (sim, _) = resumes_after_every_event(&script, make);
     assert_eq!(sim.gain(), 0.125 * 0.125);
 }
 
 #[test]
-fn monitor_may_begin_anew_at_a_restart() {
+fn a_warm_restart_may_reset_the_monitor() {
     // Restarts at the end of epoch 4, where a cut is due, and in the middle of epoch 7, after the cut of epoch 6.
     let script = Script { metrics: overfits, restarts: vec![12, 20], ..Script::default() };
     for (policy, expected) in [
@@ -86,18 +87,18 @@ fn monitor_may_begin_anew_at_a_restart() {
         (GainPolicy::ResetAtRestart, vec!["12 gain 1"]),
     ] {
         let make = || Callbacks::default().with(monitor(plateau()).at_restart(policy));
-        let (sim, _) = resumes_at_every_event(&script, make);
+        let (sim, _) = resumes_after_every_event(&script, make);
         let gains: Vec<_> = sim.words().into_iter().filter(|w| w.contains("gain")).collect();
         assert_eq!(gains, expected, "{policy:?}");
     }
     let script = Script { restarts: vec![14, 20], ..script };
     let make = || Callbacks::default().with(monitor(plateau()).at_restart(GainPolicy::ResetAtRestart));
-    let (sim, _) = resumes_at_every_event(&script, make);
+    let (sim, _) = resumes_after_every_event(&script, make);
     let gains: Vec<_> = sim.words().into_iter().filter(|w| w.contains("gain")).collect();
     assert_eq!(gains, ["12 gain 0.5", "14 gain 1"]);
 }
 
-/// Says what it sees.
+/// Sets the observed value as the gain, with the standard error as the reason.
 #[derive(Debug)]
 struct Echo;
 impl Controller for Echo {
@@ -115,7 +116,7 @@ impl Controller for Echo {
 }
 
 #[test]
-fn any_controller_and_any_metric() {
+fn the_monitor_accepts_any_controller_and_metric() {
     let script = Script {
         metrics: |epoch| EpochMetrics { val_f1: Some(0.25), ..val_loss(epoch, 0.5) },
         ..Script::default()
@@ -125,7 +126,7 @@ fn any_controller_and_any_metric() {
             let monitor = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric);
             Callbacks::default().with(monitor.unwrap())
         };
-        let (sim, _) = resumes_at_every_event(&script, make);
+        let (sim, _) = resumes_after_every_event(&script, make);
         let seen: Vec<_> = sim.decisions.iter().map(|d| (d.gain, d.reason.as_str())).collect();
         assert_eq!(seen, [(gain, stderr), (gain, stderr), (gain, "enough")]);
         assert_eq!((sim.ended, sim.epoch), (Some("stopped"), 3));
@@ -144,7 +145,7 @@ fn stopping(config: EarlyStoppingConfig) -> Callbacks {
 }
 
 #[test]
-fn early_stopping_counts() {
+fn early_stopping_counts_epochs_without_improvement() {
     let base = EarlyStoppingConfig { patience: 2, ..EarlyStoppingConfig::default() };
     let accuracy = |epoch| EpochMetrics {
         val_accuracy: Some([0.5, 0.6, 0.55, 0.52][epoch as usize - 1]),
@@ -167,7 +168,7 @@ fn early_stopping_counts() {
         ),
     ] {
         let script = Script { metrics, ..Script::default() };
-        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        let (sim, _) = resumes_after_every_event(&script, || stopping(config.clone()));
         assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{what}");
         assert_eq!(sim.epoch, stops.unwrap_or(8), "{what}");
     }
@@ -176,9 +177,9 @@ fn early_stopping_counts() {
     assert_eq!(sim.decisions[0].reason, "stop at epoch 4: 2 bad epochs ≥ patience 2, best 0.5 at epoch 2");
 }
 
-/// A loop that validates every fifth epoch: what is not measured is neither good nor bad.
+/// The loop validates every fifth epoch.
 #[test]
-fn patience_counts_measurements() {
+fn patience_counts_only_measured_epochs() {
     fn every_fifth(epoch: u64, value: f64) -> EpochMetrics {
         match epoch % 5 {
             0 => val_loss(epoch, value),
@@ -193,26 +194,25 @@ fn patience_counts_measurements() {
         (AtRestart::Ignore, "falls", falls, None),
         (AtRestart::Ignore, "rises", rises, Some(20)),
         (AtRestart::Ignore, "NaN", nan, Some(15)),
-        // Cycles of four epochs: the first and every fourth measure nothing and do not count.
+        // Cycles of four epochs: the first and every fourth cycle contain no measurement and do not count.
         (AtRestart::CountCycles, "falls", falls, None),
         (AtRestart::CountCycles, "rises", rises, Some(20)),
         (AtRestart::CountCycles, "NaN", nan, Some(16)),
     ] {
         let config = EarlyStoppingConfig { patience: 3, at_restart, ..EarlyStoppingConfig::default() };
         let script = Script { restarts: (1..10).map(|n| 4 * n).collect(), ..script(metrics) };
-        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        let (sim, _) = resumes_after_every_event(&script, || stopping(config.clone()));
         assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{at_restart:?}, {what}");
     }
     for (metrics, cuts) in [(falls, 0), (rises, 3), (nan, 4)] {
         let make = || Callbacks::default().with(monitor(Plateau { patience: 1, ..plateau() }));
-        let (sim, _) = resumes_at_every_event(&script(metrics), make);
+        let (sim, _) = resumes_after_every_event(&script(metrics), make);
         assert_eq!(sim.decisions.len(), cuts, "{:?}", sim.decisions);
     }
 }
 
-/// Infinity is no accuracy to keep, to restore or to stop for.
 #[test]
-fn infinity_beats_nothing() {
+fn infinite_values_are_never_the_best() {
     let metrics = |epoch| EpochMetrics {
         val_accuracy: Some([0.3, f64::INFINITY, 0.4, f64::NEG_INFINITY][epoch as usize - 1]),
         ..val_loss(epoch, [0.9, 0.8, f64::NEG_INFINITY, 0.7][epoch as usize - 1])
@@ -225,7 +225,7 @@ fn infinity_beats_nothing() {
             stopping(EarlyStoppingConfig { metric, restore_best: true, patience: 9, ..Default::default() })
                 .with(Checkpoint::new(checkpoint).unwrap())
         };
-        let (sim, _) = resumes_at_every_event(&script, make);
+        let (sim, _) = resumes_after_every_event(&script, make);
         assert_eq!(
             (sim.kept["best"], sim.weight),
             (sim.measured[best - 1], sim.measured[best - 1]),
@@ -235,23 +235,23 @@ fn infinity_beats_nothing() {
 }
 
 #[test]
-fn early_stopping_restores_the_best_at_any_end() {
+fn early_stopping_restores_the_best_weights() {
     for (patience, epochs) in [(2, 8), (9, 4)] {
         let config = EarlyStoppingConfig { patience, restore_best: true, ..EarlyStoppingConfig::default() };
         let script = Script { metrics: overfits, epochs, ..Script::default() };
-        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        let (sim, _) = resumes_after_every_event(&script, || stopping(config.clone()));
         assert_eq!(sim.words().last().unwrap(), "12 restore early_stopping-best");
         assert!((sim.weight - 0.6).abs() < 1e-12);
     }
-    // The last epoch is the best: nothing to restore.
+    // If the last epoch is the best, there is nothing to restore.
     let config = EarlyStoppingConfig { restore_best: true, ..EarlyStoppingConfig::default() };
     let (sim, _) = play(&Script::default(), stopping(config));
     assert!(sim.words().iter().all(|word| !word.contains("restore")));
 }
 
 #[test]
-fn early_stopping_knows_restarts() {
-    // Two epochs a cycle; each cycle begins worse than the last one ended.
+fn early_stopping_handles_warm_restarts() {
+    // Each cycle has two epochs and begins worse than the previous one ended.
     fn saw(epoch: u64) -> EpochMetrics {
         val_loss(epoch, [0.9, 0.5, 0.8, 0.6, 0.8, 0.7, 0.9, 0.8][epoch as usize - 1])
     }
@@ -260,25 +260,25 @@ fn early_stopping_knows_restarts() {
         [(AtRestart::Ignore, Some(4)), (AtRestart::BeginAnew, None), (AtRestart::CountCycles, Some(6))]
     {
         let config = EarlyStoppingConfig { patience: 2, at_restart, ..EarlyStoppingConfig::default() };
-        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        let (sim, _) = resumes_after_every_event(&script, || stopping(config.clone()));
         assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{at_restart:?}");
     }
 }
 
-/// Cycles of one and a half epochs end inside an epoch every other time: they count there.
+/// Every other cycle of one and a half epochs ends within an epoch.
 #[test]
-fn cycles_that_end_inside_an_epoch_count() {
+fn cycles_may_end_within_an_epoch() {
     let rises = |epoch| val_loss(epoch, epoch as f64);
     let restarts = vec![3, 6, 9, 12, 15];
     let script = Script { metrics: rises, updates_per_epoch: 2, restarts, ..Script::default() };
-    // A cycle's first epoch is measured after update 2, 4 (and 6), 8: the first cycle is the best one.
+    // The first epochs of the cycles are measured after updates 2, 4 (and 6) and 8, so the first cycle is the best one.
     for (patience, stops, reason) in [
         (2, (9, 4), "stop at epoch 4: 2 bad cycles ≥ patience 2, best 1 at epoch 1"),
         (1, (6, 3), "stop at epoch 3: 1 bad cycles ≥ patience 1, best 1 at epoch 1"),
     ] {
         let at_restart = AtRestart::CountCycles;
         let config = EarlyStoppingConfig { patience, at_restart, ..EarlyStoppingConfig::default() };
-        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        let (sim, _) = resumes_after_every_event(&script, || stopping(config.clone()));
         assert_eq!((sim.update, sim.epoch), stops);
         assert_eq!(sim.decisions[0].reason, reason);
     }
@@ -289,48 +289,48 @@ fn guard(config: DivergenceConfig) -> Callbacks {
 }
 
 #[test]
-fn guard_sees_nan_and_explosion() {
+fn the_guard_detects_nan_and_explosion() {
     let nan: fn(u64) -> f64 = |update| if update == 8 { f64::NAN } else { 1.0 };
     let spike: fn(u64) -> f64 = |update| if update == 5 || update >= 8 { 4.5 } else { 1.0 };
     let rewind = OnDivergence::Rewind { factor: 0.5, limit: 1 };
     let cut = OnDivergence::Cut { factor: 0.5, limit: 1 };
     let sane = "divergence_guard-sane";
     let saves = |updates: &[u64]| updates.iter().map(|u| format!("{u} save {sane}")).collect::<Vec<_>>();
-    let say = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let actions = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let restore = format!("8 restore {sane}");
     for (what, loss, explosion, patience, action, expected) in [
-        ("NaN", nan, None, 1, OnDivergence::Diverge, say(&["8 diverge"])),
-        ("NaN stops", nan, None, 1, OnDivergence::Stop, say(&["8 stop"])),
-        ("no cut heals NaN", nan, None, 1, cut, say(&["8 diverge"])),
+        ("NaN", nan, None, 1, OnDivergence::Diverge, actions(&["8 diverge"])),
+        ("NaN stops", nan, None, 1, OnDivergence::Stop, actions(&["8 stop"])),
+        ("a cut does not help against NaN", nan, None, 1, cut, actions(&["8 diverge"])),
         (
             "NaN rewinds",
             nan,
             None,
             1,
             rewind,
-            [saves(&[0, 3, 6]), say(&[&restore, "8 gain 0.5"]), saves(&[9, 12])].concat(),
+            [saves(&[0, 3, 6]), actions(&[&restore, "8 gain 0.5"]), saves(&[9, 12])].concat(),
         ),
-        ("spikes are not looked for", spike, None, 1, OnDivergence::Diverge, say(&[])),
-        ("first spike", spike, Some(4.0), 1, OnDivergence::Diverge, say(&["5 diverge"])),
-        ("patience", spike, Some(4.0), 2, OnDivergence::Diverge, say(&["9 diverge"])),
-        ("below", spike, Some(5.0), 1, OnDivergence::Diverge, say(&[])),
-        ("cut, then give up", spike, Some(4.0), 1, cut, say(&["5 gain 0.5", "8 diverge"])),
+        ("spikes without an explosion factor", spike, None, 1, OnDivergence::Diverge, actions(&[])),
+        ("first spike", spike, Some(4.0), 1, OnDivergence::Diverge, actions(&["5 diverge"])),
+        ("patience", spike, Some(4.0), 2, OnDivergence::Diverge, actions(&["9 diverge"])),
+        ("below", spike, Some(5.0), 1, OnDivergence::Diverge, actions(&[])),
+        ("one cut, then divergence", spike, Some(4.0), 1, cut, actions(&["5 gain 0.5", "8 diverge"])),
     ] {
         let script = Script { loss, epochs: 4, ..Script::default() };
         let config = DivergenceConfig { explosion, patience, action };
-        let (sim, _) = resumes_at_every_event(&script, || guard(config.clone()));
+        let (sim, _) = resumes_after_every_event(&script, || guard(config.clone()));
         assert_eq!(sim.words(), expected, "{what}");
     }
-    // Weights that the last update of an epoch spoiled show in its validation loss alone. Epochs and updates go on.
+    // If the last update of an epoch makes the weights NaN, only the validation loss of the epoch shows it.
     let spoiled = Script {
         epochs: 4,
         metrics: |epoch| val_loss(epoch, if epoch == 2 || epoch == 4 { f64::NAN } else { 1.0 }),
         ..Script::default()
     };
-    let back = [saves(&[0, 3]), say(&[&format!("6 restore {sane}"), "6 gain 0.5"]), saves(&[9])].concat();
-    for (action, expected) in [(rewind, back), (cut, say(&[])), (OnDivergence::Diverge, say(&[]))] {
+    let back = [saves(&[0, 3]), actions(&[&format!("6 restore {sane}"), "6 gain 0.5"]), saves(&[9])].concat();
+    for (action, expected) in [(rewind, back), (cut, actions(&[])), (OnDivergence::Diverge, actions(&[]))] {
         let config = DivergenceConfig { action, ..DivergenceConfig::default() };
-        let (sim, _) = resumes_at_every_event(&spoiled, || guard(config.clone()));
+        let (sim, _) = resumes_after_every_event(&spoiled, || guard(config.clone()));
         assert_eq!(sim.words(), expected, "{action:?}");
         assert_eq!((sim.update, sim.epoch), (12, 4), "{action:?}");
         let reasons: Vec<_> = sim.decisions.iter().map(|decision| decision.reason.as_str()).collect();
@@ -355,17 +355,17 @@ fn guard_sees_nan_and_explosion() {
 }
 
 #[test]
-fn timer_stops_within_the_budget_but_not_between_update_and_figures() {
+fn the_timer_waits_for_the_metrics_of_the_epoch() {
     // The simulated clock is one second per update.
     for (budget, expected) in [(7, Some((7, 2))), (6, Some((6, 2))), (24, None), (99, None)] {
         let make = || Callbacks::default().with(Timer::new(Duration::from_secs(budget)));
-        let (sim, _) = resumes_at_every_event(&Script::default(), make);
+        let (sim, _) = resumes_after_every_event(&Script::default(), make);
         assert_eq!(sim.ended.map(|_| (sim.update, sim.epoch)), expected, "{budget} s");
     }
 }
 
 #[test]
-fn sham_control_has_the_rates_of_the_other_run() {
+fn sham_control_replays_the_rates_of_another_run() {
     let script = Script { metrics: overfits, ..Script::default() };
     let stop = EarlyStoppingConfig { patience: 5, ..EarlyStoppingConfig::default() };
     let real = Callbacks::default()
@@ -374,9 +374,9 @@ fn sham_control_has_the_rates_of_the_other_run() {
     let (real, _) = play(&script, real);
     assert_eq!((real.epoch, real.decisions.len()), (7, 5));
 
-    // This run's own figures improve all the time, and make no difference.
+    // The metrics of the replaying run improve in every epoch and have no effect.
     let make = || Callbacks::default().with(ShamControl::new(&real.decisions));
-    let (sham, _) = resumes_at_every_event(&Script::default(), make);
+    let (sham, _) = resumes_after_every_event(&Script::default(), make);
     let rates = |decisions: &[lrlab_runs::Decision]| {
         let kept = decisions.iter().filter(|d| d.kind != lrlab_runs::DecisionKind::Rewind);
         kept.map(|d| (d.update, d.epoch, d.kind, d.lr_after.map(f64::to_bits))).collect::<Vec<_>>()
@@ -387,8 +387,8 @@ fn sham_control_has_the_rates_of_the_other_run() {
 }
 
 #[test]
-fn range_test_sweeps_and_suggests() {
-    // 41 rates, 1e-4 … 1: the loss falls along a logistic curve around update 21 (rate 1e-2), then explodes.
+fn the_range_test_sweeps_and_suggests() {
+    // 41 rates from 1e-4 to 1: the loss falls along a logistic curve around update 21 (rate 1e-2), then explodes.
     let config = RangeTestConfig { min_lr: 1e-4, max_lr: 1.0, updates: 41, smoothing: 0.0, divergence: 4.0 };
     let script = Script {
         epochs: 20,
@@ -399,7 +399,7 @@ fn range_test_sweeps_and_suggests() {
         ..Script::default()
     };
     let make = || Callbacks::default().with(RangeTest::new(config.clone()).unwrap());
-    let (sim, callbacks) = resumes_at_every_event(&script, make);
+    let (sim, callbacks) = resumes_after_every_event(&script, make);
     assert_eq!((sim.ended, sim.update), (Some("stopped"), 36));
     let found = callbacks.get::<RangeTest>().unwrap();
     for (i, &(lr, _)) in found.points().iter().enumerate() {
@@ -409,20 +409,20 @@ fn range_test_sweeps_and_suggests() {
     let suggested = found.suggestion().unwrap();
     assert!((suggested.lr / 1e-2).log10().abs() < 0.11 && suggested.lowest_loss < 0.55, "{suggested:?}");
 
-    // Without divergence it ends after its updates; a loss that only rises suggests nothing.
+    // Without divergence the sweep ends after its updates. A loss that only rises gives no suggestion.
     let script = Script { loss: |update| 1.0 + update as f64 * 1e-3, ..script };
     let smooth = RangeTestConfig { smoothing: 0.98, ..config.clone() };
     let make = || Callbacks::default().with(RangeTest::new(smooth.clone()).unwrap());
-    let (sim, callbacks) = resumes_at_every_event(&script, make);
+    let (sim, callbacks) = resumes_after_every_event(&script, make);
     assert_eq!((sim.ended, sim.update), (Some("stopped"), 41));
     let found = callbacks.get::<RangeTest>().unwrap();
     assert!(matches!(found.suggestion(), Err(NoSuggestion::Rises { .. })));
-    // The bias of the moving average is taken out: the first smoothed loss is the loss.
+    // The bias of the moving average is corrected, so the first smoothed loss is the first loss.
     assert!((found.points()[0].1 - 1.001).abs() < 1e-12);
 
-    // NaN ends it.
+    // NaN ends the sweep.
     let script = Script { loss: |update| if update == 4 { f64::NAN } else { 1.0 }, ..script };
-    let (sim, _) = resumes_at_every_event(&script, make);
+    let (sim, _) = resumes_after_every_event(&script, make);
     assert_eq!((sim.ended, sim.update), (Some("stopped"), 4));
     for (bad, words) in [
         (
@@ -440,15 +440,15 @@ fn range_test_sweeps_and_suggests() {
         let text = RangeTest::new(bad).unwrap_err().to_string();
         assert!(text.starts_with("range_test: ") && text.contains(words) && !text.contains('{'), "{text}");
     }
-    // A schedule at rate 0 cannot be swept by a gain.
+    // A gain cannot change a rate of 0.
     let mut callbacks = make();
     let mut sim = common::Sim::new(Script { lr: 0.0, ..Script::default() });
     assert!(matches!(sim.start(&mut callbacks), Err(Error::Config { .. })));
 }
 
-/// A log-likelihood of densities: the loss falls through 0 and explodes below it.
+/// The loss falls below 0, like the negative log-likelihood of a density, and explodes there.
 #[test]
-fn a_sweep_takes_losses_below_zero() {
+fn the_range_test_accepts_negative_losses() {
     for (loss, ends) in [
         ((|update| -1.0 - update as f64 / 10.0) as fn(u64) -> f64, 41),
         (|update| if update < 30 { 1.0 - update as f64 / 10.0 } else { update as f64 - 26.0 }, 30),
@@ -458,13 +458,13 @@ fn a_sweep_takes_losses_below_zero() {
         let config = RangeTestConfig { min_lr: 1e-4, updates: 41, smoothing: 0.0, ..Default::default() };
         let script = Script { epochs: 20, loss, ..Script::default() };
         let make = || Callbacks::default().with(RangeTest::new(config.clone()).unwrap());
-        let (sim, _) = resumes_at_every_event(&script, make);
+        let (sim, _) = resumes_after_every_event(&script, make);
         assert_eq!((sim.ended, sim.update), (Some("stopped"), ends), "{:?}", sim.decisions.last());
     }
 }
 
 #[test]
-fn every_reason_says_why() {
+fn the_reason_of_a_divergence_names_the_loss() {
     let script = Script { metrics: overfits, loss: |_| f64::INFINITY, ..Script::default() };
     let (sim, _) = play(&script, guard(DivergenceConfig::default()));
     let [(_, _, _, Action::Diverge { reason })] = &sim.log[..] else { panic!("{:?}", sim.log) };

@@ -1,6 +1,6 @@
-//! Files that loggers write, read back, and what a resume makes of them.
+//! The files of loggers, also after a resume.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -27,8 +27,8 @@ fn monitor() -> ValidationLossMonitor {
     ValidationLossMonitor::new(ControllerSpec::from(plateau).build().unwrap(), "val_loss").unwrap()
 }
 
-/// Runs `callbacks` for a number of events and then drops them, as a crash does. Returns the checkpoint that was taken
-/// `behind` events earlier; `None` if the run has fewer events.
+/// Runs `callbacks` for a number of events and then drops them, as in a crash. Returns the checkpoint `behind` events earlier;
+/// `None` if the run has fewer events.
 fn killed(mut callbacks: Callbacks, events: usize, behind: usize) -> Option<(Sim, Value)> {
     let mut sim = Sim::new(script());
     sim.start(&mut callbacks).unwrap();
@@ -43,8 +43,8 @@ fn killed(mut callbacks: Callbacks, events: usize, behind: usize) -> Option<(Sim
     more.then_some(checkpoint)
 }
 
-/// What `make` writes into a folder in a run that is killed after each event and goes on from a checkpoint that
-/// is `behind` events old equals what it writes in one go.
+/// Asserts that the file of a run that is killed after any event, and continues from a checkpoint `behind` events earlier,
+/// equals the file of an uninterrupted run. Returns its content.
 fn same_file_after_a_crash(file: &str, behind: usize, make: impl Fn(&Path) -> Callbacks) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(file);
@@ -56,7 +56,7 @@ fn same_file_after_a_crash(file: &str, behind: usize, make: impl Fn(&Path) -> Ca
     for events in behind.. {
         std::fs::remove_file(&path).unwrap();
         let Some((mut sim, state)) = killed(make(folder.path()), events, behind) else { break };
-        // The crash cuts a line short.
+        // The crash truncates a line.
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"{\"eve");
         std::fs::write(&path, bytes).unwrap();
@@ -89,7 +89,7 @@ fn csv_has_a_row_per_epoch() {
 }
 
 #[test]
-fn csv_fills_an_empty_file_from_the_history() {
+fn csv_writes_the_history_to_a_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut sim = Sim::new(script());
     while sim.epoch < 3 {
@@ -102,9 +102,9 @@ fn csv_fills_an_empty_file_from_the_history() {
     assert_eq!(epochs, ["epoch", "1", "2", "3", "4"]);
 }
 
-/// Of three epochs one measured nothing and one NaN; the session goes on in a new folder.
+/// One of three epochs measures nothing and one measures NaN. The session continues in a new folder.
 #[test]
-fn what_was_not_measured_is_not_nan() {
+fn unmeasured_metrics_differ_from_nan() {
     let run = Horizon { updates: 6, updates_per_epoch: 2 };
     let folder = tempfile::tempdir().unwrap();
     let session = |part: &str| {
@@ -138,7 +138,7 @@ fn what_was_not_measured_is_not_nan() {
 }
 
 #[test]
-fn an_unwritable_file_says_which() {
+fn errors_name_the_unwritable_file() {
     let folder = tempfile::tempdir().unwrap();
     let blocked = folder.path().join("file");
     std::fs::write(&blocked, "").unwrap();
@@ -154,7 +154,7 @@ fn an_unwritable_file_says_which() {
 }
 
 #[test]
-fn rates_of_every_update() {
+fn the_rate_recorder_writes_every_update() {
     for behind in [0, 3] {
         let make = |folder: &Path| {
             Callbacks::default().with(monitor()).with(RateRecorder::new(folder.join("rates.csv")))
@@ -162,13 +162,13 @@ fn rates_of_every_update() {
         let text = same_file_after_a_crash("rates.csv", behind, make);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[..3], ["update,lr,gain,schedule_lr", "1,0.1,1,0.1", "2,0.1,1,0.1"]);
-        assert_eq!(lines[7], "7,0.05,0.5,0.1", "the cut of epoch 2 holds from update 7");
+        assert_eq!(lines[7], "7,0.05,0.5,0.1", "the cut of epoch 2 applies from update 7");
         assert_eq!(lines.len(), 13);
     }
 }
 
 #[test]
-fn jsonl_tells_the_run() {
+fn jsonl_contains_all_events_of_a_run() {
     for behind in [0, 1, 7] {
         let make = |folder: &Path| {
             let logger = JsonlLogger::new(folder.join("e.jsonl")).progress_every(2);
@@ -207,9 +207,9 @@ fn jsonl_tells_the_run() {
     }
 }
 
-/// Metrics of one's own come and go; the rows before a column was there have an empty cell. No row is twice there or missing.
+/// Rows without a user-defined metric have an empty cell, and a resume neither repeats nor loses rows.
 #[test]
-fn csv_of_every_second_update() {
+fn the_update_log_writes_every_second_update() {
     for behind in [0, 1, 3, 7] {
         let make = |folder: &Path| {
             Callbacks::default().with(monitor()).with(CsvUpdateLogger::new(folder.join("updates.csv"), 2))
@@ -222,7 +222,7 @@ fn csv_of_every_second_update() {
         assert_eq!(updates, ["2", "4", "6", "8", "10", "12"]);
         let thirds: Vec<_> = lines[1..].iter().map(|line| cells(line)[5].clone()).collect();
         assert_eq!(thirds, ["", "", "6", "", "", "12"]);
-        assert_eq!(cells(lines[4])[2..5], ["0.05", "0.5", "1"], "the cut of epoch 2 holds from update 7");
+        assert_eq!(cells(lines[4])[2..5], ["0.05", "0.5", "1"], "the cut of epoch 2 applies from update 7");
     }
     let folder = tempfile::tempdir().unwrap();
     let never = folder.path().join("never.csv");
@@ -231,7 +231,7 @@ fn csv_of_every_second_update() {
 }
 
 #[test]
-fn own_metrics_of_updates_in_the_other_logs() {
+fn jsonl_contains_user_defined_metrics_of_updates() {
     let make =
         |folder: &Path| Callbacks::default().with(JsonlLogger::new(folder.join("e.jsonl")).progress_every(3));
     let text = same_file_after_a_crash("e.jsonl", 2, make);
@@ -246,20 +246,19 @@ fn own_metrics_of_updates_in_the_other_logs() {
 }
 
 #[test]
-fn jsonl_tells_a_failure() {
+fn jsonl_contains_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("e.jsonl");
     let mut callbacks = Callbacks::default().with(JsonlLogger::new(&path));
     let mut sim = Sim::new(script());
     sim.start(&mut callbacks).unwrap();
-    sim.tell(&mut callbacks, "failed", Hook::Failed { error: "disk full" }).unwrap();
+    sim.dispatch(&mut callbacks, "failed", Hook::Failed { error: "disk full" }).unwrap();
     let text = std::fs::read_to_string(path).unwrap();
     assert_eq!(text.lines().last().unwrap(), r#"{"event":"failed","error":"disk full"}"#);
 }
 
-/// Plain lines, as where standard error is no terminal.
 #[test]
-fn progress_in_plain_lines() {
+fn progress_without_a_terminal_is_plain_lines() {
     let path = tempfile::NamedTempFile::new().unwrap();
     let bar = ProgressBar::lines(path.reopen().unwrap());
     Sim::new(script()).run(&mut Callbacks::default().with(monitor()).with(bar)).unwrap();
@@ -271,8 +270,8 @@ fn progress_in_plain_lines() {
     assert_eq!(lines.len(), 7);
 }
 
-/// Scalars of an event file as `(tag, step, value)`, restarts as `("", step, 0)`; read without any of the
-/// writer's code, checksums bit by bit.
+/// Returns the scalars of an event file as `(tag, step, value)` and restarts as `("", step, 0)`. The reader shares no code with
+/// the writer.
 fn read_events(bytes: &[u8]) -> Vec<(String, u64, f32)> {
     let mut rest = bytes;
     let mut scalars = Vec::new();
@@ -317,7 +316,7 @@ fn read_events(bytes: &[u8]) -> Vec<(String, u64, f32)> {
     scalars
 }
 
-/// Number, varint and bytes of a message's fields.
+/// Returns the number, the varint and the bytes of each field of a message.
 fn message(mut bytes: &[u8]) -> Vec<(u8, u64, &[u8])> {
     fn varint(bytes: &mut &[u8]) -> u64 {
         let mut value = 0;
@@ -354,7 +353,7 @@ fn event_files(folder: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// A run interrupted after update 5 whose checkpoint is of update 4, into one folder.
+/// Writes the files of a run that is interrupted after update 5 and resumes from a checkpoint at update 4.
 fn interrupted_run(folder: &Path) {
     let make = || Callbacks::default().with(monitor()).with(TensorBoardLogger::new(folder));
     let (mut callbacks, mut sim) = (make(), Sim::new(script()));
@@ -378,8 +377,8 @@ fn tensorboard_files_read_back() {
     let files = event_files(folder.path());
     let events: Vec<_> = files.iter().map(|file| read_events(&std::fs::read(file).unwrap())).collect();
     assert_eq!(events.len(), 2);
-    assert_eq!(events[0].iter().filter(|e| e.0 == "update/loss").count(), 4, "what came after is cut off");
-    assert_eq!(events[1][0], (String::new(), 5, 0.0), "steps from 5 on are to be forgotten");
+    assert_eq!(events[0].iter().filter(|e| e.0 == "update/loss").count(), 4, "later events are removed");
+    assert_eq!(events[1][0], (String::new(), 5, 0.0), "readers ignore steps from 5 on");
     let curve = |tag: &str| -> Vec<(u64, f32)> {
         let both = events[0].iter().chain(&events[1]);
         both.filter(|e| e.0 == tag).map(|e| (e.1, e.2)).collect()
@@ -390,7 +389,7 @@ fn tensorboard_files_read_back() {
     assert_eq!(curve("epoch"), [(3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]);
     assert_eq!(curve("update/gain")[5..8], [(6, 1.0), (7, 0.5), (8, 0.5)]);
 
-    // In a folder of its own a resumed run writes the history first.
+    // In a new folder, a resumed run writes the history first.
     let (other, mut sim) = (tempfile::tempdir().unwrap(), Sim::new(script()));
     while sim.epoch < 3 {
         sim.step(&mut Callbacks::default()).unwrap();
@@ -402,9 +401,9 @@ fn tensorboard_files_read_back() {
     assert!(events.iter().all(|e| !e.0.starts_with("update")));
 }
 
-/// Killed after any event and resumed from a checkpoint some events old, the files hold every figure once.
+/// After a crash at any event and a resume from an earlier checkpoint, the files contain every value once.
 #[test]
-fn tensorboard_files_lose_and_repeat_nothing() {
+fn tensorboard_files_of_a_resumed_run_are_complete() {
     let curves = |folder: &Path| -> Vec<(String, u64, f32)> {
         let files = event_files(folder);
         let events = files.iter().flat_map(|file| read_events(&std::fs::read(file).unwrap()));
@@ -421,7 +420,7 @@ fn tensorboard_files_lose_and_repeat_nothing() {
             if sim.update == 0 {
                 continue;
             }
-            // The crash cuts a record short.
+            // The crash truncates a record.
             let file = event_files(folder.path()).pop().unwrap();
             let mut bytes = std::fs::read(&file).unwrap();
             bytes.extend_from_slice(&[24, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
@@ -429,7 +428,7 @@ fn tensorboard_files_lose_and_repeat_nothing() {
             let mut callbacks = make(folder.path());
             callbacks.restore(state).unwrap();
             sim.run(&mut callbacks).unwrap();
-            // As words, because NaN is not itself.
+            // As text, because NaN is not equal to itself.
             let (found, expected) = (curves(folder.path()), &expected);
             assert_eq!(
                 format!("{found:?}"),
@@ -440,7 +439,7 @@ fn tensorboard_files_lose_and_repeat_nothing() {
     }
 }
 
-/// TensorBoard's own reader, where Python has it (`PYTHON` names another interpreter than `python3`).
+/// Reads the files with TensorBoard, if it is installed (`PYTHON` names an interpreter other than `python3`).
 #[test]
 fn tensorboard_reads_our_files() {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());

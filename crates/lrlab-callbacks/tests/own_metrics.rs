@@ -1,6 +1,6 @@
-//! Metrics of the caller's own, rates of groups, and a host of three methods.
+//! User-defined metrics, rates of groups, and a host with the required methods only.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_callbacks::{
     Callbacks, Checkpoint, CheckpointConfig, CsvLogger, EarlyStopping, EarlyStoppingConfig, EpochMetrics,
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const RUN: Horizon = Horizon { updates: 60, updates_per_epoch: 6 };
 
-/// What was asked for.
+/// Records the requested actions.
 #[derive(Default)]
 struct Three(Vec<String>);
 
@@ -35,7 +35,7 @@ fn session(callbacks: Callbacks) -> Session {
     Session::new(callbacks, ScheduleSpec::parse("static").unwrap().build(&RUN).unwrap(), 0.1, RUN)
 }
 
-/// Ten epochs; what an epoch measured is a function of its number.
+/// Runs ten epochs, whose metrics are a function of the epoch.
 fn play(
     session: &mut Session,
     host: &mut dyn Host,
@@ -52,14 +52,14 @@ fn play(
     session.end(host)
 }
 
-/// Rises to epoch 3, then falls.
+/// `top5` rises until epoch 3, then falls.
 fn top5(epoch: u64) -> EpochMetrics {
     EpochMetrics { val_loss: Some(1.0), ..EpochMetrics::default() }
         .with("top5", 1.0 - (epoch as f64 - 3.0).abs() / 10.0)
 }
 
 #[test]
-fn own_metrics_decide_like_the_others() {
+fn user_defined_metrics_control_a_run() {
     let stopping =
         EarlyStoppingConfig { metric: "max:top5".into(), patience: 3, ..EarlyStoppingConfig::default() };
     let plateau = ControllerSpec::parse("plateau = { factor = 0.5, patience = 0, mode = 'max' }").unwrap();
@@ -73,18 +73,18 @@ fn own_metrics_decide_like_the_others() {
     assert_eq!((session.epoch(), session.stop_reason()), (6, Some(StopReason::Stopped)));
     assert_eq!(session.gain(), 0.125);
     assert_eq!(session.decisions()[0].metric, "top5");
-    assert_eq!(host.0.iter().filter(|asked| *asked == "save best").count(), 3);
+    assert_eq!(host.0.iter().filter(|action| *action == "save best").count(), 3);
 }
 
 #[test]
-fn own_metrics_have_columns_and_tags() {
+fn user_defined_metrics_have_columns_and_tags() {
     let folder = tempfile::tempdir().unwrap();
     let csv = folder.path().join("metrics.csv");
     let callbacks = Callbacks::default()
         .with(CsvLogger::new(&csv))
         .with(JsonlLogger::new(folder.path().join("log.jsonl")))
         .with(TensorBoardLogger::new(folder.path().join("tensorboard")));
-    // A second metric is measured every other epoch only.
+    // A second metric is measured in every other epoch.
     let metrics =
         |epoch: u64| if epoch.is_multiple_of(2) { top5(epoch).with("val_bleu", 0.5) } else { top5(epoch) };
     play(&mut session(callbacks), &mut Three::default(), metrics).unwrap();
@@ -105,14 +105,14 @@ fn own_metrics_have_columns_and_tags() {
 }
 
 #[test]
-fn misspelt_own_metrics_are_told_what_there_is() {
+fn errors_of_unknown_metrics_list_the_existing_ones() {
     let stopping = |metric: &str| {
         EarlyStopping::new(EarlyStoppingConfig { metric: metric.into(), ..Default::default() })
     };
     let refused = |metric: &str| stopping(metric).unwrap_err().to_string();
     assert_eq!(
         refused("max:val_loss"),
-        "early_stopping: \"val_loss\" has a direction of its own; write it without \"max\""
+        "early_stopping: \"val_loss\" has a fixed direction; write it without \"max:\""
     );
     assert!(refused("top5").ends_with("or \"min:NAME\" or \"max:NAME\" for one of `EpochMetrics::extra`"));
     let play = |metrics: fn(u64) -> EpochMetrics| {
@@ -131,7 +131,7 @@ fn misspelt_own_metrics_are_told_what_there_is() {
 }
 
 #[test]
-fn a_host_of_three_methods_is_told_what_a_callback_needs() {
+fn errors_name_the_missing_method_of_a_host() {
     let callbacks = Callbacks::default().with(WeightAveraging::swa(Span::Epochs(1.0)).unwrap());
     let error = play(&mut session(callbacks), &mut Three::default(), top5).unwrap_err().to_string();
     assert_eq!(
@@ -179,9 +179,9 @@ impl Host for Stores {
     }
 }
 
-/// Every fourth update; one that ends an epoch waits for the metrics. A resumed session makes what is left.
+/// A resumed session makes the remaining updates.
 #[test]
-fn checkpoints_are_due_between_updates() {
+fn checkpoints_are_stored_every_n_updates() {
     let every = |n| session(Callbacks::default()).checkpoint_every(SaveEvery::Updates(n)).unwrap();
     let (mut whole, mut host) = (every(4), Stores::default());
     play(&mut whole, &mut host, top5).unwrap();
@@ -195,9 +195,8 @@ fn checkpoints_are_due_between_updates() {
     }
 }
 
-/// A group follows a schedule of its own, and the gains of the run.
 #[test]
-fn groups_share_the_gains() {
+fn gains_apply_to_all_groups() {
     let plateau = ControllerSpec::parse("plateau = { factor = 0.5, patience = 0 }").unwrap().build().unwrap();
     let callbacks = Callbacks::default().with(ValidationLossMonitor::new(plateau, "val_loss").unwrap());
     let falls = ScheduleSpec::parse("linear_to_zero").unwrap().build(&RUN).unwrap();

@@ -1,8 +1,8 @@
-//! Every callback, with every controller in the monitor, goes on after an interruption at any event as if there had
-//! been none: same actions, same weights, same state.
+//! Every callback, and the monitor with every controller, resumes after an interruption at any event with the same actions,
+//! weights and state as an uninterrupted run.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Script, play, resumes_at_every_event, val_loss};
+use common::{Script, play, resumes_after_every_event, val_loss};
 use lrlab_callbacks::{
     AtRestart, AverageEvery, Averaging, Callback, Callbacks, Checkpoint, CheckpointConfig, CsvLogger,
     CsvUpdateLogger, DivergenceConfig, DivergenceGuard, EarlyStopping, EarlyStoppingConfig, GainPolicy,
@@ -19,7 +19,7 @@ use lrlab_callbacks::{
 };
 use lrlab_schedulers::{ControllerSpec, Span};
 
-/// One or more of each controller, by name.
+/// Every controller.
 const CONTROLLERS: &[&str] = &[
     "plateau = { factor = 0.5, patience = 1, cooldown = 1, on_nan = 'rewind' }",
     "plateau = { factor = 0.5, patience = 1, rewind = true, rule = 'keras' }",
@@ -31,7 +31,7 @@ const CONTROLLERS: &[&str] = &[
     "scripted = { gains = [[1, 0.5], [2, 2.0], [4, 0.25]] }",
 ];
 
-/// Up and down, with a NaN; a spike in the losses; restarts within and at the end of epochs.
+/// A validation loss that rises and falls, with a NaN; a spike in the losses; restarts within and at the end of epochs.
 fn script() -> Script {
     Script {
         restarts: vec![7, 12, 19],
@@ -48,14 +48,14 @@ fn monitor(text: &str) -> ValidationLossMonitor {
     ValidationLossMonitor::new(controller, "val_loss").unwrap()
 }
 
-/// Makes a collection anew.
+/// Creates a collection.
 type Make = Box<dyn Fn() -> Callbacks>;
 
 fn add<C: Callback>(all: &mut Vec<(&'static str, Make)>, name: &'static str, make: impl Fn() -> C + 'static) {
     all.push((name, Box::new(move || Callbacks::default().with(make()))));
 }
 
-/// Every callback by the name of its type, in variants that remember different things. `folder` is for files.
+/// Returns every callback by the name of its type, in variants with different states. Files are written to `folder`.
 fn every(folder: &Path) -> Vec<(&'static str, Make)> {
     let mut all: Vec<(&'static str, Make)> = Vec::new();
     for text in CONTROLLERS {
@@ -115,17 +115,17 @@ fn every(folder: &Path) -> Vec<(&'static str, Make)> {
 }
 
 #[test]
-fn every_callback_resumes_at_every_event() {
+fn every_callback_resumes_after_every_event() {
     let folder = tempfile::tempdir().unwrap();
     for (name, make) in every(folder.path()) {
-        let (sim, callbacks) = resumes_at_every_event(&script(), make);
+        let (sim, callbacks) = resumes_after_every_event(&script(), make);
         assert!(sim.update > 0 && callbacks.len() == 1, "{name}");
     }
 }
 
-/// All at once, so that actions of one are seen by the others.
+/// Actions of one callback affect the others.
 #[test]
-fn a_crowd_resumes_at_every_event() {
+fn callbacks_resume_together_after_every_event() {
     let make = || {
         let stopping =
             EarlyStoppingConfig { patience: 4, restore_best: true, ..EarlyStoppingConfig::default() };
@@ -140,13 +140,12 @@ fn a_crowd_resumes_at_every_event() {
             .with(SnapshotEnsemble::new())
             .with(WeightAveraging::ema(0.9).unwrap())
     };
-    let (sim, _) = resumes_at_every_event(&script(), make);
+    let (sim, _) = resumes_after_every_event(&script(), make);
     assert!(sim.decisions.len() > 3, "{:?}", sim.decisions);
 }
 
-/// A new callback or controller fails here until it is above.
 #[test]
-fn nothing_is_left_out() {
+fn every_callback_and_controller_is_tested() {
     let folder = tempfile::tempdir().unwrap();
     let tested: BTreeSet<String> =
         every(folder.path()).into_iter().map(|(name, _)| name.to_owned()).collect();

@@ -1,6 +1,6 @@
-//! The session: bounds of the rate, trials, decisions, the end, and its saved state.
+//! The session: bounds of the rate, trials, decisions, divergence, and saved state.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_callbacks::{
     Action, Averaging, Callback, Callbacks, Context, Error, Hook, Host, Phase, Session, StopReason,
@@ -11,7 +11,7 @@ use lrlab_schedulers::{Horizon, Observation, ScheduleSpec};
 
 const RUN: Horizon = Horizon { updates: 6, updates_per_epoch: 3 };
 
-/// Records what it is asked for.
+/// Records the requested operations.
 #[derive(Default)]
 struct Recorder {
     trials: Vec<Vec<f64>>,
@@ -45,7 +45,7 @@ impl Host for Recorder {
     }
 }
 
-/// Tries a tenth and the fourfold of the rate after the first epoch, and sets the last observation as its gain.
+/// Tries 0.1 and 4 times the rate after the first epoch, and sets the observed value as its gain.
 struct Tries;
 
 impl Callback for Tries {
@@ -80,7 +80,7 @@ fn epoch(session: &mut Session, host: &mut Recorder) -> Vec<f64> {
 }
 
 #[test]
-fn bounds_hold_for_updates_and_trials() {
+fn bounds_apply_to_updates_and_trials() {
     let mut session =
         session(Callbacks::default().with(Tries), "step = { step_size = '1 update', gamma = 0.5 }");
     session = session.clamp_lr(0.05, Some(0.6));
@@ -89,7 +89,7 @@ fn bounds_hold_for_updates_and_trials() {
     session.begin(&mut host).unwrap();
     assert_eq!(epoch(&mut session, &mut host), [0.6, 0.5, 0.25]);
     assert_eq!(session.last_lr(), 0.25);
-    // The schedule's next rates are 0.125 and 0.0625.
+    // The next rates of the schedule are 0.125 and 0.0625.
     assert_eq!(host.trials, [[0.05, 0.05], [0.5, 0.25]]);
     assert_eq!(host.decisions, session.decisions());
     assert_eq!((host.decisions[0].lr_before, host.decisions[0].lr_after), (Some(0.125), Some(0.0625)));
@@ -98,7 +98,7 @@ fn bounds_hold_for_updates_and_trials() {
 }
 
 #[test]
-fn a_run_that_diverged_ends_as_it_is() {
+fn the_weights_of_a_diverged_run_do_not_change() {
     for diverged in [false, true] {
         let average = WeightAveraging::ema(0.5).unwrap();
         let (mut session, mut host) =
@@ -115,7 +115,7 @@ fn a_run_that_diverged_ends_as_it_is() {
 }
 
 #[test]
-fn a_state_keeps_a_rate_that_is_not_finite() {
+fn the_state_stores_infinite_rates() {
     let (mut first, mut host) = (session(Callbacks::default().with(Tries), "static"), Recorder::default());
     first = first.clamp_lr(0.0, Some(f64::INFINITY));
     first.begin(&mut host).unwrap();
@@ -130,7 +130,7 @@ fn a_state_keeps_a_rate_that_is_not_finite() {
     third.restore(serde_json::from_str(&text).unwrap()).unwrap();
     assert_eq!(third.progress(), second.progress());
     assert_eq!((third.last_lr(), third.stop_reason()), (f64::INFINITY, Some(StopReason::Diverged)));
-    // As an earlier version wrote it.
+    // The format of an earlier version.
     let text = text.replace(r#""stop":"diverged""#, r#""end":"Diverged""#);
     assert!(text.contains("\"end\""), "{text}");
     third.restore(serde_json::from_str(&text).unwrap()).unwrap();

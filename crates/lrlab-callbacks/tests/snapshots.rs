@@ -1,11 +1,10 @@
-//! What keeps or averages weights: checkpoints, ensembles, averages. Each also goes on after an interruption at
-//! any event as if there had been none.
+//! Callbacks that save or average weights: checkpoints, ensembles, averages. Each test also resumes the run after every event.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
-use common::{Script, Sim, resumes_at_every_event, val_loss};
+use common::{Script, Sim, resumes_after_every_event, val_loss};
 use lrlab_callbacks::{
     AverageEvery, Averaging, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
     EarlyStopping, EarlyStoppingConfig, Hook, OnDivergence, SaveEvery, SnapshotEnsemble,
@@ -19,11 +18,11 @@ fn wavy(epoch: u64) -> EpochMetrics {
 }
 
 fn words(script: &Script, make: impl Fn() -> Callbacks) -> Vec<String> {
-    resumes_at_every_event(script, make).0.words()
+    resumes_after_every_event(script, make).0.words()
 }
 
 #[test]
-fn checkpoints() {
+fn checkpoints_best_top_k_and_last() {
     let none = CheckpointConfig { best: false, last: None, ..CheckpointConfig::default() };
     let script = Script { metrics: wavy, ..Script::default() };
     for (config, expected) in [
@@ -55,7 +54,7 @@ fn checkpoints() {
             &["12 save last", "24 save last"],
         ),
         (
-            // One second per update: every 9 seconds.
+            // Every 9 seconds, with one second per update.
             CheckpointConfig { last: Some(SaveEvery::Minutes(0.15)), ..none.clone() },
             &["9 save last", "18 save last", "24 save last"],
         ),
@@ -81,22 +80,22 @@ fn checkpoints() {
 }
 
 #[test]
-fn the_last_is_what_the_last_update_left() {
+fn the_last_checkpoint_precedes_restoring_the_best_weights() {
     let stopping = EarlyStoppingConfig { restore_best: true, patience: 9, ..EarlyStoppingConfig::default() };
     let script = Script { metrics: wavy, ..Script::default() };
     let make = || {
         let checkpoint = Checkpoint::new(CheckpointConfig::default()).unwrap();
         Callbacks::default().with(checkpoint).with(EarlyStopping::new(stopping.clone()).unwrap())
     };
-    let (sim, _) = resumes_at_every_event(&script, make);
-    assert!((sim.weight - 1.5).abs() < 1e-12, "restored: epoch 5");
+    let (sim, _) = resumes_after_every_event(&script, make);
+    assert!((sim.weight - 1.5).abs() < 1e-12, "the weights of epoch 5 are restored");
     assert!((sim.kept["last"] - 2.4).abs() < 1e-12);
     assert!((sim.kept["best"] - 1.5).abs() < 1e-12);
 }
 
-/// The loss goes up and the accuracy as well, so that one callback goes back from an epoch that others keep.
+/// Loss and accuracy both rise, so that one callback rewinds from an epoch that others save.
 #[test]
-fn a_rewind_takes_nothing_from_what_is_kept() {
+fn a_rewind_does_not_change_saved_weights() {
     fn torn(epoch: u64) -> EpochMetrics {
         let accuracy = [0.3, 0.4, 0.5, 0.6, 0.55, 0.7][epoch as usize - 1];
         let loss = [0.9, 0.7, 0.8, 0.75, 0.69, 0.695][epoch as usize - 1];
@@ -119,7 +118,7 @@ fn a_rewind_takes_nothing_from_what_is_kept() {
                 .with(EarlyStopping::new(stopping).unwrap())
                 .with(Checkpoint::new(top).unwrap())
         };
-        let (sim, _) = resumes_at_every_event(&script, make);
+        let (sim, _) = resumes_after_every_event(&script, make);
         let rewinds =
             sim.decisions.iter().filter(|d| d.source == "monitor" && d.kind == DecisionKind::Rewind);
         assert!(rewinds.map(|d| d.epoch).any(|epoch| epoch == 6), "{controller}: {:?}", sim.decisions);
@@ -135,14 +134,14 @@ fn a_rewind_takes_nothing_from_what_is_kept() {
         }
         assert_eq!(
             sim.weight, sim.measured[5],
-            "{controller}: the best epoch at the end, also after a rewind from it"
+            "{controller}: the best epoch is restored, also after a rewind from it"
         );
     }
 }
 
-/// A run that ends inside the epoch after its best one.
+/// The run ends within the epoch after the best one.
 #[test]
-fn updates_since_the_best_epoch_are_undone() {
+fn early_stopping_restores_the_best_epoch_after_an_early_end() {
     let stopping = EarlyStoppingConfig { restore_best: true, ..EarlyStoppingConfig::default() };
     let script = Script { loss: |update| if update == 8 { f64::NAN } else { 1.0 }, ..Script::default() };
     let guard = DivergenceConfig { action: OnDivergence::Stop, ..DivergenceConfig::default() };
@@ -150,25 +149,25 @@ fn updates_since_the_best_epoch_are_undone() {
         let guard = DivergenceGuard::new(guard.clone()).unwrap();
         Callbacks::default().with(guard).with(EarlyStopping::new(stopping.clone()).unwrap())
     };
-    let (sim, _) = resumes_at_every_event(&script, make);
+    let (sim, _) = resumes_after_every_event(&script, make);
     assert_eq!((sim.update, sim.epoch), (8, 2));
     assert_eq!(sim.weight, sim.measured[1]);
 }
 
 #[test]
-fn a_failing_run_is_kept_where_asked() {
+fn a_failing_run_is_saved_if_configured() {
     for (on_error, expected) in [(true, &["0 save error"][..]), (false, &[])] {
         let config = CheckpointConfig { on_error, ..CheckpointConfig::default() };
         let mut callbacks = Callbacks::default().with(Checkpoint::new(config).unwrap());
         let mut sim = Sim::new(Script::default());
         sim.start(&mut callbacks).unwrap();
-        sim.tell(&mut callbacks, "failed", Hook::Failed { error: "disk full" }).unwrap();
+        sim.dispatch(&mut callbacks, "failed", Hook::Failed { error: "disk full" }).unwrap();
         assert_eq!(sim.words(), expected);
     }
 }
 
 #[test]
-fn averages() {
+fn averaging_rules_and_intervals() {
     let script = Script { restarts: vec![7, 16], epochs: 8, ..Script::default() };
     let cycle = |start| WeightAveraging::new(Averaging::Uniform, AverageEvery::Cycle, start);
     for (make, fed) in [
@@ -192,7 +191,7 @@ fn averages() {
         expected.extend(["24 apply".to_owned(), "24 recompute".to_owned()]);
         assert_eq!(words(&script, || Callbacks::default().with(make.clone())), expected, "{make:?}");
     }
-    // Nothing was averaged: nothing is applied.
+    // Without an average there is nothing to apply.
     let never = || Callbacks::default().with(WeightAveraging::swa(Span::Updates(99)).unwrap());
     assert!(words(&script, never).is_empty());
     let new = |rule, every| WeightAveraging::new(rule, every, Span::Updates(0));
@@ -212,7 +211,7 @@ fn averages() {
 }
 
 #[test]
-fn two_averages_are_refused() {
+fn two_averages_are_an_error() {
     let ema = || WeightAveraging::ema(0.9).unwrap();
     let mut both = Callbacks::default().with(ema()).with(ema());
     let error = Sim::new(Script::default()).start(&mut both).unwrap_err();
@@ -226,7 +225,7 @@ fn two_averages_are_refused() {
 fn one_snapshot_per_cycle() {
     let script = Script { restarts: vec![6, 13, 20], ..Script::default() };
     let all = || Callbacks::default().with(SnapshotEnsemble::new());
-    let (sim, callbacks) = resumes_at_every_event(&script, all);
+    let (sim, callbacks) = resumes_after_every_event(&script, all);
     assert_eq!(
         sim.words(),
         ["6 save cycle-0001", "13 save cycle-0002", "20 save cycle-0003", "24 save cycle-0004"]
@@ -234,7 +233,7 @@ fn one_snapshot_per_cycle() {
     assert_eq!(callbacks.get::<SnapshotEnsemble>().unwrap().tags().len(), 4);
 
     let two = || Callbacks::default().with(SnapshotEnsemble::new().keep(2));
-    let (sim, callbacks) = resumes_at_every_event(&script, two);
+    let (sim, callbacks) = resumes_after_every_event(&script, two);
     let tags = callbacks.get::<SnapshotEnsemble>().unwrap().tags();
     assert_eq!(tags, ["cycle-0003", "cycle-0004"]);
     assert_eq!(sim.kept.into_keys().collect::<Vec<_>>(), tags);

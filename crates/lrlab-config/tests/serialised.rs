@@ -18,7 +18,7 @@ fn is<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T, j
 }
 
 #[test]
-fn words_and_tables() {
+fn variants_are_strings_or_tables() {
     is(Stem::ImageNet, json!("imagenet"));
     is(GainPolicy::ResetAtRestart, json!("reset"));
     is(Validation::TEST_SPLIT, json!("test"));
@@ -30,7 +30,7 @@ fn words_and_tables() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn omitted_keys_have_defaults() {
     fn read<T: DeserializeOwned>(json: Value) -> T {
         serde_json::from_value(json).unwrap()
     }
@@ -79,7 +79,7 @@ fn the_weight_decay_of_adamw() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn mistakes_are_rejected_by_name() {
     fn error<T: DeserializeOwned + std::fmt::Debug>(json: Value) -> String {
         serde_json::from_value::<T>(json).unwrap_err().to_string()
     }
@@ -90,7 +90,7 @@ fn mistakes_are_named() {
         ),
         (error::<SgdConfig>(json!({ "beta": 0.1 })), "unknown field `beta`, expected one of `momentum`"),
         (error::<AverageEvery>(json!("30")), "30 has no unit: write \"30 epochs\""),
-        (error::<AverageEvery>(json!("cycles")), "\"cycles\" is no length"),
+        (error::<AverageEvery>(json!("cycles")), "\"cycles\" is not a valid length"),
     ];
     for (found, expected) in cases {
         assert!(found.contains(expected), "{found}");

@@ -1,4 +1,4 @@
-//! Loads a data set and prints how long it took: `cargo run --release --example load -- cifar10`.
+//! Loads a data set and prints the duration: `cargo run --release --example load -- cifar10`.
 #![expect(clippy::print_stdout, reason = "an example for the terminal")]
 
 use std::time::Instant;

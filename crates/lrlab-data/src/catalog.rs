@@ -181,7 +181,7 @@ mod tests {
     use crate::synthetic;
 
     #[test]
-    fn every_entry_reads() {
+    fn every_entry_parses() {
         let cards = catalog().unwrap();
         for (card, (name, _)) in cards.iter().zip(ENTRIES) {
             assert_eq!(card.name, name);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn generators_are_as_described() {
+    fn the_catalog_describes_the_generators() {
         let generator = |name: &str| {
             catalog().unwrap().iter().find(|card| card.name == name).unwrap().generator.clone().unwrap()
         };

@@ -62,7 +62,7 @@ pub(crate) fn identify(
             None if known.variants.is_empty() => Some(format!("{name}: {file}: sha256 {sha256}")),
             None => {
                 tracing::warn!(dataset = name, file, sha256, "unknown variant of a file");
-                Some(format!("{name}: {file}: of no known variant, sha256 {sha256}"))
+                Some(format!("{name}: {file}: unknown variant, sha256 {sha256}"))
             }
         };
         identity.notes.extend(note);
@@ -71,7 +71,7 @@ pub(crate) fn identify(
                 if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
             identity
                 .notes
-                .push(format!("{name}: {file}: {first:?}{more}: no .txt file, so no review; not read"));
+                .push(format!("{name}: {file}: {first:?}{more}: not a .txt file, so not read as a review"));
         }
         let _ = writeln!(all, "{file} {sha256}");
         identity.files.push(FileIdentity { file, sha256, variant: variant.map(|v| v.name.clone()) });
@@ -90,14 +90,14 @@ struct Content {
 fn content(path: &Path, cache: DigestCache<'_>) -> Result<Content, Error> {
     if path.is_dir() {
         let Examples { files, others } = folder::examples(path)?;
-        return Ok(Content { sha256: remembered(&files, true, cache, SystemTime::now())?, others });
+        return Ok(Content { sha256: cached_sha256(&files, true, cache, SystemTime::now())?, others });
     }
     let file = std::path::absolute(path).map_err(Error::io(path))?;
-    Ok(Content { sha256: remembered(&[file], false, cache, SystemTime::now())?, others: Vec::new() })
+    Ok(Content { sha256: cached_sha256(&[file], false, cache, SystemTime::now())?, others: Vec::new() })
 }
 
 /// Returns the digest of files, from the cache if their [`Stamps`] are unchanged.
-fn remembered(
+fn cached_sha256(
     files: &[PathBuf],
     named: bool,
     cache: DigestCache<'_>,
@@ -215,46 +215,46 @@ mod tests {
 
     /// Every change of the content that changes the metadata of the file is detected.
     #[test]
-    fn what_is_remembered_and_what_is_read_again() {
+    fn digests_of_changed_files_are_recomputed() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, file) = (folder.path().join("cache"), folder.path().join("file"));
         std::fs::write(&file, b"content").unwrap();
         let files = [file.clone()];
-        let ask = |after: u64| {
+        let digest = |after: u64| {
             let now = SystemTime::now() + Duration::from_secs(after);
-            remembered(&files, false, Some(&cache), now).unwrap()
+            cached_sha256(&files, false, Some(&cache), now).unwrap()
         };
-        let kept = || {
+        let cached = || {
             let entries = std::fs::read_dir(cache.join("digests")).into_iter().flatten().flatten();
             let entries = entries.map(|entry| entry.path()).filter(|path| path.extension().is_none());
             entries.collect::<Vec<_>>()
         };
-        let first = ask(0);
+        let first = digest(0);
         assert_eq!(
-            kept(),
+            cached(),
             Vec::<PathBuf>::new(),
-            "changed a moment ago: the next change may bear the same time"
+            "changed just now: another change could have the same time stamp"
         );
-        assert_eq!(ask(10), first);
-        let [entry] = &kept()[..] else { panic!("{:?}", kept()) };
+        assert_eq!(digest(10), first);
+        let [entry] = &cached()[..] else { panic!("{:?}", cached()) };
         cache::store(entry, b"from memory");
-        assert_eq!(ask(0), "from memory");
+        assert_eq!(digest(0), "from memory");
 
-        // Another file in its place, of the same size and with the same time of its content.
+        // Another file of the same size and modification time replaces the file.
         let (times, other) = (file.metadata().unwrap().modified().unwrap(), folder.path().join("other"));
         std::fs::write(&other, b"CONTENT").unwrap();
         std::fs::File::options().write(true).open(&other).unwrap().set_modified(times).unwrap();
         std::fs::rename(&other, &file).unwrap();
-        let second = ask(10);
+        let second = digest(10);
         assert!(second != first && second != "from memory");
 
-        // Written into, and the time of its content put back.
+        // The content changes, and the modification time is restored.
         let before = Stamps::of(&files).unwrap();
         while Stamps::of(&files).unwrap() == before {
             std::fs::write(&file, b"Content").unwrap();
             std::fs::File::options().write(true).open(&file).unwrap().set_modified(times).unwrap();
         }
-        assert_ne!(ask(10), second);
-        assert_eq!(ask(10), sha256(&files, false).unwrap());
+        assert_ne!(digest(10), second);
+        assert_eq!(digest(10), sha256(&files, false).unwrap());
     }
 }

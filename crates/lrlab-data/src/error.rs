@@ -400,7 +400,8 @@ fn listed_near(repo: &str, listed: &[String]) -> String {
 }
 
 impl Error {
-    /// Whether the data is not available on this machine, as opposed to damaged, changed or described incorrectly.
+    /// Returns whether the data is not available on this machine, as opposed to damaged, changed or described
+    /// incorrectly.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self {

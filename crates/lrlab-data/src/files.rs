@@ -73,7 +73,7 @@ fn from_tables(tables: columns::Tables, missing: Missing<'_>) -> Result<Located,
         let path = hub.file(&repo, &revision, &file.path, missing)?;
         Ok((file, path))
     };
-    Ok(Located { files: files.into_iter().map(place).collect::<Result<_, Error>>()?, columns })
+    Ok(Located { files: files.into_iter().map(locate_file).collect::<Result<_, Error>>()?, columns })
 }
 
 #[cfg(not(feature = "hub"))]
@@ -108,7 +108,7 @@ fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(KnownFile, Pat
     };
     let inner = folder.join(inner);
     let folder = if inner.is_dir() { &inner } else { folder };
-    let place = |file: &KnownFile| {
+    let locate_file = |file: &KnownFile| {
         let path = folder.join(&file.path);
         let is_folder = path.is_dir();
         if is_folder != folders && path.exists() {
@@ -117,5 +117,5 @@ fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(KnownFile, Pat
         }
         if path.exists() { Ok((file.clone(), path)) } else { Err(Error::MissingFile { path, hint }) }
     };
-    known.files.iter().map(place).collect()
+    known.files.iter().map(locate_file).collect()
 }

@@ -21,12 +21,12 @@ pub(crate) struct Pictures {
 }
 
 impl Pictures {
-    /// Bytes per picture.
+    /// Returns the bytes per picture.
     pub(crate) fn bytes(&self) -> usize {
         self.channels * self.height * self.width
     }
 
-    /// The bytes of a picture; one of a file is read into `buffer`.
+    /// Returns the bytes of a picture. A picture in a file is read into `buffer`.
     pub(crate) fn picture<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
         match &self.pixels {
             Pixels::Memory(pixels) => Ok(&pixels[index * self.bytes()..][..self.bytes()]),
@@ -59,7 +59,8 @@ pub(crate) struct Normalisation {
 }
 
 impl Normalisation {
-    /// Computes the normalisation of the pictures at `places` from exact histograms. Those of a file are cached beside it.
+    /// Computes the normalisation of the pictures at `places` from exact histograms. The histograms of a file are cached beside
+    /// it.
     pub(crate) fn of(pictures: &Pictures, places: &[u32]) -> Result<Self, Error> {
         let path = match &pictures.pixels {
             Pixels::Memory(_) => None,
@@ -79,7 +80,7 @@ impl Normalisation {
     }
 }
 
-/// Counts each byte of each channel.
+/// Counts the byte values of each channel.
 fn count(pictures: &Pictures, places: &[u32]) -> Result<Vec<[u64; 256]>, Error> {
     let (mut counts, mut buffer) = (vec![[0_u64; 256]; pictures.channels], Vec::new());
     for &place in places {
@@ -94,7 +95,7 @@ fn count(pictures: &Pictures, places: &[u32]) -> Result<Vec<[u64; 256]>, Error> 
     Ok(counts)
 }
 
-/// The cache file of the histograms of some pictures of a file.
+/// Returns the cache file of the histograms of the pictures at `places`.
 fn histograms(file: &PixelFile, places: &[u32]) -> PathBuf {
     let mut hasher = blake3::Hasher::new();
     for &place in places {
@@ -110,7 +111,7 @@ fn unpack(bytes: &[u8]) -> Vec<[u64; 256]> {
     bytes.chunks_exact(256 * 8).map(channel).collect()
 }
 
-/// The mean and the standard deviation of bytes with these counts.
+/// Returns the mean and the standard deviation of bytes with these counts.
 fn moments(count: &[u64; 256]) -> [f64; 2] {
     let moment = |value: fn(f64) -> f64| {
         let sum: f64 = count.iter().enumerate().map(|(byte, &n)| n as f64 * value(byte as f64)).sum();
@@ -139,7 +140,7 @@ impl PictureSplit {
         indices.iter().map(view).collect()
     }
 
-    /// The pictures, if they are in memory.
+    /// Returns the pictures if they are in memory.
     pub(crate) fn raw(&self) -> Option<Raw<'_>> {
         let Pictures { channels, height, width, pixels } = &*self.pictures;
         let Pixels::Memory(pixels) = pixels else { return None };
@@ -151,7 +152,7 @@ impl PictureSplit {
     }
 }
 
-/// Makes a tensor of the pictures of a split.
+/// Creates a tensor of views of the pictures of a split.
 pub(crate) fn features(split: &PictureSplit, views: &[View]) -> Result<Features, Error> {
     let (pictures, mut buffer) = (&*split.pictures, Vec::new());
     let mut values = vec![0.0; views.len() * pictures.bytes()];

@@ -1,7 +1,7 @@
-//! The bytes of pictures: in memory, or in a file of the cache where they exceed the budget of memory.
+//! The bytes of pictures: in memory, or in a file of the cache if they exceed the memory budget.
 //!
-//! Pictures are read from the file one by one, wherever they lie. The order of examples is therefore that of a data set in
-//! memory, to the bit, and what stays in memory is up to the system, which shares it between all runs of a machine.
+//! Pictures are read from the file individually, so the order of examples is the same as for a data set in memory. The operating
+//! system caches the file and shares it between all runs of a machine.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,26 +14,26 @@ use tempfile::NamedTempFile;
 use crate::Error;
 use crate::digest::content_hash;
 
-/// Where the bytes of pictures are, one after the other.
+/// The concatenated bytes of pictures.
 #[derive(Debug, Clone)]
 pub(crate) enum Pixels {
     Memory(Vec<u8>),
     File(PixelFile),
 }
 
-/// Some of the pictures of a file.
+/// A selection of the pictures in a file.
 #[derive(Debug, Clone)]
 pub(crate) struct PixelFile {
     file: Arc<File>,
     path: PathBuf,
-    /// The place in the file of each picture.
+    /// The position of each picture in the file.
     rows: Vec<u32>,
     /// The hash of each picture.
     contents: Vec<u128>,
 }
 
 impl PixelFile {
-    /// Opens the file of all pictures of a part, of which `rows` are used; `contents` are the hashes of all.
+    /// Opens the file of all pictures of a part and selects `rows`. `contents` are the hashes of all pictures.
     pub(crate) fn open(path: &Path, rows: &[u32], contents: &[u128]) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io(path))?;
         let contents = rows.iter().map(|&row| contents[row as usize]).collect();
@@ -44,7 +44,7 @@ impl PixelFile {
         &self.path
     }
 
-    /// The place in the file of a picture.
+    /// Returns the position of a picture in the file.
     pub(crate) fn row(&self, index: usize) -> u32 {
         self.rows[index]
     }
@@ -78,10 +78,10 @@ fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Resu
     Ok(())
 }
 
-/// Collects the pictures of a part in their order: in memory up to a budget, and beyond it in a file.
+/// Collects the pictures of a part in order: in memory up to a budget, and beyond it in a file.
 pub(crate) struct Collector {
     folder: PathBuf,
-    /// The most bytes in memory.
+    /// The maximum number of bytes in memory.
     budget: u64,
     bytes_per_picture: usize,
     memory: Vec<u8>,
@@ -90,15 +90,15 @@ pub(crate) struct Collector {
     contents: Vec<u128>,
 }
 
-/// What a [`Collector`] collected.
+/// The result of a [`Collector`].
 pub(crate) enum Collected {
     Memory(Vec<u8>),
-    /// A file without its name.
+    /// A temporary file.
     File(NamedTempFile),
 }
 
 impl Collector {
-    /// Collects pictures of so many bytes each; a file is written to `folder`.
+    /// Creates a collector of pictures of `bytes_per_picture` bytes. A file is written to `folder`.
     pub(crate) fn new(folder: &Path, budget: u64, bytes_per_picture: usize) -> Self {
         Self {
             folder: folder.to_path_buf(),
@@ -110,7 +110,7 @@ impl Collector {
         }
     }
 
-    /// Adds whole pictures.
+    /// Adds one or more pictures.
     pub(crate) fn add(&mut self, pictures: &[u8]) -> Result<(), Error> {
         self.contents.par_extend(pictures.par_chunks_exact(self.bytes_per_picture).map(content_hash));
         if self.file.is_none() && (self.memory.len() + pictures.len()) as u64 <= self.budget {
@@ -121,7 +121,7 @@ impl Collector {
         written.map_err(Error::io(&self.folder))
     }
 
-    /// Returns the file, which begins with what was in memory.
+    /// Returns the file, and creates it with the pictures in memory if it does not exist.
     fn spill(&mut self) -> std::io::Result<&mut BufWriter<NamedTempFile>> {
         if self.file.is_none() {
             std::fs::create_dir_all(&self.folder)?;
@@ -147,7 +147,7 @@ impl Collector {
     }
 }
 
-/// Gives a file of pictures its name. An equal file that is there already is replaced.
+/// Moves a file of pictures to `path`, where it may replace an equal file.
 pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<(), Error> {
     file.persist(path).map_err(|error| Error::io(path)(error.error)).map(drop)
 }
@@ -178,7 +178,7 @@ mod tests {
                 some.read(index, &mut picture).unwrap();
                 assert_eq!(picture, expected);
             }
-            // Damage is an error.
+            // A damaged picture is an error.
             let mut bytes = all.clone();
             bytes[5] ^= 1;
             std::fs::write(&path, bytes).unwrap();

@@ -27,8 +27,8 @@ pub(crate) fn duplicates(train: &[u128], test: &[u128]) -> Duplicates {
 
 /// Returns the training and the validation rows, each ascending.
 ///
-/// Rows with equal content stay together. Validation gets `validation` rows with the class proportions of the whole (largest
-/// remainder method): groups of equal rows are taken in random order as long as they fit.
+/// Rows with equal content are in the same split. Validation gets up to `validation` rows with the class proportions of all rows
+/// (largest remainder method): groups of equal rows are added in random order as long as they fit.
 pub(crate) fn hold_out(
     labels: &[u32],
     contents: &[u128],
@@ -36,22 +36,22 @@ pub(crate) fn hold_out(
     validation: usize,
     seed: u64,
 ) -> (Vec<u32>, Vec<u32>) {
-    let mut units = vec![Vec::new(); labels.len()];
+    let mut groups = vec![Vec::new(); labels.len()];
     for (row, first) in first_rows(contents).into_iter().enumerate() {
-        units[first as usize].push(row as u32);
+        groups[first as usize].push(row as u32);
     }
     let mut open = shares(labels.iter().copied(), classes, validation);
     let mut chosen = vec![false; labels.len()];
-    for unit in Stream::new(seed, Purpose::Split, "validation").permutation(units.len()) {
-        let unit = &units[unit as usize];
-        let mut left = open.clone();
-        let fits = unit.iter().all(|&row| {
+    for group in Stream::new(seed, Purpose::Split, "validation").permutation(groups.len()) {
+        let group = &groups[group as usize];
+        let mut remaining = open.clone();
+        let fits = group.iter().all(|&row| {
             let class = labels[row as usize] as usize;
-            left[class].checked_sub(1).map(|n| left[class] = n).is_some()
+            remaining[class].checked_sub(1).map(|n| remaining[class] = n).is_some()
         });
         if fits {
-            open = left;
-            for &row in unit {
+            open = remaining;
+            for &row in group {
                 chosen[row as usize] = true;
             }
         }
@@ -111,20 +111,20 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_shares_of_the_real_sets() {
+    fn the_splits_of_cifar10_and_imdb_are_stratified() {
         for (n, classes, validation) in [(50_000, 10, 5_000), (25_000, 2, 2_500)] {
             let labels: Vec<u32> = (0..n).map(|i| i % classes).collect();
             let contents: Vec<u128> = (0..u128::from(n)).collect();
             let (train, held) = hold_out(&labels, &contents, classes as usize, validation, 0);
             assert_eq!((train.len(), held.len()), (n as usize - validation, validation));
-            let each = validation / classes as usize;
-            assert!(class_counts(&held, &labels, classes as usize).iter().all(|&count| count == each));
+            let per_class = validation / classes as usize;
+            assert!(class_counts(&held, &labels, classes as usize).iter().all(|&count| count == per_class));
             assert_ne!(held, hold_out(&labels, &contents, classes as usize, validation, 1).1, "by seed");
         }
     }
 
     #[test]
-    fn largest_remainders() {
+    fn shares_follow_the_largest_remainder_method() {
         let labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]; // 5, 3, 2 of 10
         for (n, expected) in
             [(0, [0, 0, 0]), (1, [1, 0, 0]), (2, [1, 1, 0]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [5, 3, 2])]
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_keep_the_shares() {
+    fn limits_preserve_class_proportions() {
         let labels: Vec<u32> = (0..1000).map(|i| u32::from(i % 4 == 0)).collect();
         let all: Vec<u32> = (0..1000).collect();
         let some = limited(all.clone(), &labels, 2, Some(100), 0, "a");
@@ -158,7 +158,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn equal_contents_stay_together(
+        fn equal_contents_are_in_the_same_split(
             examples in prop::collection::vec((0_u32..3, 0_u128..60), 10..200),
             share in 2_usize..10,
             seed in 0_u64..4,
@@ -172,7 +172,7 @@ mod tests {
             prop_assert_eq!(all, (0..labels.len() as u32).collect::<Vec<_>>());
             for &row in &validation {
                 let repeated = train.iter().any(|&other| contents[other as usize] == contents[row as usize]);
-                prop_assert!(!repeated, "row {} is on both sides", row);
+                prop_assert!(!repeated, "row {} is in both splits", row);
             }
         }
     }

@@ -113,7 +113,7 @@ mod tests {
     use crate::{DataConfig, Source, SyntheticPictures, SyntheticReviews, load};
 
     #[test]
-    fn pictures_in_the_units_of_candle_datasets() {
+    fn to_vision_has_the_shapes_and_range_of_candle_datasets() {
         let cache = tempfile::tempdir().unwrap();
         let settings = SyntheticPictures { train: 50, test: 20, ..SyntheticPictures::default() };
         let data = load(&DataConfig::new(Source::SyntheticPictures(settings), cache.path())).unwrap();

@@ -1,5 +1,5 @@
-//! Picture sets that exceed the budget of memory: the same batches to the bit, and little memory.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! Picture sets that exceed the memory budget: bit-identical batches and limited memory.
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 mod folder {
     //! CIFAR-10's binary version with few rows.
@@ -33,7 +33,7 @@ use lrlab_data::{
     SyntheticPictures, load,
 };
 
-/// The bits of all batches of two passes with augmentation, and what is derived from the pictures.
+/// Returns the bits of the normalisation and of the batches of two passes with augmentation.
 fn bits(data: &Dataset) -> Vec<u64> {
     let mut all: Vec<u64> = data.normalisation().unwrap().iter().flatten().map(|x| x.to_bits()).collect();
     let augment = AugmentConfig { crop_padding: 2, flip: true, cutout: 3 };
@@ -59,9 +59,9 @@ fn pixel_files(cache: &Path) -> usize {
     files.filter(|file| file.path().extension().is_some_and(|kind| kind == "pixels")).count()
 }
 
-/// With and without an index in the cache, all rows and some.
+/// With and without an index in the cache, for all rows and with a limit.
 #[test]
-fn files_give_the_same_bits_beyond_the_budget() {
+fn pictures_beyond_the_budget_give_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     folder::write(folder.path());
     let source = Source::Cifar10(Files { folder: Some(folder.path().to_path_buf()) });
@@ -85,7 +85,7 @@ fn files_give_the_same_bits_beyond_the_budget() {
     }
 }
 
-/// `count` pictures of noise, several to an item.
+/// Returns `count` pictures of noise, several per item.
 fn noise(count: usize, bytes: usize) -> impl Iterator<Item = std::io::Result<Vec<u8>>> {
     let picture = move |row: usize| (0..bytes).map(move |i| ((i * 31) ^ (row * 17) ^ ((i * row) >> 3)) as u8);
     (0..count).step_by(4).map(move |row| Ok((row..count.min(row + 4)).flat_map(picture).collect()))
@@ -107,9 +107,9 @@ fn config(cache: &Path, memory: u64) -> DataConfig {
 }
 
 #[test]
-fn a_stream_is_the_data_set_of_its_pictures() {
+fn a_stream_equals_the_same_pictures_in_memory() {
     let cache = tempfile::tempdir().unwrap();
-    let whole = |stream: InMemory<_>| {
+    let collect = |stream: InMemory<_>| {
         let part = |part: Labelled<_>| {
             let pixels: Vec<u8> = Iterator::flatten(part.examples).flatten().collect();
             Labelled::new(pixels, part.labels)
@@ -123,7 +123,7 @@ fn a_stream_is_the_data_set_of_its_pictures() {
             notes: stream.notes,
         }
     };
-    let set = whole(streamed(50, 6));
+    let set = collect(streamed(50, 6));
     let expected = Dataset::from_pictures([1, 6, 6], set, &config(cache.path(), 0)).unwrap();
     for (memory, files) in [(u64::MAX, 0), (1500, 1), (0, 2)] {
         let data =
@@ -135,7 +135,7 @@ fn a_stream_is_the_data_set_of_its_pictures() {
 }
 
 #[test]
-fn what_is_wrong_with_a_stream_is_told() {
+fn errors_of_a_stream_name_the_row() {
     let cache = tempfile::tempdir().unwrap();
     let error = |items: Vec<Result<Vec<u8>, String>>| {
         let part = || Labelled::new(items.clone(), vec![0, 1, 1]);
@@ -149,12 +149,12 @@ fn what_is_wrong_with_a_stream_is_told() {
         (vec![picture()], "train: 1 examples, but 3 labels"),
         (vec![picture(), Ok(vec![1; 12])], "train: 4 or more examples, but 3 labels"),
     ] {
-        let told = error(items);
-        assert!(told.contains("birds") && told.contains(expected), "no {expected:?} in {told}");
+        let message = error(items);
+        assert!(message.contains("birds") && message.contains(expected), "no {expected:?} in {message}");
     }
 }
 
-/// In a process of its own: 200 MB of pictures with a budget of 8 MiB.
+/// A separate process loads 200 MB of pictures with a budget of 8 MiB.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_stays_within_the_budget() {
@@ -175,7 +175,7 @@ fn memory_stays_within_the_budget() {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-        assert!(kib < 100 << 10, "{kib} KiB at the peak, of 200 MB of pictures");
+        assert!(kib < 100 << 10, "the peak is {kib} KiB for 200 MB of pictures");
         return;
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());

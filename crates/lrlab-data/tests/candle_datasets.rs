@@ -20,7 +20,7 @@ const ROWS: usize = 10_000;
 const ROW: usize = 3073;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Six files of 10,000 pictures each, no two pictures alike.
+/// Writes six files of 10,000 different pictures each.
 fn binary_version(folder: &Path) -> DataConfig {
     let names = (1..=5).map(|file| format!("data_batch_{file}.bin")).chain(["test_batch.bin".to_owned()]);
     for (file, name) in names.enumerate() {
@@ -34,7 +34,7 @@ fn binary_version(folder: &Path) -> DataConfig {
         }
         std::fs::write(folder.join(name), bytes).unwrap();
     }
-    // Every row of the training files is trained on, in the order of the files.
+    // The training split contains every row of the training files, in order.
     DataConfig {
         validation: Some(Validation::TEST_SPLIT),
         ..DataConfig::new(Source::Cifar10(Files::in_folder(folder)), folder.join("cache"))
@@ -57,7 +57,7 @@ fn assert_same(data: &Dataset, expected: &candle_datasets::vision::Dataset) {
 /// `load_dir` and `load` give equal pictures, whether `load` uses `load_dir` or reads the files itself, as it does for
 /// another number of pictures per file.
 #[test]
-fn the_binary_version_has_the_same_bits() {
+fn the_binary_version_is_bit_identical() {
     let folder = tempfile::tempdir().unwrap();
     let config = binary_version(folder.path());
     let mut expected = cifar::load_dir(folder.path()).unwrap();
@@ -72,12 +72,12 @@ fn the_binary_version_has_the_same_bits() {
     expected.test_images = expected.test_images.narrow(0, 0, ROWS - 1).unwrap();
     expected.test_labels = expected.test_labels.narrow(0, 0, ROWS - 1).unwrap();
     assert_same(&data, &expected);
-    assert!(cifar::load_dir(folder.path()).is_err(), "load_dir needs whole files");
+    assert!(cifar::load_dir(folder.path()).is_err(), "load_dir needs complete files");
 }
 
-/// `load_dir` takes any byte as a label.
+/// `load_dir` accepts any byte as a label.
 #[test]
-fn a_label_that_is_no_class_is_named() {
+fn a_label_out_of_range_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = binary_version(folder.path());
     let file = folder.path().join("data_batch_3.bin");
@@ -89,8 +89,8 @@ fn a_label_that_is_no_class_is_named() {
     assert!(matches!(&error, Error::Label { path, row: 7, label: 10, .. } if *path == file), "{error}");
 }
 
-/// The hub's form of CIFAR-10 in a cache of its own: three PNG pictures whose red grows with the column and whose green
-/// grows with the row.
+/// Writes CIFAR-10 as on the hub to a new cache: three PNG pictures whose red grows with the column and whose green grows with
+/// the row.
 fn parquet_version(home: &Path) {
     let repo = home.join("hub/datasets--cifar10");
     std::fs::create_dir_all(repo.join("refs/refs/convert")).unwrap();
@@ -144,8 +144,8 @@ fn the_parquet_loader_exchanges_rows_and_columns() {
             let red: Vec<Vec<f32>> = ours.get(0).unwrap().get(0).unwrap().to_vec2().unwrap();
             assert!(red.iter().all(|row| row.is_sorted_by(|a, b| a < b)), "our red grows with the column");
             assert!(bits(&theirs) != bits(&ours));
-            let turned = theirs.transpose(2, 3).unwrap().contiguous().unwrap();
-            assert!(bits(&turned) == bits(&ours), "exchanging rows and columns gives our pictures");
+            let transposed = theirs.transpose(2, 3).unwrap().contiguous().unwrap();
+            assert!(bits(&transposed) == bits(&ours), "exchanging rows and columns gives our pictures");
         }
         return;
     }

@@ -27,9 +27,9 @@ fn is_child() -> bool {
     std::env::var_os("LRLAB_CHILD").is_some()
 }
 
-/// Offline, and the home of the cache given as a relative path: the error names the absolute one.
+/// The error names the absolute path of a cache that is given as a relative path.
 #[test]
-fn offline() {
+fn offline_mode_is_respected() {
     if is_child() {
         let config = DataConfig::new(Source::Cifar10(Files::default()), "cache");
         let error = load(&config).unwrap_err();
@@ -39,7 +39,11 @@ fn offline() {
     }
     let folder = tempfile::tempdir().unwrap();
     for value in ["1", "true", "YES", "on"] {
-        let text = child("offline", folder.path(), &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", value)]);
+        let text = child(
+            "offline_mode_is_respected",
+            folder.path(),
+            &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", value)],
+        );
         assert!(text.contains("home/hub") && text.contains("HF_HUB_OFFLINE disables the network"), "{text}");
         assert!(!folder.path().join("home").exists(), "nothing was written");
     }
@@ -47,20 +51,24 @@ fn offline() {
 
 /// The network is enabled, but no server responds.
 #[test]
-fn nobody_answers() {
+fn an_unreachable_server_is_an_error() {
     if is_child() {
         let error = load(&DataConfig::new(Source::Imdb(Files::default()), "cache")).unwrap_err();
         assert!(matches!(&error, Error::Download { repo, .. } if repo == "stanfordnlp/imdb"), "{error}");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let nobody = ("HF_ENDPOINT", "http://127.0.0.1:1");
-    child("nobody_answers", folder.path(), &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", "0"), nobody]);
+    let unreachable = ("HF_ENDPOINT", "http://127.0.0.1:1");
+    child(
+        "an_unreachable_server_is_an_error",
+        folder.path(),
+        &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", "0"), unreachable],
+    );
 }
 
 /// The real data through the public API, as in a run.
 #[test]
-fn the_real_cache() {
+fn the_real_cache_is_read() {
     if is_child() {
         let mut config = DataConfig::new(Source::Cifar10(Files::default()), "cache");
         config.limit = Limit { train: Some(512), validation: Some(100), test: Some(100) };
@@ -76,5 +84,9 @@ fn the_real_cache() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    child("the_real_cache", folder.path(), &[("HF_HOME", home.to_str().unwrap()), ("HF_HUB_OFFLINE", "1")]);
+    child(
+        "the_real_cache_is_read",
+        folder.path(),
+        &[("HF_HOME", home.to_str().unwrap()), ("HF_HUB_OFFLINE", "1")],
+    );
 }

@@ -1,4 +1,4 @@
-//! The local folders of data sets: sizes, orientation, every error, digests and caches.
+//! Data sets in local folders: sizes, orientation, errors, digests and caches.
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use lrlab_data::{
 
 const ROW: usize = 3073;
 
-/// A picture of the binary version: red grows with the column, green with the row, blue is `mark`.
+/// Returns a picture of the binary version: red grows with the column, green with the row, and blue is `mark`.
 fn row(label: u8, mark: u8) -> Vec<u8> {
     let plane = |value: fn(usize, usize) -> usize| (0..1024).map(move |i| value(i / 32, i % 32) as u8);
     let mut row = vec![label];
@@ -20,8 +20,8 @@ fn row(label: u8, mark: u8) -> Vec<u8> {
     row
 }
 
-/// Five files of 20 pictures and one for the test, ten classes in turn. Pictures 0 and 50 are the same, and so
-/// are picture 1 and the test's 0.
+/// Writes five training files and a test file of 20 pictures each, with alternating classes. Training pictures 0 and 50 are
+/// equal, and so are training picture 1 and test picture 0.
 fn cifar10(folder: &Path) -> DataConfig {
     let inner = folder.join("cifar-10-batches-bin");
     std::fs::create_dir_all(&inner).unwrap();
@@ -36,7 +36,7 @@ fn cifar10(folder: &Path) -> DataConfig {
     DataConfig::new(Source::Cifar10(Files::in_folder(folder.to_path_buf())), folder.join("cache"))
 }
 
-/// Forty reviews for training, twelve for the test.
+/// Writes forty reviews for training and twelve for the test.
 fn imdb(folder: &Path) -> DataConfig {
     for (part, n) in [("train", 20), ("test", 6)] {
         for (class, word) in [("neg", "dull"), ("pos", "fine")] {
@@ -69,7 +69,7 @@ fn token_ids(data: &Dataset) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn the_binary_version() {
+fn the_binary_version_is_read() {
     let folder = folder();
     let config = cifar10(folder.path());
     let data = load(&config).unwrap();
@@ -85,8 +85,8 @@ fn the_binary_version() {
         assert_eq!(row % 10, *label);
     }
     let notes = data.notes.join("\n");
-    assert!(notes.contains("data_batch_1.bin: of no known variant"), "{notes}");
-    assert!(notes.contains("1 test examples also occur in training or validation"), "{notes}");
+    assert!(notes.contains("data_batch_1.bin: unknown variant"), "{notes}");
+    assert!(notes.contains("test examples that also occur in training or validation: 1"), "{notes}");
 
     let batch = data.test.batches(BatchPlan::new(20, Order::Sequential)).next().unwrap().unwrap();
     let Features::Pictures(pictures) = batch.features else { unreachable!() };
@@ -97,7 +97,7 @@ fn the_binary_version() {
         assert!(green.chunks(32).all(|row| row.iter().all(|value| *value == row[0])));
         assert!(green.iter().step_by(32).is_sorted_by(|a, b| a < b));
     }
-    // Both the archive's folder and its parent are accepted.
+    // The folder of the archive and its parent are accepted.
     let inner = Source::Cifar10(Files::in_folder(folder.path().join("cifar-10-batches-bin")));
     let again = load(&DataConfig { source: inner, ..config }).unwrap();
     assert_eq!(again.digest, data.digest);
@@ -106,7 +106,7 @@ fn the_binary_version() {
 
 /// Validation on the test split, for pictures and text: all training rows are used for training, and a note marks the leak.
 #[test]
-fn validation_on_the_test_split_is_called_a_leak() {
+fn validation_on_the_test_split_is_marked_as_a_leak() {
     let folder = folder();
     for (config, rows, test) in [(cifar10(folder.path()), 100, 20), (imdb(folder.path()), 40, 12)] {
         let config = DataConfig { validation: Some(Validation::TEST_SPLIT), ..config };
@@ -126,12 +126,12 @@ fn validation_on_the_test_split_is_called_a_leak() {
 }
 
 #[test]
-fn faults_of_the_binary_version() {
-    let check = |spoil: &dyn Fn(&Path), expected: &str| {
+fn errors_of_an_invalid_binary_version() {
+    let check = |damage: &dyn Fn(&Path), expected: &str| {
         let folder = folder();
         let config = cifar10(folder.path());
         let file = folder.path().join("cifar-10-batches-bin/data_batch_2.bin");
-        spoil(&file);
+        damage(&file);
         let text = load(&config).unwrap_err().to_string();
         assert!(text.starts_with(&file.display().to_string()) && text.contains(expected), "{text}");
     };
@@ -149,7 +149,7 @@ fn faults_of_the_binary_version() {
 }
 
 #[test]
-fn a_folder_of_reviews() {
+fn a_folder_of_reviews_is_read() {
     let folder = folder();
     let config = imdb(folder.path());
     let data = load(&config).unwrap();
@@ -158,12 +158,12 @@ fn a_folder_of_reviews() {
     assert_eq!(data.validation.labels().iter().sum::<u32>(), 2, "half of validation is positive");
     let tokenizer = std::fs::read_to_string(data.tokenizer.as_ref().unwrap()).unwrap();
     assert!(tokenizer.contains("\"[UNK]\": 1") && tokenizer.contains("\"film\""));
-    assert!(!tokenizer.contains("\"test\""), "the vocabulary comes from training alone");
+    assert!(!tokenizer.contains("\"test\""), "the vocabulary is computed from training only");
 }
 
 /// Files of macOS, Windows, file managers and network drives are neither read nor part of the digest.
 #[test]
-fn other_peoples_files_are_no_data() {
+fn system_files_are_ignored() {
     let (pristine, used) = (folder(), folder());
     let quiet: Progress = std::sync::Arc::new(|_| ());
     for make in [cifar10, imdb] {
@@ -192,7 +192,7 @@ fn other_peoples_files_are_no_data() {
 
 /// A visible file that is not a review gives a note; a folder, a pipe or a dangling link is an error that names it.
 #[test]
-fn what_stands_among_reviews_and_is_none() {
+fn other_files_among_reviews_give_a_note_or_an_error() {
     let folder = folder();
     let config = imdb(folder.path());
     let known = digest(&config).unwrap().digest;
@@ -202,30 +202,33 @@ fn what_stands_among_reviews_and_is_none() {
     let data = load(&config).unwrap();
     assert_eq!((&data.digest, sizes(&data)), (&known, (36, 4, 12)));
     let notes = data.notes.join("\n");
-    assert!(notes.contains("train/pos: \"3_3.txt~\" and 1 more: no .txt file, so no review"), "{notes}");
+    assert!(
+        notes.contains("train/pos: \"3_3.txt~\" and 1 more: not a .txt file, so not read as a review"),
+        "{notes}"
+    );
 
-    let refused = |path: &Path, expected: &str| {
+    let is_error = |path: &Path, expected: &str| {
         let text = load(&config).unwrap_err().to_string();
         assert!(text.starts_with(&path.display().to_string()) && text.contains(expected), "{text}");
     };
     let older = place.join("older");
     std::fs::create_dir(&older).unwrap();
-    refused(&older, "a folder, expected one .txt file per review here; move it elsewhere");
+    is_error(&older, "a folder, expected one .txt file per review here; move it elsewhere");
     std::fs::remove_dir(&older).unwrap();
     #[cfg(unix)]
     {
-        let nowhere = place.join("90_9.txt");
-        std::os::unix::fs::symlink(place.join("gone"), &nowhere).unwrap();
-        refused(&nowhere, "No such file");
-        std::fs::remove_file(&nowhere).unwrap();
+        let dangling = place.join("90_9.txt");
+        std::os::unix::fs::symlink(place.join("gone"), &dangling).unwrap();
+        is_error(&dangling, "No such file");
+        std::fs::remove_file(&dangling).unwrap();
         let socket = place.join("80_8.txt");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        refused(&socket, "a pipe, socket or device, expected one .txt file");
+        is_error(&socket, "a pipe, socket or device, expected one .txt file");
     }
 }
 
 #[test]
-fn a_folder_in_a_files_place_and_the_reverse() {
+fn a_folder_instead_of_a_file_is_an_error_and_vice_versa() {
     let (one, two) = (folder(), folder());
     let pictures = cifar10(one.path());
     let file = one.path().join("cifar-10-batches-bin/data_batch_3.bin");
@@ -242,7 +245,7 @@ fn a_folder_in_a_files_place_and_the_reverse() {
 }
 
 #[test]
-fn faults_of_reviews() {
+fn errors_of_invalid_reviews() {
     let check = |bytes: &[u8], expected: &str| {
         let folder = folder();
         let config = imdb(folder.path());
@@ -259,17 +262,17 @@ fn faults_of_reviews() {
     std::fs::remove_dir_all(folder.path().join("aclImdb/test/neg")).unwrap();
     assert!(matches!(load(&config).unwrap_err(), Error::MissingFile { .. }));
     std::fs::create_dir(folder.path().join("aclImdb/test/neg")).unwrap();
-    assert!(matches!(load(&config).unwrap_err(), Error::MissingFile { .. }), "no review in it");
+    assert!(matches!(load(&config).unwrap_err(), Error::MissingFile { .. }), "the folder is empty");
 }
 
 #[test]
-fn a_digest_follows_the_content() {
+fn the_digest_depends_only_on_the_content() {
     let (one, two) = (folder(), folder());
     for make in [cifar10, imdb] {
         let (first, second) = (make(one.path()), make(two.path()));
         let known = digest(&first).unwrap();
-        assert_eq!(known, digest(&second).unwrap(), "not the place");
-        assert_eq!(known, digest(&first).unwrap(), "remembered");
+        assert_eq!(known, digest(&second).unwrap(), "independent of the folder");
+        assert_eq!(known, digest(&first).unwrap(), "from the cache");
         assert_eq!(known.digest, load(&first).unwrap().digest);
         let pinned = DataConfig { pin_digest: Some(known.digest.clone()), ..first.clone() };
         digest(&pinned).unwrap();
@@ -292,9 +295,9 @@ fn a_digest_follows_the_content() {
     }
 }
 
-/// An edit of the same length that restores the modification time.
+/// The edit has the same length and restores the modification time.
 #[test]
-fn an_edit_that_hides_is_found() {
+fn an_edit_with_an_old_modification_time_is_detected() {
     let (one, two) = (folder(), folder());
     for config in [cifar10(one.path()), imdb(two.path())] {
         let known = digest(&config).unwrap();
@@ -340,14 +343,14 @@ fn a_damaged_cache_is_rebuilt() {
                 if first.tokenizer.is_some() {
                     assert_eq!(token_ids(&again), token_ids(&first), "{}", file.display());
                 }
-                assert_eq!(std::fs::read(&file).unwrap(), whole, "{} is whole again", file.display());
+                assert_eq!(std::fs::read(&file).unwrap(), whole, "{} is rebuilt", file.display());
             }
         }
     }
 }
 
 #[test]
-fn writers_at_one_time_do_no_harm() {
+fn concurrent_loads_share_a_cache() {
     let folder = folder();
     let config = imdb(folder.path());
     let all: Vec<_> = std::thread::scope(|scope| {
@@ -366,13 +369,13 @@ fn verification_reads_every_row() {
     let quiet: Progress = std::sync::Arc::new(|_| ());
     let found = verify(&config.source, &quiet).unwrap();
     assert_eq!((found.train, found.test, found.duplicates.train_test), (100, 20, 1));
-    assert!(!config.cache.exists(), "it uses no cache");
+    assert!(!config.cache.exists(), "verification uses no cache");
     let reviews = verify(&imdb(folder.path()).source, &quiet).unwrap();
     assert_eq!((reviews.train, reviews.test), (40, 12));
 }
 
 #[test]
-fn settings_out_of_range() {
+fn settings_out_of_range_are_errors() {
     let folder = folder();
     let config = cifar10(folder.path());
     let error = load(&DataConfig { validation: Some(Validation::Examples(100)), ..config }).unwrap_err();

@@ -62,7 +62,7 @@ impl Cache {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// The path of a file of a repository at the revision that the hub converts to.
+    /// Returns the path of a file of a repository at the revision of the hub's parquet conversion.
     fn file(&self, repo: &str, path: &str) -> PathBuf {
         let repo = self.0.path().join(format!("home/hub/datasets--{}", repo.replace('/', "--")));
         std::fs::create_dir_all(repo.join("refs/refs/convert")).unwrap();
@@ -125,9 +125,8 @@ fn texts(path: &Path, text: &str, classes: usize, part: &str) {
     write_described(path, &schema, Compression::SNAPPY, &[Values::Bytes(all), labels(classes)], None);
 }
 
-/// Data sets in the catalog need only the name of their repository.
 #[test]
-fn repositories_of_the_catalog() {
+fn repositories_of_the_catalog_need_only_their_name() {
     let cache = Cache::new();
     let about = "{\"info\": {\"features\": {\"fine_label\": {\"names\": [\"apple\", \"bear\", \"crab\"], \
                  \"_type\": \"ClassLabel\"}}}}";
@@ -196,9 +195,9 @@ fn repositories_of_the_catalog() {
     }
 }
 
-/// Two columns of labels of one file are two data sets, also in the cache.
+/// The columns of labels are distinguished in the cache.
 #[test]
-fn another_column_of_labels() {
+fn another_column_of_labels_is_another_data_set() {
     let cache = Cache::new();
     for part in ["train", "test"] {
         let file = cache.file("uoft-cs/cifar100", &format!("cifar100/{part}/0000.parquet"));
@@ -222,9 +221,9 @@ fn another_column_of_labels() {
     );
 }
 
-/// The experiment describes any other repository; errors name the file and the expected columns.
+/// Errors name the file and the expected columns.
 #[test]
-fn other_repositories() {
+fn other_repositories_are_described_by_the_experiment() {
     let cache = Cache::new();
     for part in ["a", "b", "grey"] {
         let file = cache.file("me/birds", &format!("{part}.parquet"));

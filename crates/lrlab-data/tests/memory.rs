@@ -1,6 +1,6 @@
 //! Data sets from values in memory: splits, limits and digests as for files, and what is said of inconsistent examples.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_data::{
     BatchPlan, DataConfig, Dataset, Error, Features, InMemory, Kind, Labelled, Limit, Order, Source,

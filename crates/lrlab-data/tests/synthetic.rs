@@ -1,5 +1,5 @@
-//! The embedded sets are hard enough: under a static rate a small network's validation loss turns before half
-//! the run and ends at least a tenth higher, and a linear model stays at least ten points below the network.
+//! The difficulty of the synthetic sets: with a static rate, the validation loss of a small network has its minimum in the first
+//! half of the run and ends at least 10 % higher, and a linear model is at least ten points less accurate.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "panics fail the test")]
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
@@ -10,7 +10,7 @@ use lrlab_data::{
 };
 use lrlab_random::{Purpose, Stream};
 
-/// A layer's weights `(inputs, outputs)`, uniform within ±√(3 / inputs), and biases of 0.
+/// A linear layer: weights `(inputs, outputs)`, initialised uniformly within ±√(3 / inputs), and biases, initialised with 0.
 struct Layer {
     weight: Var,
     bias: Var,
@@ -38,7 +38,7 @@ impl Layer {
     }
 }
 
-/// A classifier of one kind of features.
+/// A network.
 struct Net {
     layers: Vec<Layer>,
     forward: fn(&[Layer], &Features) -> Result<Tensor>,
@@ -50,7 +50,7 @@ fn linear_pictures(layers: &[Layer], features: &Features) -> Result<Tensor> {
     layers[0].forward(&x.flatten_from(1)?)
 }
 
-/// 5 × 5 filters, rectified, averaged over each ninth of the picture, then two layers.
+/// 5 × 5 filters with ReLU, average pooling to 3 × 3, then two linear layers.
 fn filters(layers: &[Layer], features: &Features) -> Result<Tensor> {
     const SIDE: usize = 5;
     let Features::Pictures(x) = features else { unreachable!() };
@@ -62,15 +62,17 @@ fn filters(layers: &[Layer], features: &Features) -> Result<Tensor> {
             patches.push(x.narrow(2, y, rows)?.narrow(3, z, columns)?.flatten_from(2)?);
         }
     }
-    let patches = Tensor::cat(&patches, 1)?.transpose(1, 2)?.contiguous()?; // (batch, places, 3 × 25)
+    let patches = Tensor::cat(&patches, 1)?.transpose(1, 2)?.contiguous()?; // (batch, positions, 3 × 25)
     assert_eq!(patches.dims(), [batch, rows * columns, 3 * SIDE * SIDE]);
-    let answers = layers[0].forward(&patches)?.relu()?;
-    let ninths =
-        answers.reshape(vec![batch, 3, rows / 3, 3, columns / 3, answers.dim(2)?])?.mean(4)?.mean(2)?;
-    layers[2].forward(&layers[1].forward(&ninths.flatten_from(1)?)?.relu()?)
+    let activations = layers[0].forward(&patches)?.relu()?;
+    let pooled = activations
+        .reshape(vec![batch, 3, rows / 3, 3, columns / 3, activations.dim(2)?])?
+        .mean(4)?
+        .mean(2)?;
+    layers[2].forward(&layers[1].forward(&pooled.flatten_from(1)?)?.relu()?)
 }
 
-/// The mean of the tokens' vectors, then one layer.
+/// The mean of the embeddings, then a linear layer.
 fn bag(layers: &[Layer], features: &Features) -> Result<Tensor> {
     let Features::Tokens { ids, mask } = features else { unreachable!() };
     let mask = mask.unsqueeze(2)?;
@@ -78,15 +80,15 @@ fn bag(layers: &[Layer], features: &Features) -> Result<Tensor> {
     layers[1].forward(&sum.broadcast_div(&mask.sum(1)?)?)
 }
 
-/// Every pair of neighbours through one layer, rectified, the largest answer of the text, then one layer.
+/// A linear layer with ReLU on each pair of neighbouring embeddings, max pooling, then a linear layer.
 fn pairs(layers: &[Layer], features: &Features) -> Result<Tensor> {
     let Features::Tokens { ids, mask } = features else { unreachable!() };
     let x = embed(&layers[0], ids)?;
     let length = x.dim(1)? - 1;
     let pairs = Tensor::cat(&[x.narrow(1, 0, length)?, x.narrow(1, 1, length)?], 2)?;
     let mask = mask.narrow(1, 1, length)?.unsqueeze(2)?;
-    let answers = layers[1].forward(&pairs)?.relu()?.broadcast_mul(&mask)?;
-    layers[2].forward(&answers.max(1)?)
+    let activations = layers[1].forward(&pairs)?.relu()?.broadcast_mul(&mask)?;
+    layers[2].forward(&activations.max(1)?)
 }
 
 fn embed(table: &Layer, ids: &Tensor) -> Result<Tensor> {
@@ -100,7 +102,7 @@ struct Epoch {
     accuracy: f64,
 }
 
-/// Validation loss and accuracy after every epoch under a static rate.
+/// Returns the validation loss and accuracy after every epoch with a static rate.
 fn train(net: &Net, data: &Dataset, epochs: u64, lr: f64) -> Vec<Epoch> {
     let vars = net.layers.iter().flat_map(Layer::vars).collect();
     let params = ParamsAdamW { lr, weight_decay: 0.0, ..ParamsAdamW::default() };
@@ -139,7 +141,7 @@ fn check(network: &[Epoch], linear: &[Epoch]) {
     print("network", network);
     print("linear", linear);
     let best = (0..network.len()).min_by(|&a, &b| network[a].loss.total_cmp(&network[b].loss)).unwrap();
-    assert!(best + 1 < network.len() / 2, "the loss turns at epoch {} of {}", best + 1, network.len());
+    assert!(best + 1 < network.len() / 2, "the lowest loss is at epoch {} of {}", best + 1, network.len());
     let rise = network[network.len() - 1].loss / network[best].loss;
     assert!(rise >= 1.1, "the loss ends {rise:.3} times its minimum");
     let top = |epochs: &[Epoch]| epochs.iter().map(|e| e.accuracy).fold(0.0, f64::max);

@@ -1,5 +1,5 @@
-//! Parquet files as other people write them: codecs, widths of labels, names of columns, formats of pictures; and what is
-//! said of those that are not read. Each case is a process of its own, because where the files lie is in the environment.
+//! Parquet files with different codecs, label widths, column names and picture formats, and the errors of unsupported ones. Each
+//! case is a separate process, because the environment determines the cache.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "panics fail the test")]
 #![cfg(feature = "hub")]
 
@@ -17,7 +17,7 @@ use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 const ROWS: usize = 20;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// The child's part of every test here: loads the data set that the parent wrote, and says what became of it.
+/// The child process: loads the data set that the parent wrote and prints the result.
 #[test]
 fn child() {
     let Some(name) = std::env::var_os("LRLAB_CHILD") else { return };
@@ -33,7 +33,7 @@ fn child() {
     }
 }
 
-/// A folder with a cache of the hub in which the data set `name` has a file for training and one for the test.
+/// A folder with a cache of the hub that contains a training file and a test file of the data set `name`.
 struct Cache {
     folder: tempfile::TempDir,
     name: &'static str,
@@ -60,7 +60,7 @@ impl Cache {
         self.repo().join("snapshots").join(COMMIT).join("plain_text").join(part).join("0000.parquet")
     }
 
-    /// What loading comes to, in a folder of the user's.
+    /// Returns the result of the child process.
     fn outcome(&self) -> String {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child", "--nocapture"])
@@ -86,7 +86,7 @@ fn texts(part: &str) -> Values {
     Values::Bytes((0..ROWS).map(|row| format!("review {row} of {part}, a fine film").into_bytes()).collect())
 }
 
-/// A picture for each row, the same ones in every format without loss.
+/// Returns a picture for each row, encoded in `format`.
 fn pictures(format: ImageFormat) -> Values {
     let picture = |row: usize| {
         let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([8 * x as u8, 8 * y as u8, row as u8]));
@@ -97,7 +97,7 @@ fn pictures(format: ImageFormat) -> Values {
     Values::Bytes((0..ROWS).map(picture).collect())
 }
 
-/// Reviews under this schema, texts first.
+/// Writes reviews with this schema, whose first column contains the texts.
 fn reviews(schema: &str, codec: Compression) -> Cache {
     let cache = Cache::new("imdb");
     for part in ["train", "test"] {
@@ -106,7 +106,7 @@ fn reviews(schema: &str, codec: Compression) -> Cache {
     cache
 }
 
-/// Pictures under this schema, in columns that come before the labels.
+/// Writes pictures with this schema, whose last column contains the labels.
 fn picture_files(schema: &str, columns: impl Fn() -> Vec<Values>) -> Cache {
     let cache = Cache::new("cifar10");
     for part in ["train", "test"] {
@@ -122,7 +122,7 @@ const TEN: &str = "labels [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7,
 const TEXT_AND_LABEL: &str = "optional binary text (UTF8); optional int64 label;";
 
 #[test]
-fn every_codec() {
+fn all_codecs_are_supported_except_lzo() {
     for codec in [
         Compression::UNCOMPRESSED,
         Compression::SNAPPY,
@@ -134,7 +134,7 @@ fn every_codec() {
     ] {
         assert_eq!(reviews(TEXT_AND_LABEL, codec).outcome(), ALTERNATING, "{codec}");
     }
-    // A file of LZO cannot be written here; one that says that it is one can.
+    // The crate cannot write LZO, so the test changes the codec in the metadata of a file.
     let cache = reviews(TEXT_AND_LABEL, Compression::UNCOMPRESSED);
     let mut bytes = std::fs::read(cache.file("train")).unwrap();
     let name_and_codec = b"\x19\x18\x04text\x15\x00";
@@ -148,7 +148,7 @@ fn every_codec() {
 }
 
 #[test]
-fn labels_of_every_width() {
+fn labels_of_all_integer_types_are_supported() {
     for kind in [
         "int32 label",
         "int64 label",
@@ -169,7 +169,7 @@ fn labels_of_every_width() {
             assert_eq!(reviews(&schema, Compression::UNCOMPRESSED).outcome(), ALTERNATING, "{schema}");
         }
     }
-    // The same bits are another number without a sign.
+    // The same bits give different numbers with and without a sign.
     for (kind, label) in [
         ("int32 label", "-1"),
         ("int64 label (INT_64)", "-1"),
@@ -189,7 +189,7 @@ fn labels_of_every_width() {
 }
 
 #[test]
-fn columns_by_their_usual_names() {
+fn columns_are_found_by_their_usual_names() {
     for (text, label) in [
         ("text", "labels"),
         ("sentence", "label"),
@@ -211,7 +211,7 @@ fn columns_by_their_usual_names() {
             assert_eq!(picture_files(&grouped, both).outcome(), TEN, "{grouped}");
         }
     }
-    // The data set's own name goes before the others; between two others nobody chooses.
+    // The original name of the data set is preferred. Two other candidates are an error.
     let schema = "required binary review (UTF8); required binary text (UTF8); required int64 label;";
     let cache = Cache::new("imdb");
     for part in ["train", "test"] {
@@ -230,9 +230,9 @@ fn columns_by_their_usual_names() {
 }
 
 #[test]
-fn formats_of_pictures() {
+fn png_jpeg_and_webp_are_supported() {
     let schema = "required binary img; required int32 label;";
-    // The same pixels: all of the test's pictures also stand in training.
+    // PNG and WebP have equal pixels, so all test pictures are duplicates of training pictures.
     let cache = picture_files(schema, || vec![pictures(ImageFormat::Png)]);
     let columns = [pictures(ImageFormat::WebP), labels(10)];
     write(&cache.file("test"), schema, Compression::UNCOMPRESSED, &columns);
@@ -252,9 +252,9 @@ fn formats_of_pictures() {
     }
 }
 
-/// A column that is not there or of another type: the file, the column, what it is and what it should be; no row.
+/// Errors name the file, the column, its type and the expected type, but no row.
 #[test]
-fn columns_that_are_not_read() {
+fn missing_and_unsupported_columns_are_errors() {
     let check = |cache: &Cache, words: &str| {
         let found = cache.outcome();
         assert!(found.contains("train/0000.parquet: ") && found.contains(words), "{found}");
@@ -318,9 +318,8 @@ fn columns_that_are_not_read() {
     );
 }
 
-/// What is no parquet file, or an encrypted one.
 #[test]
-fn files_that_are_no_tables() {
+fn invalid_and_encrypted_files_are_errors() {
     let cache = reviews(TEXT_AND_LABEL, Compression::UNCOMPRESSED);
     let mut bytes = std::fs::read(cache.file("train")).unwrap();
     let end = bytes.len();

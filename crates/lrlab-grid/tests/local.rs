@@ -40,7 +40,7 @@ fn finish(done: usize, executed: usize, missing: usize) -> GridOutcome {
 }
 
 #[test]
-fn runs_are_done_once_and_not_again() {
+fn finished_runs_are_not_repeated() {
     let (_folder, store) = store();
     let scripts = [SUCCEED; 5];
     assert_eq!(execute(&store, TWO, &scripts).unwrap(), finish(5, 5, 0));
@@ -55,7 +55,7 @@ fn runs_are_done_once_and_not_again() {
 }
 
 #[test]
-fn events_reach_the_observer_and_the_rest_the_log() {
+fn events_reach_the_observer_and_other_output_the_log() {
     let (_folder, store) = store();
     let script = format!(
         r#"echo '{{"event":"started","updates":7,"epochs":1}}'
@@ -89,7 +89,7 @@ fn events_reach_the_observer_and_the_rest_the_log() {
 }
 
 #[test]
-fn failures_are_classified_retried_within_budget_and_stop_nobody() {
+fn failures_are_classified_and_retried_and_do_not_stop_other_runs() {
     let (_folder, store) = store();
     let scripts = [
         "echo 'no such key' >&2; exit 2",
@@ -98,7 +98,7 @@ fn failures_are_classified_retried_within_budget_and_stop_nobody() {
         "exit 0",
         r#"echo '{"event":"failed","error":"bad batch"}'; exit 1"#,
         "echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$",
-        // A killed worker that does better the second time.
+        // A killed worker that succeeds the second time.
         &format!("test -e \"$RUN/attempts/2\" || kill -9 $$\n{SUCCEED}"),
         SUCCEED,
     ];
@@ -128,16 +128,16 @@ fn failures_are_classified_retried_within_budget_and_stop_nobody() {
     let written = std::fs::read(run_dir(&store, 1).join("failure.json")).unwrap();
     assert_eq!(serde_json::from_slice::<Failure>(&written).unwrap(), failed[1].1);
 
-    // The same command again, after the mistakes were mended: only what failed is run.
+    // After the causes were removed, the same command does only the failed runs.
     assert_eq!(execute(&store, TWO, &[SUCCEED; 8]).unwrap(), finish(8, 6, 0));
     assert_eq!((executions(&store, 1), executions(&store, 7)), (2, 1));
     assert!(!run_dir(&store, 1).join("failure.json").exists());
 }
 
-/// `scancel` and a closed terminal signal every process at once: a worker may die of it before it listens, and before
-/// this process has heard it too.
+/// `scancel` and a closed terminal signal every process at once: a worker may die of the signal before it handles it,
+/// and before the executor has received it too.
 #[test]
-fn a_worker_that_is_stopped_together_with_its_executor_has_not_failed() {
+fn workers_stopped_with_their_executor_have_not_failed() {
     for (number, signal) in [(15, "TERM"), (2, "INT"), (1, "HUP")] {
         if catchable(&[number]).is_empty() {
             eprintln!("skipped: this process was started to ignore SIG{signal}, and so are its children");
@@ -159,14 +159,14 @@ fn a_worker_that_is_stopped_together_with_its_executor_has_not_failed() {
         let ended = attempts(&run_dir(&store, 0)).unwrap();
         assert!(matches!(&ended[..], [(1, Some(exit))] if exit.ending == Ending::Interrupted), "{ended:?}");
         assert!(!run_dir(&store, 0).join("failure.json").exists());
-        // Nobody asked this process: it failed, as often as such a run is tried.
+        // The executor got no signal: the run failed, and used all its retries.
         let end = execute(&store, TWO, &[&format!("kill -{signal} $$")]).unwrap();
         assert_eq!(end.failed[0].1.kind, FailureKind::Killed, "{signal}: {end:?}");
     }
 }
 
 #[test]
-fn fail_fast_stops_the_others_with_their_state_saved() {
+fn fail_fast_stops_other_runs_after_saving() {
     let (_folder, store) = store();
     let executor = LocalExecutor { on_failure: OnFailure::FailFast, ..TWO };
     let waits = "trap 'exit 85' TERM; : > \"$RUN/up\"; while :; do sleep 0.02; done";
@@ -180,7 +180,7 @@ fn fail_fast_stops_the_others_with_their_state_saved() {
 }
 
 #[test]
-fn asked_once_workers_save_and_asked_twice_they_are_killed() {
+fn the_first_interrupt_saves_and_the_second_kills() {
     for (script, asks, code) in [("trap 'exit 85' TERM", 1, "saved"), ("trap '' TERM", 2, "killed")] {
         let (_folder, store) = store();
         let script = format!(
@@ -199,7 +199,7 @@ fn asked_once_workers_save_and_asked_twice_they_are_killed() {
 }
 
 #[test]
-fn a_worker_that_cannot_be_started_is_an_error_of_the_grid() {
+fn unstartable_workers_are_an_error_of_the_grid() {
     let (_folder, store) = store();
     let command = lrlab_grid::WorkerCommand { program: "/no/such/runner".into(), ..Default::default() };
     let end = TWO.run(&store, &runs(1), &Interrupt::default(), |_| command.clone(), |_, _| {});
@@ -208,7 +208,7 @@ fn a_worker_that_cannot_be_started_is_an_error_of_the_grid() {
 }
 
 #[test]
-fn two_executors_at_once_share_the_work() {
+fn two_executors_share_the_runs() {
     let (_folder, store) = store();
     let script = format!("sleep 0.05; {SUCCEED}");
     let scripts = [script.as_str(); 8];
@@ -223,7 +223,7 @@ fn two_executors_at_once_share_the_work() {
 }
 
 /// A claim by a process on another machine.
-fn claim_from_afar(store: &lrlab_runs::RunStore) {
+fn remote_claim(store: &lrlab_runs::RunStore) {
     let Acquired::Attempt(attempt) = Attempt::claim(&run_dir(store, 0), 1).unwrap() else { panic!("taken") };
     let owner = Owner { host: "far".to_owned(), realm: Some("another boot".to_owned()), ..Owner::current() };
     std::fs::write(attempt.folder().join("claim.json"), serde_json::to_vec(&owner).unwrap()).unwrap();
@@ -231,9 +231,9 @@ fn claim_from_afar(store: &lrlab_runs::RunStore) {
 }
 
 #[test]
-fn a_silent_claim_from_afar_is_taken_over() {
+fn stale_claims_of_other_machines_are_taken_over() {
     let (_folder, store) = store();
-    claim_from_afar(&store);
+    remote_claim(&store);
     let state = run_state(&store, &runs(1)[0]).unwrap();
     assert!(
         matches!(state, RunState::Running { ref owner, attempt: 1, .. } if owner.host == "far"),
@@ -244,16 +244,16 @@ fn a_silent_claim_from_afar_is_taken_over() {
     assert_eq!(attempts(&run_dir(&store, 0)).unwrap().len(), 2);
 }
 
-/// The machine that keeps the files may be hours ahead or behind: a claim counts as silent by its standing still, whatever
-/// time it bears.
+/// The file server's clock may be hours ahead or behind: a claim is stale if its modification time does not change,
+/// whatever that time is.
 #[test]
-fn clocks_that_disagree_decide_nothing() {
+fn clock_differences_do_not_make_claims_stale() {
     let hour = Duration::from_hours(1);
     for (skewed, what) in
         [(std::time::SystemTime::now() + hour, "ahead"), (std::time::SystemTime::now() - hour, "behind")]
     {
         let (_folder, store) = store();
-        claim_from_afar(&store);
+        remote_claim(&store);
         let claim = run_dir(&store, 0).join("attempts/1/claim.json");
         let touch =
             |at| std::fs::File::options().append(true).open(&claim).unwrap().set_modified(at).unwrap();
@@ -281,7 +281,7 @@ fn clocks_that_disagree_decide_nothing() {
 }
 
 #[test]
-fn what_another_process_ends_meanwhile_is_not_run_again() {
+fn runs_finished_by_other_processes_are_not_repeated() {
     let failure = Failure {
         attempt: 1,
         kind: FailureKind::Panic,
@@ -300,7 +300,7 @@ fn what_another_process_ends_meanwhile_is_not_run_again() {
         ),
     ] {
         let (_folder, store) = store();
-        claim_from_afar(&store);
+        remote_claim(&store);
         let path = run_dir(&store, 0).join(file);
         let mut waited = false;
         let end = execute_observed(&store, TWO, &[SUCCEED], &Interrupt::default(), |_, notice| {
@@ -315,7 +315,7 @@ fn what_another_process_ends_meanwhile_is_not_run_again() {
     }
 }
 
-/// Runs one run with one script; the kind it was given up for, and how often it was started.
+/// Runs one run with one script; returns the kind of its failure and the number of its starts.
 fn given_up(executor: LocalExecutor, script: &str) -> (Option<FailureKind>, usize) {
     let (_folder, store) = store();
     let end = execute(&store, executor, &[script]).unwrap();
@@ -323,7 +323,7 @@ fn given_up(executor: LocalExecutor, script: &str) -> (Option<FailureKind>, usiz
 }
 
 #[test]
-fn every_kind_of_failure_has_its_budget() {
+fn every_kind_of_failure_has_its_retries() {
     let quiet = LocalExecutor { silence: Some(Duration::from_millis(300)), ..TWO };
     std::thread::scope(|scope| {
         let cases = [
@@ -345,9 +345,9 @@ fn every_kind_of_failure_has_its_budget() {
     });
 }
 
-/// Says that it made so many updates as it was started before, and is killed, until the last time.
+/// Reports as many updates as there were earlier starts and is killed, except the last time.
 #[test]
-fn a_run_that_gets_further_each_time_is_never_given_up() {
+fn runs_that_make_progress_are_always_retried() {
     let (_folder, store) = store();
     let script = format!(
         r#"n=$(wc -l < "$RUN/executions")
@@ -363,9 +363,9 @@ fn a_run_that_gets_further_each_time_is_never_given_up() {
 }
 
 #[test]
-fn a_run_that_ran_out_of_memory_is_alone_the_next_time() {
+fn runs_out_of_memory_are_retried_alone() {
     let (_folder, store) = store();
-    // Fails while another one is up, and notes whether one is.
+    // Fails while another worker runs, and records whether one does.
     let others = "ls \"$RUN\"/../*/up 2> /dev/null | wc -l";
     let hungry = format!(
         "n=$({others}); echo $n >> \"$RUN/company\"; [ -e \"$RUN/attempts/2\" ] || {{ echo 'out of memory' >&2; exit 1; }}\n{SUCCEED}"
@@ -378,21 +378,21 @@ fn a_run_that_ran_out_of_memory_is_alone_the_next_time() {
     assert_eq!(seen.split_whitespace().nth(1), Some("0"), "{seen}");
 }
 
-/// Stays for a moment, and notes how many are there with it at most.
+/// Waits a moment, and records the largest number of concurrent runs.
 const SOCIABLE: &str = r#": > "$RUN/up"
     for look in 1 2 3 4 5 6; do ls "$RUN"/../*/up 2> /dev/null | wc -l >> "$RUN/company"; sleep 0.05; done
     rm "$RUN/up""#;
 
-/// The most that run `index` saw at once, itself included.
+/// The largest number of concurrent runs that run `index` saw, itself included.
 fn company(store: &lrlab_runs::RunStore, index: usize) -> usize {
     let seen = std::fs::read_to_string(run_dir(store, index).join("company")).unwrap();
     seen.split_whitespace().map(|count| count.parse::<usize>().unwrap()).max().unwrap()
 }
 
 #[test]
-fn memory_that_ran_out_on_a_device_is_shared_by_fewer() {
+fn devices_out_of_memory_get_fewer_runs() {
     let (_folder, store) = store();
-    // A device that holds two: each of the first three is gone before it did anything, as they are all there.
+    // A device with memory for two runs: the first three run at once, and each fails.
     let first = r#"if [ ! -e "$RUN/attempts/2" ]; then
         : > "$RUN/came"
         while [ "$(ls "$RUN"/../*/came | wc -l)" -lt 3 ]; do sleep 0.02; done
@@ -405,21 +405,22 @@ fn memory_that_ran_out_on_a_device_is_shared_by_fewer() {
     assert_eq!((3..7).map(|index| company(&store, index)).max(), Some(2));
 }
 
-/// `SUCCEED`, with the most memory that the run had of its device.
+/// `SUCCEED`, with the run's peak memory on its device.
 fn succeed_with(peak_mib: u64) -> String {
     SUCCEED.replace("\"timing\": {", &format!("\"timing\": {{\"device_peak_mib\": {peak_mib}, "))
 }
 
 #[test]
-fn runs_are_placed_by_the_memory_that_was_measured() {
-    // (what the runs are known to need, what they turn out to need) -> together at most, first and later.
+fn runs_are_placed_by_measured_memory() {
+    // (memory that the runs are known to need, memory that they need) → largest number of concurrent runs, first and
+    // later.
     for (known, found, first, later) in
         [(Some(1000), 1000, 3, 3), (Some(1000), 4000, 3, 1), (Some(5000), 1, 1, 1), (None, 1000, 1, 3)]
     {
         let (_folder, store) = store();
         let script = format!("{SOCIABLE}\n{}", succeed_with(found));
         let runs = runs(7);
-        // 9,000 MiB hold four times 1,968, of which three are started; once 5,568; once 6,768.
+        // 9,000 MiB hold 1,968 MiB four times, of which three are started; 5,568 once; 6,768 once.
         let memory = Memory { free_mib: vec![Some(10_000)], peak_mib: vec![known; runs.len()] };
         let share = Workload { memory: Some(memory), ..Workload::all(&store, &runs).unwrap() };
         let executor = LocalExecutor { jobs: 3, ..TWO };
@@ -432,7 +433,7 @@ fn runs_are_placed_by_the_memory_that_was_measured() {
 }
 
 #[test]
-fn the_first_failures_for_one_reason_stop_the_rest() {
+fn repeated_first_failures_stop_the_grid() {
     let (_folder, store) = store();
     let executor = LocalExecutor { jobs: 1, common_failures: 3, ..TWO };
     let end = execute(&store, executor, &["echo 'error: no GPU' >&2; exit 2"; 8]).unwrap();
@@ -441,17 +442,17 @@ fn the_first_failures_for_one_reason_stop_the_rest() {
 }
 
 #[test]
-fn what_would_not_end_in_time_is_not_begun() {
+fn runs_that_would_not_finish_in_time_are_not_started() {
     let (_folder, store) = store();
     let near = Deadline { at: Instant::now() + Duration::from_secs(20), margin: Duration::from_secs(30) };
     let executor = LocalExecutor { jobs: 1, deadline: Some(near), ..TWO };
     let end = execute(&store, executor, &[SUCCEED; 3]).unwrap();
-    // One in any case, so that it gets further.
+    // One run in any case, so that the grid makes progress.
     assert_eq!((end.done, end.missing, end.out_of_time, end.interrupted), (1, 2, true, false));
 }
 
 #[test]
-fn runs_in_other_hands_are_left_to_them_where_that_is_wanted() {
+fn runs_of_other_processes_can_be_left_to_them() {
     let (_folder, store) = store();
     let Acquired::Attempt(attempt) = Attempt::claim(&run_dir(&store, 0), 1).unwrap() else { panic!("taken") };
     let executor = LocalExecutor { others: Others::Leave, ..TWO };
@@ -461,7 +462,7 @@ fn runs_in_other_hands_are_left_to_them_where_that_is_wanted() {
 }
 
 #[test]
-fn time_limits_count_only_where_nothing_was_gained() {
+fn time_limits_count_as_failures_only_without_progress() {
     let (_folder, store) = store();
     let script = |updates: u32| {
         format!(
@@ -471,7 +472,7 @@ fn time_limits_count_only_where_nothing_was_gained() {
             while :; do sleep 0.02; done"#
         )
     };
-    // Updates reached before the limit comes -> how the attempt ended.
+    // Updates made before the limit → the ending of the attempt.
     for (updates, expected) in
         [(3, "interrupted"), (5, "interrupted"), (5, "timeout"), (4, "timeout"), (6, "interrupted")]
     {
@@ -502,9 +503,9 @@ fn time_limits_count_only_where_nothing_was_gained() {
 }
 
 #[test]
-fn who_lost_a_run_has_no_last_word_on_it() {
+fn executors_that_lost_a_run_do_not_record_its_end() {
     let (_folder, store) = store();
-    // While it works, another takes its run over and ends it; then it fails.
+    // While it works, another process takes over and finishes its run; then it fails.
     let script = r#"mkdir -p "$RUN/attempts/2"
         cp "$RUN/attempts/1/claim.json" "$RUN/attempts/2/claim.json"
         echo '{"ending":"interrupted","seconds":1.0}' > "$RUN/attempts/2/exit.json"

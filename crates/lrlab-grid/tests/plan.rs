@@ -1,4 +1,4 @@
-//! Plans: identities, what is written, and what is not touched again.
+//! Plans: ids, written files, and files that are not written again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -39,7 +39,7 @@ fn changed(store: &RunStore, runs: &[PlannedRun]) -> BTreeMap<PathBuf, SystemTim
 }
 
 #[test]
-fn every_cell_gets_its_identity_and_data_are_identified_once() {
+fn every_cell_has_an_id_and_data_are_read_once() {
     let cells = vec![cell(0.1, 0, 640), cell(0.1, 1, 640), cell(0.1, 0, 320)];
     let specs: Vec<RunSpec> = cells.iter().map(|(_, spec)| spec.clone()).collect();
     let mut asked = 0;
@@ -61,7 +61,7 @@ fn every_cell_gets_its_identity_and_data_are_identified_once() {
 }
 
 #[test]
-fn one_run_twice_and_data_that_are_not_there_are_refused() {
+fn duplicate_runs_and_missing_data_are_rejected() {
     let mut twin = cell(0.1, 0, 640);
     twin.0.insert("name".to_owned(), json!("other"));
     let error = resolve("e", vec![cell(0.1, 0, 640), twin], |_| Ok(String::new())).unwrap_err();
@@ -71,7 +71,7 @@ fn one_run_twice_and_data_that_are_not_there_are_refused() {
     );
     let error = resolve("e", vec![cell(0.1, 0, 640)], |_| Err("no network".into())).unwrap_err();
     assert_eq!(error.to_string(), "cell dataset=640 lr=0.1 seed=0: no network");
-    // Every data set that is not there is told, once.
+    // Every missing data set is reported once.
     let cells = vec![cell(0.1, 0, 640), cell(0.1, 1, 640), cell(0.1, 0, 320), cell(0.1, 0, 160)];
     let mut asked = 0;
     let error = resolve("e", cells, |_| {
@@ -85,7 +85,7 @@ fn one_run_twice_and_data_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn what_is_written_reads_back_and_is_not_touched_again() {
+fn written_files_read_back_and_are_not_rewritten() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::new(folder.path());
     let cells = || vec![cell(0.1, 0, 640), cell(0.1, 1, 640)];
@@ -97,7 +97,7 @@ fn what_is_written_reads_back_and_is_not_touched_again() {
         || serde_json::from_slice::<PlannedRun>(&std::fs::read(first.join("spec.json")).unwrap()).unwrap();
     assert_eq!(read(), plan.runs[0]);
 
-    // Again: nothing is written. A torn file is written again; the folder of a run that is done is left alone.
+    // A second call writes nothing. A truncated file is written again; the folder of a finished run is unchanged.
     let before = changed(&store, &plan.runs);
     record(&store, &plan).unwrap();
     assert_eq!(changed(&store, &plan.runs), before);

@@ -1,4 +1,4 @@
-//! Executors as processes of their own: signalled, killed, and two at once.
+//! Executors as separate processes: with signals, killed, and two at once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,11 +22,11 @@ const SCRIPT: &str = "LRLAB_GRID_TEST_SCRIPT";
 const PATIENCE: &str = "LRLAB_GRID_TEST_PATIENCE";
 const RUNS: usize = 4;
 
-/// The other process: this test binary, asked to run only the "test" below.
+/// Another process: this test binary, which runs only the "test" below.
 fn other(store: &RunStore, script: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["the_other_process", "--exact", "--nocapture"])
+        .args(["executor_process", "--exact", "--nocapture"])
         .env(STORE, store.root())
         .env(SCRIPT, script)
         .stdout(Stdio::null())
@@ -38,9 +38,9 @@ fn executor(store: &RunStore, script: &str) -> Child {
     other(store, script).spawn().unwrap()
 }
 
-/// Not a test of its own: what [`executor`] starts. Ends with 85 where the grid was interrupted.
+/// Not a test but the process that [`executor`] starts. Its exit code is 85 if the grid was interrupted.
 #[test]
-fn the_other_process() {
+fn executor_process() {
     let (Ok(store), Ok(script)) = (std::env::var(STORE), std::env::var(SCRIPT)) else { return };
     let interrupt = Interrupt::on_signals().unwrap();
     let patience = std::env::var(PATIENCE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
@@ -64,7 +64,7 @@ fn gone(up: &Path) -> bool {
 }
 
 #[test]
-fn two_processes_at_once_run_each_run_once() {
+fn concurrent_processes_do_each_run_once() {
     let (_folder, store) = store();
     let script = format!("sleep 0.05; {SUCCEED}");
     let mut pair = [executor(&store, &script), executor(&store, &script)];
@@ -72,10 +72,10 @@ fn two_processes_at_once_run_each_run_once() {
     assert!((0..RUNS).all(|index| executions(&store, index) == 1));
 }
 
-/// Two machines on a shared folder cannot see each other's processes: only beats count.
+/// Two machines on a shared folder cannot see each other's processes: only heartbeats count.
 #[test]
 #[cfg(target_os = "linux")]
-fn two_hosts_at_once_run_each_run_once_and_a_dead_ones_runs_are_taken_over() {
+fn concurrent_hosts_do_each_run_once_and_take_over_dead_ones() {
     let (_folder, store) = store();
     let on = |host: &str, script: &str| {
         let mut command = other(&store, script);
@@ -86,7 +86,7 @@ fn two_hosts_at_once_run_each_run_once_and_a_dead_ones_runs_are_taken_over() {
     assert!(pair.iter_mut().all(|process| process.wait().unwrap().success()));
     assert!((0..RUNS).all(|index| executions(&store, index) == 1));
 
-    // One host works for longer than the other is patient, and beats; then it dies, and the other takes over.
+    // One host works for longer than the other's patience and sends heartbeats; then it dies, and the other takes over.
     let (_folder, store) = common::store();
     let on = |host: &str, script: &str| {
         let mut command = other(&store, script);
@@ -106,7 +106,7 @@ fn two_hosts_at_once_run_each_run_once_and_a_dead_ones_runs_are_taken_over() {
 }
 
 #[test]
-fn sigterm_is_passed_on_and_answered_with_85() {
+fn sigterm_is_forwarded_and_exits_with_85() {
     let (_folder, store) = store();
     let script = "trap 'exit 85' TERM; echo $$ > \"$RUN/up\"; while :; do sleep 0.02; done";
     let mut process = executor(&store, script);
@@ -122,9 +122,9 @@ fn sigterm_is_passed_on_and_answered_with_85() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_killed_executor_takes_its_workers_along_and_the_next_takes_over() {
+fn workers_of_a_killed_executor_end_and_the_next_takes_over() {
     let (_folder, store) = store();
-    // Ends when its standard input does, as the real worker.
+    // Ends when its standard input is closed, as a real worker does.
     let script = "echo $$ > \"$RUN/up\"; cat > /dev/null; : > \"$RUN/stopped\"; exit 85";
     let mut process = executor(&store, script);
     wait_for(&run_dir(&store, 0).join("up"));

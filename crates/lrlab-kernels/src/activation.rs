@@ -17,11 +17,11 @@ use crate::simd::{Kernel, Simd, dispatch, erf_parts, part, starts};
 /// **In PyTorch**: `torch.nn.functional.relu(x)`.
 ///
 /// # Errors
-/// The type is not a float.
+/// Returns an error if the type is not a float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     check::floats("relu", [("x", x)])?;
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x]) {
+    if crate::cuda::is_f32(&[x]) {
         return crate::cuda::activation(x, false);
     }
     if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Relu) } else { composed_relu(x) }
@@ -37,11 +37,11 @@ pub(crate) fn composed_relu(x: &Tensor) -> Result<Tensor> {
 /// **In PyTorch**: `torch.nn.functional.gelu(x)`.
 ///
 /// # Errors
-/// The type is not a float.
+/// Returns an error if the type is not a float.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     check::floats("gelu", [("x", x)])?;
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x]) {
+    if crate::cuda::is_f32(&[x]) {
         return crate::cuda::activation(x, true);
     }
     if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Gelu) } else { x.gelu_erf() }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nan_is_handed_on() -> Result<()> {
+    fn nan_propagates() -> Result<()> {
         let x = Tensor::new(&[f32::NAN, -1.0, 2.0], &candle_core::Device::Cpu)?;
         assert!(values(&relu(&x)?)[0].is_nan() && values(&gelu(&x)?)[0].is_nan());
         assert_eq!(values(&relu(&x)?)[1..], [0.0, 2.0]);

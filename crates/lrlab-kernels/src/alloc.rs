@@ -1,4 +1,4 @@
-//! The global allocator: mimalloc, told to keep its pages.
+//! The global allocator: mimalloc, configured to keep its pages.
 
 #![expect(unsafe_code, reason = "a global allocator is an unsafe trait, and mimalloc's options are C")]
 
@@ -29,7 +29,7 @@ const ARENA_MAX_OBJECT_SIZE: libmimalloc_sys::mi_option_t = 45;
 /// ```
 #[derive(Debug)]
 pub struct Allocator {
-    told: AtomicBool,
+    configured: AtomicBool,
 }
 
 /// The type of the allocator a program installs.
@@ -39,20 +39,20 @@ impl Allocator {
     /// For a `#[global_allocator]` static.
     #[must_use]
     pub const fn keeping_pages() -> Self {
-        Self { told: AtomicBool::new(false) }
+        Self { configured: AtomicBool::new(false) }
     }
 
     #[inline]
-    fn tell(&self) {
-        if !self.told.load(Ordering::Relaxed) {
-            tell_once(&self.told);
+    fn configure(&self) {
+        if !self.configured.load(Ordering::Relaxed) {
+            configure_once(&self.configured);
         }
     }
 }
 
 #[cold]
-fn tell_once(told: &AtomicBool) {
-    if told.swap(true, Ordering::Relaxed) {
+fn configure_once(configured: &AtomicBool) {
+    if configured.swap(true, Ordering::Relaxed) {
         return;
     }
     // SAFETY: setting an option is a plain store in mimalloc's table, allowed at any time from any thread.
@@ -67,14 +67,14 @@ fn tell_once(told: &AtomicBool) {
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.tell();
+        self.configure();
         // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
         unsafe { MiMalloc.alloc(layout) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        self.tell();
+        self.configure();
         // SAFETY: as above.
         unsafe { MiMalloc.alloc_zeroed(layout) }
     }

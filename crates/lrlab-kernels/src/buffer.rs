@@ -100,7 +100,7 @@ fn take(pool: &Mutex<Pool>, wanted: usize) -> Vec<Line> {
     found.unwrap_or_else(|| vec![Line([0.0; LANES]); size])
 }
 
-/// Gives lines back.
+/// Returns lines to the pool.
 fn put(pool: &Mutex<Pool>, lines: Vec<Line>) {
     let surplus = lock(pool).put(lines);
     // Outside the lock.
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_close_and_few() {
+    fn size_classes_are_close_and_few() {
         let mut classes = std::collections::BTreeSet::new();
         for wanted in 0..100_000 {
             let size = class(wanted);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded_by_the_largest_batch() {
+    fn the_largest_batch_bounds_the_held_memory() {
         let held = |pool: &Mutex<Pool>| {
             let pool = lock(pool);
             let idle: usize = pool.idle.values().flatten().map(|idle| idle.lines.len()).sum();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_is_freed_first() {
+    fn the_buffer_idle_longest_is_freed_first() {
         let pool = Mutex::new(Pool::new());
         for size in [64, 128, 256] {
             put(&pool, take(&pool, size));
@@ -262,11 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn threads_share_buffers_and_never_contents() {
-        let (give, taken) = std::sync::mpsc::channel::<(Buffer, f32)>();
+    fn threads_share_buffers_but_not_contents() {
+        let (sender, received) = std::sync::mpsc::channel::<(Buffer, f32)>();
         std::thread::scope(|scope| {
             for thread in 0..4 {
-                let give = give.clone();
+                let sender = sender.clone();
                 scope.spawn(move || {
                     for i in 0..500 {
                         let len = (thread * 131 + i * 37) % 3000;
@@ -278,13 +278,13 @@ mod tests {
                         assert!(buffer.iter().all(|v| *v == mark));
                         // Every other one is dropped by another thread.
                         if i % 2 == 0 {
-                            give.send((buffer, mark)).expect("somebody takes them");
+                            sender.send((buffer, mark)).expect("the receiver lives");
                         }
                     }
                 });
             }
-            drop(give);
-            for (buffer, mark) in taken {
+            drop(sender);
+            for (buffer, mark) in received {
                 assert!(buffer.iter().all(|v| *v == mark));
             }
         });

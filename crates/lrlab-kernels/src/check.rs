@@ -6,7 +6,7 @@
 
 use candle_core::{DType, DeviceLocation, Result, Tensor, bail};
 
-/// Refuses a tensor of another rank than `N`; `form` shows the dimensions that are expected.
+/// Rejects a tensor of another rank than `N`; `form` shows the expected dimensions.
 pub(crate) fn dims<const N: usize>(name: &str, what: &str, x: &Tensor, form: &str) -> Result<[usize; N]> {
     match <[usize; N]>::try_from(x.dims()) {
         Ok(dims) => Ok(dims),
@@ -14,7 +14,7 @@ pub(crate) fn dims<const N: usize>(name: &str, what: &str, x: &Tensor, form: &st
     }
 }
 
-/// Refuses types without fractions, and arguments of another type or on another device than the first.
+/// Rejects types that are not floats, and arguments of another type or on another device than the first.
 pub(crate) fn floats<'a>(
     name: &str,
     arguments: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
@@ -37,7 +37,7 @@ pub(crate) fn floats<'a>(
     Ok(())
 }
 
-/// Refuses arguments on two devices.
+/// Rejects arguments on different devices.
 pub(crate) fn beside(name: &str, (what, x): (&str, &Tensor), (other, like): (&str, &Tensor)) -> Result<()> {
     if !x.device().same_device(like.device()) {
         let (here, there) = (device(x), device(like));
@@ -55,7 +55,7 @@ fn device(x: &Tensor) -> String {
     }
 }
 
-/// Refuses indices of another type than u8, u32 and i64; on the host also indices that are not below `count`. Returns
+/// Rejects indices of another type than u8, u32 and i64; on the host also indices that are not below `count`. Returns
 /// the indices if it has read them.
 pub(crate) fn indices(name: &str, what: &str, x: &Tensor, count: usize) -> Result<Option<Vec<u32>>> {
     let dtype = x.dtype();
@@ -88,11 +88,11 @@ fn outside<T>(name: &str, what: &str, index: i64, (x, at): (&Tensor, usize), cou
     let place = place(x, at);
     match count.checked_sub(1) {
         Some(last) => bail!("{name}: {index} in {what} at {place:?}, expected 0 to {last}"),
-        None => bail!("{name}: {index} in {what} at {place:?}, and there is nothing to choose from"),
+        None => bail!("{name}: {index} in {what} at {place:?}, but no index is valid"),
     }
 }
 
-/// Where the element `at` of the flattened tensor stands.
+/// The index of the element `at` of the flattened tensor.
 fn place(x: &Tensor, mut at: usize) -> Vec<usize> {
     let mut place: Vec<usize> = Vec::with_capacity(x.rank());
     for size in x.dims().iter().rev() {
@@ -103,7 +103,7 @@ fn place(x: &Tensor, mut at: usize) -> Vec<usize> {
     place
 }
 
-/// Refuses a mask of another shape than `(b, l)` or on another device than `like`; on the host also values other than 0
+/// Rejects a mask of another shape than `(b, l)` or on another device than `like`; on the host also values other than 0
 /// and 1. Returns the values if it has read them.
 pub(crate) fn mask(
     name: &str,
@@ -125,7 +125,7 @@ pub(crate) fn mask(
     }
 }
 
-/// Refuses an eps that a norm cannot add to a variance.
+/// Rejects an eps that a norm cannot add to a variance.
 pub(crate) fn eps(name: &str, eps: f64) -> Result<()> {
     if (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&eps) {
         return Ok(());
@@ -133,12 +133,12 @@ pub(crate) fn eps(name: &str, eps: f64) -> Result<()> {
     bail!("{name}: eps is {eps:?}, expected a finite number above 0 such as 1e-5")
 }
 
-/// Refuses a number outside [0, 1].
+/// Rejects a number outside [0, 1].
 pub(crate) fn share(name: &str, what: &str, x: f64) -> Result<()> {
     if (0.0..=1.0).contains(&x) { Ok(()) } else { bail!("{name}: {what} is {x:?}, expected 0 to 1") }
 }
 
-/// Refuses a number outside [0, 1).
+/// Rejects a number outside [0, 1).
 pub(crate) fn below_one(name: &str, what: &str, x: f64) -> Result<()> {
     if (0.0..1.0).contains(&x) {
         Ok(())
@@ -147,7 +147,7 @@ pub(crate) fn below_one(name: &str, what: &str, x: f64) -> Result<()> {
     }
 }
 
-/// Refuses negative numbers, infinity and NaN.
+/// Rejects negative numbers, infinity and NaN.
 pub(crate) fn not_negative(name: &str, what: &str, x: f64) -> Result<()> {
     if x >= 0.0 && x.is_finite() {
         Ok(())

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::check;
 use crate::dropout::{Bits, Dropout, dropout};
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
 use crate::simd::{Kernel, Simd, dispatch, part, starts};
@@ -19,8 +19,8 @@ use crate::simd::{Kernel, Simd, dispatch, part, starts};
 /// **In PyTorch**: `torch.nn.functional.embedding(ids, table)`.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, or an id is not below v. The values of ids on a GPU are not
-/// checked.
+/// Returns an error if shapes, types or devices do not fit, something is empty, or an id is not below v. The values of
+/// ids on a GPU are not checked.
 pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
     let LookUp { shape, ids } = LookUp::new("embedding", ids, table)?;
     let ids = match ids {
@@ -30,7 +30,7 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
         ids => ids.into_tensor(shape)?,
     };
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[table]) {
+    if crate::cuda::is_f32(&[table]) {
         return crate::cuda::embedding(&ids, table);
     }
     table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
@@ -86,9 +86,9 @@ struct Embedding {
 /// Rows of the table per task.
 const ROWS: usize = 512;
 
-/// The readers of each row of a table: a counting sort of the places by the rows that they read.
+/// The places that read each row of a table: a counting sort of the places by their rows.
 pub(crate) struct Readers {
-    /// The rows that are read at all, in their order.
+    /// The rows that are read, in ascending order.
     rows: Vec<u32>,
     /// Where the readers of each of `rows` begin in `places`, and the end.
     starts: Vec<u32>,
@@ -130,7 +130,7 @@ impl Readers {
         Self { rows, starts, places, slots }
     }
 
-    /// The rows that are read at all, in their order.
+    /// The rows that are read, in ascending order.
     pub(crate) fn rows(&self) -> &[u32] {
         &self.rows
     }
@@ -188,7 +188,7 @@ impl CustomOp1 for Embedding {
 
     fn bwd(&self, table: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let out = host::with(grad, |grad| Ok(table_grad(&self.ids, grad, table.dims2()?)))?;
-        Ok(give(table, host::tensor(out, table.shape())?))
+        Ok(store_grad(table, host::tensor(out, table.shape())?))
     }
 }
 
@@ -196,7 +196,7 @@ impl CustomOp1 for Embedding {
 /// `positions (l, d)`, after dropout: `(b, l, d)`.
 ///
 /// # Errors
-/// As [`embedding`], the gain is not finite, or the dropout's p is outside [0, 1).
+/// Returns an error where [`embedding`] does, or if the gain is not finite, or the dropout's p is outside [0, 1).
 pub fn embedding_at_positions(
     ids: &Tensor,
     table: &Tensor,
@@ -226,7 +226,7 @@ pub fn embedding_at_positions(
         ids => ids.into_tensor(shape)?,
     };
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[table, positions]) {
+    if crate::cuda::is_f32(&[table, positions]) {
         return crate::cuda::at_positions(&ids, table, gain, positions, drop);
     }
     let x = embedding(&ids, table)?;
@@ -355,10 +355,10 @@ impl CustomOp2 for AtPositions {
         if self.gain != 1.0 {
             d_table.par_iter_mut().for_each(|v| *v *= self.gain);
         }
-        let give = |of: &Tensor, data| -> Result<Option<Tensor>> {
-            if of.track_op() { Ok(give(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
+        let store_grad = |of: &Tensor, data| -> Result<Option<Tensor>> {
+            if of.track_op() { Ok(store_grad(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
         };
-        Ok((give(table, d_table)?, give(positions, d_positions)?))
+        Ok((store_grad(table, d_table)?, store_grad(positions, d_positions)?))
     }
 }
 
@@ -368,7 +368,7 @@ mod tests {
     use lrlab_random::{Purpose, Stream};
 
     use super::*;
-    use crate::testing::{assert_close, draw, grads_of, refused, values};
+    use crate::testing::{assert_close, assert_error, draw, grads_of, values};
 
     #[test]
     fn rows_and_gradients_against_f64() -> Result<()> {
@@ -398,8 +398,8 @@ mod tests {
             embedding_at_positions(&Tensor::new(ids, table.device())?, &table, 1.0, positions, None)
         };
         assert!(run(&[[0, 2]], &positions).is_ok());
-        refused("3 in ids at [0, 1], expected 0 to 2", run(&[[0, 3]], &positions));
-        refused("positions of shape [3, 4], expected [2, 4]", run(&[[0, 2]], &table));
+        assert_error("3 in ids at [0, 1], expected 0 to 2", run(&[[0, 3]], &positions));
+        assert_error("positions of shape [3, 4], expected [2, 4]", run(&[[0, 2]], &table));
         Ok(())
     }
 }

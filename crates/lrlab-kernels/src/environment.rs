@@ -6,7 +6,7 @@ use candle_core::{Result, bail};
 
 /// Which implementation runs.
 const KERNELS: (&str, &[&str]) = ("LRLAB_KERNELS", &["own", "candle"]);
-/// The highest SIMD level that is used. A level of another architecture asks for the best one of this.
+/// The highest SIMD level that is used. A level of another architecture selects the best one of this architecture.
 const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "neon", "scalar"]);
 
 /// Whether products of f32 on NVIDIA GPUs round their operands to TF32, with ten bits of mantissa.
@@ -15,12 +15,12 @@ const TF32: (&str, &[&str]) = ("LRLAB_CUDA_TF32", &["off", "on"]);
 /// Whether the program waits for every kernel on an NVIDIA GPU and adds up its time.
 const TIMES: (&str, &[&str]) = ("LRLAB_CUDA_TIMES", &["off", "on"]);
 
-/// Refuses unknown values of `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `neon`, `scalar`),
+/// Rejects unknown values of `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `neon`, `scalar`),
 /// `LRLAB_CUDA_TF32` and `LRLAB_CUDA_TIMES` (`off`, `on`). Programs call it at startup; without this check an unknown
 /// value counts as the first one.
 ///
 /// # Errors
-/// A variable is set to something else.
+/// Returns an error if a variable has an unknown value.
 pub fn check_environment() -> Result<()> {
     for (name, words) in [KERNELS, SIMD, TF32, TIMES] {
         if let Some(value) = std::env::var_os(name)
@@ -32,7 +32,8 @@ pub fn check_environment() -> Result<()> {
     Ok(())
 }
 
-/// Whether this crate's kernels run; with `LRLAB_KERNELS=candle` candle's own operators run in their place everywhere.
+/// Returns whether this crate's kernels run; with `LRLAB_KERNELS=candle` candle's own operators run in their place
+/// everywhere.
 pub(crate) fn own_kernels() -> bool {
     static OWN: OnceLock<bool> = OnceLock::new();
     *OWN.get_or_init(|| std::env::var_os(KERNELS.0).is_none_or(|word| word != "candle"))
@@ -73,7 +74,7 @@ pub fn tf32() -> bool {
     *ON.get_or_init(|| std::env::var_os(TF32.0).is_some_and(|word| word == "on"))
 }
 
-/// Whether the program waits for kernels on NVIDIA GPUs and times them, as `LRLAB_CUDA_TIMES=on` asks.
+/// Returns whether the program waits for kernels on NVIDIA GPUs and times them, as `LRLAB_CUDA_TIMES=on` asks.
 #[cfg(feature = "cuda")]
 pub(crate) fn times() -> bool {
     static ON: OnceLock<bool> = OnceLock::new();

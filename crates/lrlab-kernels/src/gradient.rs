@@ -8,7 +8,7 @@ use crate::check;
 
 thread_local! {
     /// Gradients that bypass candle's sums while [`backward`] runs on this thread.
-    static GIVEN: RefCell<Option<Vec<(Tensor, Tensor)>>> = const { RefCell::new(None) };
+    static DIRECT: RefCell<Option<Vec<(Tensor, Tensor)>>> = const { RefCell::new(None) };
 }
 
 /// Computes the gradients of a scalar, as [`Tensor::backward`] does.
@@ -17,15 +17,15 @@ thread_local! {
 /// variables into the store directly, which saves three passes over an embedding's table.
 ///
 /// # Errors
-/// As [`Tensor::backward`], or the loss is not a scalar.
+/// Returns an error where [`Tensor::backward`] does, or if the loss is not a scalar.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
     if loss.elem_count() != 1 {
         bail!("backward: loss of shape {:?}, expected a scalar; take its mean or sum", loss.shape());
     }
     check::floats("backward", [("loss", loss)])?;
-    let given = Given::open();
+    let direct = DirectGrads::open();
     let mut grads = loss.backward()?;
-    for (of, grad) in given.close() {
+    for (of, grad) in direct.close() {
         let total = match grads.get(&of) {
             Some(so_far) => (so_far + grad)?,
             None => grad,
@@ -36,35 +36,35 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 }
 
 /// A new list of gradients in place of the thread's previous one, which is restored on drop.
-struct Given(Option<Vec<(Tensor, Tensor)>>);
+struct DirectGrads(Option<Vec<(Tensor, Tensor)>>);
 
-impl Given {
+impl DirectGrads {
     fn open() -> Self {
-        Self(GIVEN.replace(Some(Vec::new())))
+        Self(DIRECT.replace(Some(Vec::new())))
     }
 
     fn close(mut self) -> Vec<(Tensor, Tensor)> {
-        let given = GIVEN.replace(self.0.take());
+        let direct = DIRECT.replace(self.0.take());
         std::mem::forget(self);
-        given.unwrap_or_default()
+        direct.unwrap_or_default()
     }
 }
 
-impl Drop for Given {
+impl Drop for DirectGrads {
     fn drop(&mut self) {
-        GIVEN.set(self.0.take());
+        DIRECT.set(self.0.take());
     }
 }
 
-/// What an operator's backward pass returns for its argument `of`: the gradient, or nothing where it was put into the
-/// store already.
-pub(crate) fn give(of: &Tensor, grad: Tensor) -> Option<Tensor> {
+/// What an operator's backward pass returns for its argument `of`: the gradient, or `None` if it is in the store
+/// already.
+pub(crate) fn store_grad(of: &Tensor, grad: Tensor) -> Option<Tensor> {
     if !of.is_variable() {
         return Some(grad);
     }
-    GIVEN.with_borrow_mut(|given| match given {
-        Some(given) => {
-            given.push((of.clone(), grad));
+    DIRECT.with_borrow_mut(|direct| match direct {
+        Some(direct) => {
+            direct.push((of.clone(), grad));
             None
         }
         None => Some(grad),
@@ -80,7 +80,7 @@ mod tests {
     use crate::testing::{draw, values};
 
     #[test]
-    fn both_ways_give_the_same() -> Result<()> {
+    fn agrees_with_candles_backward() -> Result<()> {
         let (table, w) = (Var::from_tensor(&draw((7, 3), "t"))?, Var::from_tensor(&draw((3, 3), "w"))?);
         let ids = Tensor::new(&[[1_u32, 5, 1], [0, 1, 6]], table.device())?;
         // The variables are used twice, once by candle's own operators.

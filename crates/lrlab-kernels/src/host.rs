@@ -10,8 +10,8 @@ use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// Whether this crate's kernels apply: all tensors are f32 on the CPU, and the environment does not ask for candle's
-/// operators.
+/// Returns whether this crate's kernels apply: all tensors are f32 on the CPU, and the environment does not ask for
+/// candle's operators.
 pub(crate) fn is_f32(tensors: &[&Tensor]) -> bool {
     crate::environment::own_kernels()
         && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
@@ -22,7 +22,7 @@ pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     let data = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
-        None => bail!("a contiguous tensor is wanted"),
+        None => bail!("expected a contiguous tensor"),
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn with<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result
     let (storage, layout) = x.storage_and_layout();
     match &*storage {
         Storage::Cpu(cpu) => f(slice(cpu, layout)?),
-        _ => bail!("a tensor on the CPU is wanted"),
+        _ => bail!("expected a tensor on the CPU"),
     }
 }
 

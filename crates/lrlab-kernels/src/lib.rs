@@ -17,7 +17,7 @@
 //! alone, not on the processor, its SIMD level or its caches. Other types on the CPU use candle's operators, whose bits
 //! depend on the machine. On a GPU the bits depend on its model ([`device_name`]), by which cuBLAS chooses its kernels.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "references may call the system's functions"))]
 #![allow(
     clippy::inline_always,
     reason = "a kernel not inlined into its dispatcher loses the processor's features"

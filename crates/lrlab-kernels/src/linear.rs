@@ -23,7 +23,7 @@ use crate::simd::LANES;
 /// **In PyTorch**: `torch.nn.functional.linear(x, weight, bias)`.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, or something is empty.
+/// Returns an error if shapes, types or devices do not fit, or something is empty.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Precision) -> Result<Tensor> {
     let [out, inputs] = check::dims("linear", "weight", weight, "(out, in)")?;
     let mut dims = x.dims().to_vec();
@@ -45,11 +45,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Pre
         [("x", x), ("weight", weight)].into_iter().chain(bias.map(|bias| ("bias", bias))),
     )?;
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x, weight])
+    if crate::cuda::is_f32(&[x, weight])
         && bias.is_none_or(|bias| {
             // The bias is not an argument of the operator, so another argument must want a gradient if the bias does.
-            let reached = x.track_op() || weight.track_op() || !bias.track_op();
-            crate::cuda::takes(&[x, bias]) && crate::cuda::are_leaves([bias]) && reached
+            let tracked = x.track_op() || weight.track_op() || !bias.track_op();
+            crate::cuda::is_f32(&[x, bias]) && crate::cuda::all_leaves([bias]) && tracked
         })
     {
         return crate::cuda::linear(precision, x, weight, bias, &dims);
@@ -219,7 +219,7 @@ mod tests {
     use crate::testing::{assert_close, draw, grads_of, values};
 
     #[test]
-    fn against_f64() -> Result<()> {
+    fn output_and_gradients_against_f64() -> Result<()> {
         for (rows, inputs, out) in [(1, 1, 1), (5, 7, 3), (601, 33, 31), (17, 64, 96), (1030, 3, 10)] {
             for (precision, biased) in [
                 (Precision::F32, false),

@@ -8,12 +8,12 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 use rayon::prelude::*;
 
 use crate::check;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
 use crate::simd::{Kernel, Simd, dispatch, exp, part, starts};
 
-/// Refuses logits and labels that do not fit; returns the number of classes.
+/// Rejects logits and labels that do not fit; returns the number of classes.
 fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
     let [n, c] = check::dims(name, "logits", logits, "(n, c)")?;
     if n == 0 || c == 0 {
@@ -32,9 +32,9 @@ fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
 /// **In PyTorch**: `torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)`.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, a label is not below c, or the smoothing is outside [0, 1].
-/// The values of labels on a GPU are not checked: there a label that is not below c makes the loss NaN with this
-/// crate's kernel and unspecified with candle's operators.
+/// Returns an error if shapes, types or devices do not fit, something is empty, a label is not below c, or the
+/// smoothing is outside [0, 1]. The values of labels on a GPU are not checked: there a label that is not below c makes
+/// the loss NaN with this crate's kernel and unspecified with candle's operators.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let name = "cross_entropy";
     let classes = classes(name, logits, labels)?;
@@ -43,7 +43,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     check::share(name, "smoothing", smoothing)?;
     #[cfg(feature = "cuda")]
     // One block takes all rows, which pays for as many classes as networks have, not for vocabularies.
-    if crate::cuda::takes(&[logits]) && classes <= 1024 {
+    if crate::cuda::is_f32(&[logits]) && classes <= 1024 {
         return crate::cuda::cross_entropy(logits, labels, smoothing);
     }
     if let Some(labels) = known
@@ -62,8 +62,8 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 /// −log softmax(logits) at the label, per example, in f64. No gradient.
 ///
 /// # Errors
-/// Shapes or types do not fit, something is empty, or a label is not below c. Labels on a GPU are checked too, because
-/// they are copied to the host.
+/// Returns an error if shapes or types do not fit, something is empty, or a label is not below c. Labels on a GPU are
+/// checked too, because they are copied to the host.
 pub fn cross_entropy_each(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>> {
     let name = "cross_entropy_each";
     let classes = classes(name, logits, labels)?;
@@ -139,7 +139,7 @@ impl CustomOp1 for CrossEntropy {
         })?;
         // SAFETY: every row was written.
         let dx = unsafe { dx.written() };
-        Ok(give(logits, host::tensor(dx, logits.shape())?))
+        Ok(store_grad(logits, host::tensor(dx, logits.shape())?))
     }
 }
 

@@ -51,7 +51,7 @@ impl Grads {
 }
 
 /// The operator's last argument, and the table in which its backward pass stores the gradients. The operator returns
-/// [`reached`] as the gradient of that argument.
+/// [`chain_grad`] as the gradient of that argument.
 pub(crate) fn chain<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<(Tensor, Grads)> {
     let grads = Grads::default();
     let mut chain = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
@@ -62,7 +62,7 @@ pub(crate) fn chain<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Res
 }
 
 /// The chain's gradient: zeros, on which the backward pass continues to the links.
-pub(crate) fn reached(chain: &Tensor) -> Result<Option<Tensor>> {
+pub(crate) fn chain_grad(chain: &Tensor) -> Result<Option<Tensor>> {
     chain.track_op().then(|| chain.zeros_like()).transpose()
 }
 
@@ -104,9 +104,9 @@ impl CustomOp2 for Link {
         _: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let Some(grad) = self.grads.take(self.slot) else {
-            bail!("a parameter's gradient before its operator's")
+            bail!("the backward pass reached a parameter before its operator")
         };
-        let grad = parameter.track_op().then(|| gradient::give(parameter, grad)).flatten();
-        Ok((reached(chain)?, grad))
+        let grad = parameter.track_op().then(|| gradient::store_grad(parameter, grad)).flatten();
+        Ok((chain_grad(chain)?, grad))
     }
 }

@@ -49,7 +49,8 @@ impl Params {
     /// Add all variables to the map first: the store does not see later ones.
     ///
     /// # Errors
-    /// The map is empty, its variables differ in device or type, or a thread panicked while it held the map.
+    /// Returns an error if the map is empty, its variables differ in device or type, or a thread panicked while it held
+    /// the map.
     pub fn of_var_map(map: &VarMap) -> Result<Self> {
         let Ok(vars) = map.data().lock() else { bail!("a thread panicked while it held the VarMap") };
         let vars: BTreeMap<_, _> = vars.iter().collect();
@@ -103,7 +104,7 @@ impl Params {
     /// Adds a tensor and returns its variable.
     ///
     /// # Errors
-    /// The name is taken, or the copy to the device fails.
+    /// Returns an error if the name is taken, or the copy to the device fails.
     pub fn create(&mut self, name: &str, init: &Tensor, role: Role) -> Result<Var> {
         let var = Var::from_tensor(&init.to_device(&self.device)?.to_dtype(self.dtype)?)?;
         self.adopt(name, var.clone(), role)?;
@@ -113,7 +114,8 @@ impl Params {
     /// Adds a variable that exists already; its tensor is shared.
     ///
     /// # Errors
-    /// The name is taken, or the variable has another type or lives on another device than the store.
+    /// Returns an error if the name is taken, or the variable has another type or lives on another device than the
+    /// store.
     pub fn adopt(&mut self, name: &str, var: Var, role: Role) -> Result<()> {
         if self.entries.contains_key(name) {
             bail!("parameter {name:?} exists already");
@@ -152,7 +154,7 @@ impl Params {
     /// A copy of every tensor, for a snapshot.
     ///
     /// # Errors
-    /// The copy fails.
+    /// Returns an error if the copy fails.
     pub fn snapshot(&self) -> Result<BTreeMap<String, Tensor>> {
         self.iter().map(|(name, param)| Ok((name.to_owned(), param.var.as_tensor().copy()?))).collect()
     }
@@ -160,19 +162,23 @@ impl Params {
     /// Restores the values of a snapshot.
     ///
     /// # Errors
-    /// A name is missing, unknown, or of another shape; in this case nothing changes.
+    /// Returns an error if a name is missing, unknown, or of another shape; in this case nothing changes.
     pub fn restore(&self, snapshot: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, param) in self.iter() {
             match snapshot.get(name) {
-                None => bail!("snapshot lacks {name:?}"),
+                None => bail!("the snapshot has no {name:?}"),
                 Some(t) if t.shape() != param.var.shape() => {
-                    bail!("{name:?} is {:?} in the snapshot, {:?} here", t.shape(), param.var.shape())
+                    bail!(
+                        "{name:?} has the shape {:?} in the snapshot, expected {:?}",
+                        t.shape(),
+                        param.var.shape()
+                    )
                 }
                 Some(_) => {}
             }
         }
         if let Some(name) = snapshot.keys().find(|name| !self.entries.contains_key(*name)) {
-            bail!("snapshot has {name:?}, which is no parameter here");
+            bail!("the snapshot has {name:?}, which is not a parameter of this store");
         }
         for (name, param) in self.iter() {
             param.var.set(&snapshot[name].to_device(&self.device)?.to_dtype(self.dtype)?)?;
@@ -192,7 +198,7 @@ mod tests {
         params.create("a", &Tensor::ones((2, 2), DType::F32, &Device::Cpu)?, Role::Weight)?;
         params.create("running_mean", &Tensor::ones(3, DType::F32, &Device::Cpu)?, Role::Buffer)?;
         let again = params.create("a", &Tensor::ones(1, DType::F32, &Device::Cpu)?, Role::Weight);
-        crate::testing::refused("parameter \"a\" exists already", again);
+        crate::testing::assert_error("parameter \"a\" exists already", again);
         assert_eq!(params.iter().map(|(n, _)| n).collect::<Vec<_>>(), ["a", "b", "running_mean"]);
         assert_eq!(params.count(), 7);
         let snapshot = params.snapshot()?;

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::check;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
@@ -16,8 +16,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 /// **In PyTorch**: `torch.nn.functional.max_pool2d(x, kernel, stride, padding)`.
 ///
 /// # Errors
-/// The type is not a float, something is empty, kernel or stride is 0, the padding exceeds half the kernel, or the
-/// kernel is larger than the padded input.
+/// Returns an error if the type is not a float, something is empty, kernel or stride is 0, the padding exceeds half the
+/// kernel, or the kernel is larger than the padded input.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let [n, c, h, w] = check::dims("max_pool2d", "x", x, "(n, c, h, w)")?;
     if kernel == 0 {
@@ -94,7 +94,7 @@ fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {
 /// **In PyTorch**: `x.mean((2, 3))`.
 ///
 /// # Errors
-/// The type is not a float, or the input is empty or has another rank.
+/// Returns an error if the type is not a float, or the input is empty or has another rank.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = check::dims("global_avg_pool2d", "x", x, "(n, c, h, w)")?;
     check::floats("global_avg_pool2d", [("x", x)])?;
@@ -139,7 +139,7 @@ impl CustomOp1 for GlobalAverage {
         })?;
         // SAFETY: every plane was written.
         let dx = unsafe { dx.written() };
-        Ok(give(x, host::tensor(dx, x.shape())?))
+        Ok(store_grad(x, host::tensor(dx, x.shape())?))
     }
 }
 

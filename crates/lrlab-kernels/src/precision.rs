@@ -17,7 +17,7 @@ use crate::simd::nearest_bf16;
 /// Checks that a device can multiply in this precision. Every CPU can.
 ///
 /// # Errors
-/// A small product fails there.
+/// Returns an error if a small product fails on the device.
 pub fn check_precision(precision: Precision, device: &Device) -> Result<()> {
     if precision == Precision::F32 || device.is_cpu() {
         return Ok(());
@@ -25,12 +25,12 @@ pub fn check_precision(precision: Precision, device: &Device) -> Result<()> {
     let one = Tensor::ones((8, 8), DType::F32, device)?;
     match matmul(precision, &one, &one).and_then(|y| y.to_vec2::<f32>()) {
         Ok(rows) if rows.iter().flatten().all(|y| *y == 8.0) => Ok(()),
-        Ok(_) => bail!("products in bf16 come out wrong on this device; use precision f32"),
-        Err(error) => bail!("no products in bf16 on this device ({error}); use precision f32"),
+        Ok(_) => bail!("products in bf16 are wrong on this device; use precision f32"),
+        Err(error) => bail!("products in bf16 fail on this device ({error}); use precision f32"),
     }
 }
 
-/// Rows of a packed matrix of `k` rows: bf16 rows stand in pairs.
+/// Rows of a packed matrix of `k` rows: bf16 rows are stored in pairs.
 pub(crate) fn packed_rows(precision: Precision, k: usize) -> usize {
     match precision {
         Precision::F32 => k,
@@ -79,7 +79,7 @@ impl CustomOp1 for Round {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let Some((start, end)) = layout.contiguous_offsets() else { bail!("a contiguous tensor is wanted") };
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("expected a contiguous tensor") };
         let rounded = |x: f32| match self {
             Self::Forward => f32::from_bits(u32::from(nearest_bf16(x)) << 16),
             Self::Backward => x,
@@ -90,7 +90,7 @@ impl CustomOp1 for Round {
                 CpuStorage::F64(xs[start..end].iter().map(|x| f64::from(rounded(*x as f32))).collect())
             }
             CpuStorage::F64(xs) => CpuStorage::F64(xs[start..end].to_vec()),
-            _ => bail!("f32 or f64 is wanted"),
+            _ => bail!("expected f32 or f64"),
         };
         Ok((storage, layout.shape().clone()))
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn every_processor_can() {
+    fn every_cpu_supports_bf16() {
         assert!(check_precision(Precision::Bf16, &Device::Cpu).is_ok());
     }
 }

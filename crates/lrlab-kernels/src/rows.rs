@@ -2,7 +2,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "a view of separate columns is no slice; its constructors check that parts do not overlap"
+    reason = "a view of separate columns is not a slice; its constructors check that parts do not overlap"
 )]
 
 use std::marker::PhantomData;
@@ -73,7 +73,7 @@ impl<'a, T> RowsMut<'a, T> {
     /// The first `columns` of as many rows as `data` has room for.
     ///
     /// # Panics
-    /// A row is wider than the stride.
+    /// Panics if a row is wider than the stride.
     #[inline]
     pub(crate) fn with_stride(data: &'a mut [T], stride: usize, columns: usize) -> Self {
         assert!(columns <= stride, "rows of {columns} values {stride} apart overlap");
@@ -96,7 +96,7 @@ impl<'a, T> RowsMut<'a, T> {
     /// A row.
     ///
     /// # Panics
-    /// There is no such row.
+    /// Panics if there is no such row.
     #[inline(always)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_between_rows_are_left_alone() {
+    fn gaps_between_rows_are_unchanged() {
         let mut data = [0.0_f32; 11];
         let mut rows = RowsMut::with_stride(&mut data, 4, 3);
         assert_eq!((rows.rows(), rows.columns()), (3, 3));
@@ -206,13 +206,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "rows of 5 values 4 apart overlap")]
-    fn rows_that_overlap_are_refused() {
+    fn overlapping_rows_panic() {
         RowsMut::with_stride(&mut [0.0_f32; 11], 4, 5);
     }
 
     #[test]
     #[should_panic(expected = "row < self.rows")]
-    fn a_row_beyond_the_last_is_refused() {
+    fn a_row_beyond_the_last_panics() {
         RowsMut::new(&mut [0.0_f32; 6], 3).row(2);
     }
 }

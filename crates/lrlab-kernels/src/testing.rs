@@ -1,4 +1,4 @@
-//! What the tests of the operators share.
+//! Helpers of the operators' tests.
 
 use candle_core::{Device, Result, Shape, Tensor, Var};
 use lrlab_random::{Purpose, Stream};
@@ -17,7 +17,7 @@ pub(crate) fn grads_of(y: &Tensor, vars: &[&Var]) -> Result<Vec<Tensor>> {
     Ok(vars.iter().map(|v| grads.get(v).expect("a gradient").clone()).collect())
 }
 
-/// Equal up to `tolerance`, relative to the largest value expected.
+/// Asserts equality up to `tolerance` times the largest value expected.
 pub(crate) fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
     let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(found.len(), expected.len());
@@ -27,10 +27,10 @@ pub(crate) fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
     }
 }
 
-/// An error that says so.
+/// Asserts that the result is an error whose message contains `words`.
 #[track_caller]
-pub(crate) fn refused<T>(words: &str, came: Result<T>) {
-    let error = came.map_or_else(|error| error.to_string(), |_| "no error".to_owned());
+pub(crate) fn assert_error<T>(words: &str, result: Result<T>) {
+    let error = result.map_or_else(|error| error.to_string(), |_| "no error".to_owned());
     assert!(error.contains(words), "{error}");
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct Product {
 const DEEP: usize = 16;
 /// Blocks that keep a large GPU busy.
 const BLOCKS: usize = 264;
-/// A block should have so many steps of [`DEEP`].
+/// Steps of [`DEEP`] that a block takes at least.
 const STEPS: usize = 4;
 /// Values of all partial sums, at most.
 const MOST_PARTS: usize = 1 << 24;
@@ -127,7 +127,7 @@ impl Product {
 /// Sizes that the device code counts in 32 bits, at most.
 const MOST: usize = i32::MAX as usize / 2;
 
-/// Refuses sizes beyond [`MOST`].
+/// Rejects sizes beyond [`MOST`].
 pub(crate) fn fits(g: &Geometry) -> Result<()> {
     let sizes = [g.n * g.h * g.w, g.n * g.oh * g.ow, g.kh * g.kw * g.c * g.o];
     match sizes.iter().find(|size| **size > MOST) {
@@ -144,7 +144,7 @@ pub(crate) fn fits(g: &Geometry) -> Result<()> {
     }
 }
 
-/// A kernel for layers of up to so many units, and the columns of weights that it holds in registers.
+/// A kernel for layers of up to `units` units, which holds `registers` columns of weights in registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Resident {
     pub(crate) units: usize,
@@ -152,7 +152,7 @@ pub(crate) struct Resident {
 }
 
 impl Resident {
-    /// The smallest that takes `h` units; as the device code declares them.
+    /// The smallest kernel for `h` units. The device code declares the same kernels.
     pub(crate) fn of(h: usize) -> Option<Self> {
         let kernels = [(32, 32), (64, 64), (96, 80), (128, 80)];
         let (units, registers) = kernels.into_iter().find(|(units, _)| h <= *units)?;
@@ -208,9 +208,9 @@ mod tests {
         Ok(())
     }
 
-    /// The device code declares a kernel for each tile that is chosen.
+    /// Each chosen tile has a kernel.
     #[test]
-    fn every_kernel_is_declared() -> Result<()> {
+    fn the_device_code_declares_every_kernel() -> Result<()> {
         let source = include_str!("cuda/kernels/conv.cu");
         for (c, o) in [(3, 16), (16, 16), (16, 32), (17, 64), (64, 512)] {
             let g = Geometry::new((8, c, 16, 16), (o, c, 3, 3), 1, 1)?;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_convolution_that_is_too_large_is_named() -> Result<()> {
+    fn too_large_convolutions_are_rejected() -> Result<()> {
         let g = Geometry::new((1 << 20, 1, 64, 64), (1, 1, 1, 1), 1, 0)?;
         let error = fits(&g).unwrap_err().to_string();
         let words = "conv2d: input [1048576, 1, 64, 64] and weight [1, 1, 1, 1] make 4294967296 numbers at once, more than \

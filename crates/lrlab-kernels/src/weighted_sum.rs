@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::Precision;
 use crate::check;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 use crate::precision::matmul;
 
@@ -15,7 +15,7 @@ use crate::precision::matmul;
 /// read. The weights have no gradient.
 ///
 /// # Errors
-/// Shapes or devices do not fit, something is empty, or a type is not a float.
+/// Returns an error if shapes or devices do not fit, something is empty, or a type is not a float.
 pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let [b, l, d] = check::dims("weighted_sum", "x", x, "(b, l, d)")?;
     if weights.dims() != [b, l] {
@@ -33,7 +33,7 @@ pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
         return x.contiguous()?.apply_op1(WeightedSum { dims: (b, l, d), weights });
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x, &weights]) {
+    if crate::cuda::is_f32(&[x, &weights]) {
         return crate::cuda::weighted_sum(x, &weights);
     }
     let read = weights.ne(0.0)?.unsqueeze(2)?.broadcast_as(x.shape())?;
@@ -81,7 +81,7 @@ impl CustomOp1 for WeightedSum {
         })?;
         // SAFETY: every row was written.
         let dx = unsafe { dx.written() };
-        Ok(give(x, host::tensor(dx, x.shape())?))
+        Ok(store_grad(x, host::tensor(dx, x.shape())?))
     }
 }
 

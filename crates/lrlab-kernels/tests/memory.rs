@@ -1,4 +1,4 @@
-//! Memory follows the largest batch, not the number of shapes that came by.
+//! The largest batch determines the memory, not the number of shapes.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
@@ -82,21 +82,21 @@ fn batch(operator: fn(&Tensor, &Tensor) -> Result<Tensor>, length: usize, train:
 
 type Operator = fn(&Tensor, &Tensor) -> Result<Tensor>;
 
-/// The operators by the names under which a process is asked for one.
+/// The operators by their names in [`ASKED`].
 const OPERATORS: [(&str, Operator); 3] = [("encoder", encoder), ("lstm", recurrent), ("attention", attended)];
 
-/// What a process is asked for: an operator, whether with gradients, and which lengths.
+/// The variable with the task of a process: an operator, whether with gradients, and which lengths.
 const ASKED: &str = "LRLAB_TEST_MEMORY";
 
-/// The peak over what was resident before.
+/// Prints the peak over the memory that was resident before.
 #[test]
-fn of_one_operator() -> Result<()> {
+fn peak_of_one_operator() -> Result<()> {
     let Ok(asked) = std::env::var(ASKED) else { return Ok(()) };
     let [name, way, order] = asked.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let (_, operator) = OPERATORS.into_iter().find(|(known, _)| *known == name).unwrap();
     let lengths: Vec<usize> = match order {
         "longest" => vec![LONGEST; 2],
-        // As evaluation orders texts.
+        // The order of texts in evaluation.
         "ascending" => (1..=LONGEST).step_by(3).collect(),
         _ => (0..LONGEST).step_by(3).map(|i| i * 157 % LONGEST + 1).collect(),
     };
@@ -110,7 +110,7 @@ fn of_one_operator() -> Result<()> {
 
 fn peak(asked: &str) -> usize {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "of_one_operator", "--nocapture"]).env(ASKED, asked);
+    command.args(["--exact", "peak_of_one_operator", "--nocapture"]).env(ASKED, asked);
     let output = command.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{asked}: {printed}");
@@ -119,14 +119,14 @@ fn peak(asked: &str) -> usize {
 }
 
 #[test]
-fn of_texts_of_any_length() {
+fn the_longest_batch_bounds_the_peak() {
     for (name, _) in OPERATORS {
         for way in ["evaluate", "train"] {
             let [longest, ascending, shuffled] =
                 ["longest", "ascending", "shuffled"].map(|order| peak(&format!("{name} {way} {order}")));
             let printed = format!("{name}, {way}: {longest}, {ascending} and {shuffled} MiB");
             eprintln!("{printed}");
-            // The allocator keeps pages of its own for each thread and class of size.
+            // The allocator keeps pages for each thread and class of size.
             assert!(ascending.max(shuffled) <= 2 * longest + 192, "{printed}");
         }
     }

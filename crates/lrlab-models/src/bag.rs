@@ -1,4 +1,4 @@
-//! Bag of embeddings: the linear floor for text (Joulin et al., EACL 2017, without n-grams).
+//! Bag of embeddings: the linear baseline for text (Joulin et al., EACL 2017, without n-grams).
 
 use candle_core::{Result, Tensor, Var, bail};
 use lrlab_config::{BagOfEmbeddingsConfig, Pooling};
@@ -11,7 +11,7 @@ use crate::{
     pooling::pool,
 };
 
-/// logits = W · mean of the tokens' embeddings + b: order does not count.
+/// logits = W · mean of the tokens' embeddings + b, which does not depend on their order.
 #[derive(Debug)]
 pub struct BagOfEmbeddings {
     embedding: Var,
@@ -22,11 +22,11 @@ pub struct BagOfEmbeddings {
 
 impl BagOfEmbeddings {
     /// Parameters `embedding.weight`, `fc.weight`, `fc.bias`. The embedding starts uniform on ±1/width, as in
-    /// fastText (`FastText::createRandomMatrix`): a word that was never seen in training then adds next to nothing
-    /// to the mean, where torch's N(0, 1) would drown it in noise. `fc` is `torch.nn.Linear`'s.
+    /// fastText (`FastText::createRandomMatrix`): a word that never occurs in training then adds almost nothing
+    /// to the mean, while torch's N(0, 1) would add noise. `fc` is initialised as `torch.nn.Linear`.
     ///
     /// # Errors
-    /// A size is zero, the dropout is outside [0, 1), or `params` holds these names already.
+    /// Returns an error if a size is zero, the dropout is outside [0, 1), or `params` holds these names already.
     pub fn new(config: &BagOfEmbeddingsConfig, sizes: TextSizes, seed: u64, params: Params) -> Result<Self> {
         let BagOfEmbeddingsConfig { embedding: width, dropout } = *config;
         let TextSizes { vocabulary, classes, .. } = sizes;

@@ -103,16 +103,16 @@ impl Builder {
     /// Creates a parameter. Its values depend on seed and name, not on what was created before.
     ///
     /// # Errors
-    /// The name is taken, or the copy to the device fails.
+    /// Returns an error if the name is taken, or the copy to the device fails.
     pub fn create(&mut self, name: &str, shape: &[usize], init: Init, role: Role) -> Result<Var> {
         let values = init.values(self.seed, name, shape.iter().product());
         self.params.create(name, &Tensor::from_vec(values, shape, &Device::Cpu)?, role)
     }
 
-    /// Creates a tensor of the network's device and type that is no parameter.
+    /// Creates a tensor of the network's device and type that is not a parameter.
     ///
     /// # Errors
-    /// `values` do not fill `shape`, or the copy to the device fails.
+    /// Returns an error if `values` do not fill `shape`, or the copy to the device fails.
     pub fn constant(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
         Tensor::from_vec(values, shape, &Device::Cpu)?
             .to_device(self.params.device())?

@@ -58,7 +58,7 @@ impl Affine {
     /// Creates `name.weight (outputs, inputs)` and `name.bias (outputs)`, multiplied in the precision of `b`.
     ///
     /// # Errors
-    /// A parameter of one of these names exists.
+    /// Returns an error if a parameter of one of these names exists.
     pub fn new(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
         Self::with_bias(b, name, inputs, outputs, Init::torch_linear(inputs))
     }
@@ -66,7 +66,7 @@ impl Affine {
     /// Creates the map with a bias that starts at 0.
     ///
     /// # Errors
-    /// As [`Affine::new`].
+    /// Returns the errors of [`Affine::new`].
     pub fn zero_bias(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
         Self::with_bias(b, name, inputs, outputs, Init::Constant(0.0))
     }
@@ -83,7 +83,7 @@ impl Affine {
     /// Maps `(…, inputs)` to `(…, outputs)`.
     ///
     /// # Errors
-    /// The last dimension of `x` is not `inputs`.
+    /// Returns an error if the last dimension of `x` is not `inputs`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         lrlab_kernels::linear(x, &self.weight, Some(&self.bias), self.precision)
     }
@@ -102,10 +102,10 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Creates `name.weight (width)` and `name.bias (width)`, which weight decay leaves alone.
+    /// Creates `name.weight (width)` and `name.bias (width)`, to which weight decay does not apply.
     ///
     /// # Errors
-    /// A parameter of one of these names exists.
+    /// Returns an error if a parameter of one of these names exists.
     pub fn new(b: &mut Builder, name: &str, width: usize) -> Result<Self> {
         let mut create = |field: &str, value| {
             b.create(&format!("{name}.{field}"), &[width], Init::Constant(value), Role::NoDecay)
@@ -116,7 +116,7 @@ impl LayerNorm {
     /// Normalises `(…, width)`.
     ///
     /// # Errors
-    /// The last dimension of `x` is not `width`.
+    /// Returns an error if the last dimension of `x` is not `width`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         lrlab_kernels::layer_norm(x, &self.scale, &self.shift, NORM_EPS)
     }
@@ -135,18 +135,18 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Creates a dropout of probability `p`; `name` tells its masks from those of other layers.
+    /// Creates a dropout of probability `p`, whose masks depend on `name`.
     ///
     /// # Errors
-    /// `p` is not in [0, 1).
+    /// Returns an error if `p` is not in [0, 1).
     pub fn new(name: impl Into<String>, p: f64) -> Result<Self> {
         if !(0.0..1.0).contains(&p) {
-            bail!("dropout {p} is not in [0, 1)");
+            bail!("dropout is {p}, expected 0 or more and below 1");
         }
         Ok(Self { name: name.into(), p })
     }
 
-    /// The draws of this batch; `None` where nothing is dropped.
+    /// The draws of this batch; `None` if nothing is dropped.
     pub(crate) fn draws(&self, mode: Mode) -> Option<lrlab_kernels::Dropout> {
         match mode {
             Mode::Train { seed, batch } if self.p > 0.0 => Some(lrlab_kernels::Dropout {
@@ -160,7 +160,7 @@ impl Dropout {
     /// Sets values to 0 with probability p and divides the others by 1 − p in training; returns `x` in evaluation.
     ///
     /// # Errors
-    /// The operation fails on the device.
+    /// Returns an error if the operation fails on the device.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match self.draws(mode) {
             Some(draws) => lrlab_kernels::dropout(x, draws),
@@ -169,10 +169,10 @@ impl Dropout {
     }
 }
 
-/// Refuses a size of zero, by name.
+/// Rejects a size of zero.
 pub(crate) fn positive(sizes: &[(&str, usize)]) -> Result<()> {
     match sizes.iter().find(|(_, size)| *size == 0) {
-        Some((name, _)) => bail!("{name} is 0"),
+        Some((name, _)) => bail!("{name} is 0, expected at least 1"),
         None => Ok(()),
     }
 }

@@ -1,16 +1,16 @@
 //! ResNet, LSTM, Transformer and bag-of-embeddings classifiers for candle, with seeded initialisation.
 //!
-//! Networks of your own are built from the same parts: [`Builder`], [`Affine`], [`LayerNorm`], [`Dropout`], and the operators
+//! Your own networks are built from the same parts: [`Builder`], [`Affine`], [`LayerNorm`], [`Dropout`], and the operators
 //! of `lrlab-kernels`.
 //!
 //! Every network is a [`Model`]: it reads an [`Input`], gives logits, and keeps its tensors in
 //! [`lrlab_kernels::Params`] under the names that torchvision and `torch.nn` give them, so weights travel both ways.
 //!
 //! Initial values are a function of the seed and the parameter's name alone: two networks that share a layer share
-//! its values, whatever else they are made of and whatever was created before. Dropout masks are a function of the
+//! its values, regardless of their other layers and of the order of creation. Dropout masks are a function of the
 //! seed, the layer's name and the index of the batch.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "references may call the system's functions"))]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

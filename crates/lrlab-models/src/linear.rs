@@ -1,4 +1,4 @@
-//! Multinomial logistic regression on the pixels: the linear floor for pictures.
+//! Multinomial logistic regression on the pixels: the linear baseline for pictures.
 
 use candle_core::{Result, Tensor, bail};
 use lrlab_kernels::Params;
@@ -29,7 +29,7 @@ impl Linear {
     /// Parameters `fc.weight (classes, inputs)` and `fc.bias`, initialised as `torch.nn.Linear`.
     ///
     /// # Errors
-    /// A size is zero, or `params` holds these names already.
+    /// Returns an error if a size is zero, or `params` holds these names already.
     pub fn new(config: &LinearConfig, seed: u64, params: Params) -> Result<Self> {
         positive(&[("inputs", config.inputs), ("classes", config.classes)])?;
         let mut b = Builder::new(seed, params);

@@ -11,7 +11,7 @@ use crate::{
     pooling::pool,
 };
 
-/// Embedding, `torch.nn.LSTM` over the tokens that are no padding, pooling, linear head.
+/// Embedding, `torch.nn.LSTM` over the tokens without padding, pooling, linear head.
 #[derive(Debug)]
 pub struct Lstm {
     embedding: Var,
@@ -26,13 +26,13 @@ pub struct Lstm {
 impl Lstm {
     /// Parameters `embedding.weight`, `lstm.weight_ih_l0`, `lstm.weight_hh_l0_reverse`, …, `fc.weight`, `fc.bias`.
     ///
-    /// Gates start uniform on ±1/√hidden as in `torch.nn.LSTM`, but for the forget gate's bias: torch adds two
-    /// biases, of which `bias_ih` holds `forget_bias` there and `bias_hh` 0. The embedding starts uniform on ±0.1
-    /// (Zaremba et al., 2014; `initrange` of Merity et al., ICLR 2018): with torch's N(0, 1) words too rare to be
-    /// learned would be the loudest. `fc` is `torch.nn.Linear`'s.
+    /// Gates start uniform on ±1/√hidden as in `torch.nn.LSTM`, except the forget gate's bias: of torch's two biases,
+    /// `bias_ih` holds `forget_bias` there and `bias_hh` 0. The embedding starts uniform on ±0.1 (Zaremba et al., 2014;
+    /// `initrange` of Merity et al., ICLR 2018): with torch's N(0, 1), words too rare to be learned would have the
+    /// largest embeddings. `fc` is initialised as `torch.nn.Linear`.
     ///
     /// # Errors
-    /// A size is zero, the dropout is outside [0, 1), or `params` holds these names already.
+    /// Returns an error if a size is zero, the dropout is outside [0, 1), or `params` holds these names already.
     pub fn new(config: &LstmConfig, sizes: TextSizes, seed: u64, params: Params) -> Result<Self> {
         let &LstmConfig { embedding: width, hidden, layers, dropout, .. } = config;
         let TextSizes { vocabulary, classes, .. } = sizes;
@@ -67,7 +67,7 @@ impl Model for Lstm {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Tokens { ids, mask } = input else { bail!("an LSTM reads tokens") };
         let mask = mask.to_dtype(self.embedding.dtype())?;
-        // What a layer reads: without dropout on them the embeddings need not be written out.
+        // The input of a layer: without dropout the embeddings need not be materialised.
         let mut x = match self.embedding_dropout.draws(mode) {
             None => None,
             Some(_) => Some(self.embedding_dropout.forward(&embedding(ids, &self.embedding)?, mode)?),
@@ -76,7 +76,7 @@ impl Model for Lstm {
             Some(x) => layer.forward(Sequence::Vectors(x), &mask, states),
             None => layer.forward(Sequence::Tokens { ids, table: &self.embedding }, &mask, states),
         };
-        let Some((top, below)) = self.layers.split_last() else { bail!("an LSTM without layers") };
+        let Some((top, below)) = self.layers.split_last() else { bail!("layers is 0, expected at least 1") };
         for (layer, above) in below.iter().zip(&self.layers[1..]) {
             x = Some(above.dropout.forward(&read(&x, layer, States::All)?, mode)?);
         }
@@ -92,7 +92,7 @@ impl Model for Lstm {
     }
 }
 
-/// One layer, in one direction or two. Its dropout stands before it.
+/// One layer, in one direction or two. Dropout applies to its input.
 #[derive(Debug)]
 struct Layer {
     dropout: Dropout,
@@ -135,7 +135,7 @@ impl Layer {
     }
 }
 
-/// Which of a layer's states are wanted.
+/// Which of a layer's states are returned.
 #[derive(Debug, Clone, Copy)]
 enum States {
     All,

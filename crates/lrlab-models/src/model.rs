@@ -1,9 +1,9 @@
-//! What the training loop needs of a network.
+//! The interface between the training loop and a network.
 
 use candle_core::{Result, Tensor};
 use lrlab_kernels::Params;
 
-/// What goes into a network.
+/// The input of a network.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Normalised pictures, f32 `(batch, channels, height, width)`.
@@ -12,22 +12,22 @@ pub enum Input {
     Tokens {
         /// u32 `(batch, length)`; 0 is padding.
         ids: Tensor,
-        /// f32 `(batch, length)`: 1 at tokens, 0 at padding. Padding stands after the tokens.
+        /// f32 `(batch, length)`: 1 at tokens, 0 at padding. Padding follows the tokens.
         mask: Tensor,
     },
 }
 
-/// Whether dropout draws and norms learn.
+/// Training or evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Dropout on, batch statistics in force and remembered.
+    /// Dropout is on; batch norm uses the batch's statistics and updates the running ones.
     Train {
         /// The run's seed.
         seed: u64,
-        /// Index of the batch over the whole run: dropout masks are a function of seed, layer name and it.
+        /// Index of the batch over the whole run; dropout masks depend on it, the seed and the layer's name.
         batch: u64,
     },
-    /// Dropout off, running statistics in force.
+    /// Dropout is off; batch norm uses the running statistics.
     Eval,
 }
 
@@ -36,9 +36,9 @@ pub trait Model: Send {
     /// Logits `(batch, classes)`.
     ///
     /// # Errors
-    /// The input is not of this model's kind, or shapes do not fit.
+    /// Returns an error if the input is not of this model's kind, or shapes do not fit.
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor>;
 
-    /// Its parameters and buffers, under torch's names where torch has the model.
+    /// The parameters and buffers, under torch's names if torch has the model.
     fn params(&self) -> &Params;
 }

@@ -1,4 +1,4 @@
-//! From a sequence of states to one vector.
+//! Pooling of a sequence of states into one vector.
 
 use candle_core::{D, Result, Tensor};
 use lrlab_config::Pooling;
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    /// Three texts of 3, 1 and 0 tokens; width 2; padding holds values that must not count.
+    /// Three texts of 3, 1 and 0 tokens; width 2; padding holds values that must have no effect.
     fn example() -> Result<(Var, Tensor)> {
         let x: [[[f32; 2]; 3]; 3] = [
             [[1.0, -4.0], [3.0, -2.0], [2.0, -9.0]],

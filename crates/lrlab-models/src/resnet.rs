@@ -28,7 +28,7 @@ impl ResNet {
     /// Convolutions start as `config.init` says, norms with scale 1 and shift 0, and `fc` as `torch.nn.Linear` does.
     ///
     /// # Errors
-    /// There is no network of this depth, a size is zero, or `params` holds these names already.
+    /// Returns an error if there is no network of this depth, a size is zero, or `params` holds these names already.
     pub fn new(config: &ResNetConfig, sizes: PictureSizes, seed: u64, params: Params) -> Result<Self> {
         let PictureSizes { channels, classes } = sizes;
         positive(&[("classes", classes), ("channels", channels)])?;
@@ -96,11 +96,11 @@ impl Plan {
             50 => (Kind::Bottleneck, 64, vec![3, 4, 6, 3]),
             depth if depth >= 8 && depth % 6 == 2 => (Kind::Basic, 16, vec![(depth - 2) / 6; 3]),
             depth => {
-                bail!("no residual network of depth {depth}: 18, 34, 50, or 6n + 2 such as 20, 32, 44, 56")
+                bail!("depth is {depth}, expected 18, 34, 50, or 6n + 2 such as 20, 32, 44, 56")
             }
         };
         if !(config.width.is_finite() && config.width > 0.0) {
-            bail!("width {} is no positive number", config.width);
+            bail!("width is {}, expected a finite number above 0", config.width);
         }
         let width = |stage| (((base << stage) as f64 * config.width).round() as usize).max(1);
         Ok(Self { kind, widths: (0..counts.len()).map(width).collect(), counts })

@@ -1,21 +1,21 @@
-//! Sizes of a network that the data decide.
+//! Sizes of a network that depend on the data.
 
-/// What the data decide of a network that reads pictures.
+/// Sizes of a network on pictures that depend on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PictureSizes {
     /// Channels of the pictures.
     pub channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// What the data decide of a network that reads text.
+/// Sizes of a network on text that depend on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextSizes {
     /// Entries of the vocabulary, padding included.
     pub vocabulary: usize,
-    /// Longest sequence in tokens; without effect on a network that has no table of positions.
+    /// Longest sequence in tokens; it has no effect on a network without a table of positions.
     pub max_length: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }

@@ -19,7 +19,7 @@ use layer::EncoderLayer;
 #[derive(Debug)]
 pub struct Transformer {
     embedding: Var,
-    /// What the embedding is multiplied by.
+    /// The factor of the embedding.
     gain: f64,
     positions: Tensor,
     dropout: Dropout,
@@ -35,13 +35,13 @@ impl Transformer {
     /// `encoder.layers.0.linear1.weight`, …, `encoder.norm.weight` (pre-norm), `fc.weight`, `fc.bias`.
     ///
     /// The encoder starts as `torch.nn.TransformerEncoderLayer` does: Glorot's uniform for `in_proj_weight`, attention
-    /// biases 0, `torch.nn.Linear`'s for the rest. With learned positions both tables start N(0, 0.02²) (BERT, Devlin
+    /// biases 0, and the rest as `torch.nn.Linear`. With learned positions both tables start N(0, 0.02²) (BERT, Devlin
     /// et al., 2019: `initializer_range`). With sinusoidal ones the embedding starts N(0, 1/width) and is multiplied
-    /// by √width (Vaswani et al., section 3.4; tensor2tensor), so that tokens and positions are of one size.
+    /// by √width (Vaswani et al., section 3.4; tensor2tensor), so that tokens and positions have the same scale.
     ///
     /// # Errors
-    /// A size is zero, the heads do not divide the width, the dropout is outside [0, 1), or `params` holds these
-    /// names already.
+    /// Returns an error if a size is zero, the heads do not divide the width, the dropout is outside [0, 1), or
+    /// `params` holds these names already.
     pub fn new(config: &TransformerConfig, sizes: TextSizes, seed: u64, params: Params) -> Result<Self> {
         let &TransformerConfig { width, heads, feed_forward, layers, .. } = config;
         let TextSizes { vocabulary, max_length, classes } = sizes;
@@ -91,7 +91,7 @@ impl Transformer {
         let (_, length) = ids.dims2()?;
         let longest = self.positions.dim(0)?;
         if length > longest {
-            bail!("a sequence of {length} tokens; this network reads {longest}");
+            bail!("a sequence of {length} tokens, expected at most {longest}");
         }
         let positions = self.positions.narrow(0, 0, length)?;
         embedding_at_positions(ids, &self.embedding, self.gain, &positions, self.dropout.draws(mode))

@@ -1,5 +1,5 @@
 //! Parameter counts against published ones.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -22,7 +22,7 @@ fn cifar_networks() -> Result<()> {
     for (depth, count) in [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018)] {
         assert_eq!(resnet(depth, Stem::Cifar, Shortcut::A, 10)?, count, "ResNet-{depth}");
     }
-    // Two 1×1 convolutions with batch norm more: 16·32 + 2·32 + 32·64 + 2·64.
+    // Two more 1×1 convolutions with batch norm: 16·32 + 2·32 + 32·64 + 2·64.
     assert_eq!(resnet(20, Stem::Cifar, Shortcut::B, 10)?, 269_722 + 2_752);
     Ok(())
 }
@@ -100,7 +100,7 @@ fn transformers() -> Result<()> {
 }
 
 #[test]
-fn linear_floors() -> Result<()> {
+fn linear_baselines() -> Result<()> {
     let bag = BagOfEmbeddingsConfig { embedding: 12, dropout: 0.0 };
     let sizes = TextSizes { vocabulary: 50, max_length: 1, classes: 2 };
     assert_eq!(BagOfEmbeddings::new(&bag, sizes, 0, common::params())?.params().count(), 50 * 12 + 2 * 13);

@@ -18,7 +18,7 @@ use lrlab_models::{Activation, Input, Mode, Model, NormPlacement, Pooling, Posit
 
 type Build<'a> = &'a dyn Fn(Params) -> Result<Box<dyn Model>>;
 
-/// Everything a training step gives, by name.
+/// All results of a training step, by name.
 fn step(build: Build<'_>, input: &Input, params: Params) -> Result<BTreeMap<String, Vec<f64>>> {
     let dtype = params.dtype();
     let model = build(params)?;
@@ -43,7 +43,7 @@ fn step(build: Build<'_>, input: &Input, params: Params) -> Result<BTreeMap<Stri
     Ok(found)
 }
 
-/// `tolerance` is relative to the largest value of each tensor, with a floor for those that are zero but for rounding.
+/// `tolerance` is relative to the largest value of each tensor, with a floor for tensors that are zero up to rounding.
 fn check(what: &str, build: Build<'_>, input: &Input, tolerance: f64) -> Result<()> {
     let (found, expected) =
         (step(build, input, common::params())?, step(build, input, common::params_of(DType::F64))?);
@@ -60,9 +60,9 @@ fn check(what: &str, build: Build<'_>, input: &Input, tolerance: f64) -> Result<
 
 #[test]
 fn residual_networks() -> Result<()> {
-    // The deeper, and the fewer values a norm sees, the further rounding is carried. Where a value before a
-    // rectification is zero but for rounding, f32 and f64 take different sides and gradients differ by per cents,
-    // candle's own as well as ours: the sizes are such that there is none.
+    // Rounding errors grow with the depth, and with fewer values per norm. If a value before a rectification is zero up
+    // to rounding, its sign differs between f32 and f64, and gradients differ by several per cent, with candle's
+    // operators too. With these sizes there is no such value.
     for (depth, stem, shortcut, width, size) in [
         (8, Stem::Cifar, Shortcut::B, 1.0, 9),
         (8, Stem::Cifar, Shortcut::A, 0.5, 8),
@@ -100,8 +100,8 @@ fn transformers() -> Result<()> {
     Ok(())
 }
 
-/// Eight significant bits in every operand of a product: what comes out is off by about a hundredth of each tensor's
-/// length, and not by nothing.
+/// Operands of products have eight significant bits: each result is off by about a hundredth of the tensor's length, and
+/// those that `affected` accepts are not exact.
 fn check_bf16(what: &str, build: Build<'_>, input: &Input, affected: impl Fn(&str) -> bool) -> Result<()> {
     let expected = step(build, input, common::params_of(DType::F64))?;
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
@@ -119,7 +119,7 @@ fn check_bf16(what: &str, build: Build<'_>, input: &Input, affected: impl Fn(&st
 }
 
 #[test]
-fn in_bf16() -> Result<()> {
+fn networks_in_bf16() -> Result<()> {
     let weight = |name: &str| name.contains("weight");
     let lstm = |params| common::lstm_of(params, true, Pooling::Mean, 0.2);
     check_bf16("LSTM", &lstm, &common::tokens(6)?, weight)?;
@@ -130,21 +130,25 @@ fn in_bf16() -> Result<()> {
             |params| common::transformer_of(params, norm, Positions::Learned, activation, Pooling::Mean, 0.2);
         check_bf16(&format!("Transformer, {norm:?}"), &build, &common::tokens(6)?, weight)?;
     }
-    // On the CPU its convolutions are f32: the last layer alone is rounded, and what comes back from it.
+    // Convolutions on the CPU are f32: only the last layer and its gradients are rounded.
     let resnet = |params| common::resnet_of(params, 8, Stem::Cifar, Shortcut::B, 1.0);
     check_bf16("ResNet-8", &resnet, &common::pictures(9)?, |name| name == "fc.weight")
 }
 
-/// The tests above once more, each in a process whose environment asks for other kernels.
+/// Runs all tests again in processes whose environment selects another level.
 #[test]
-fn other_levels() {
+fn other_levels_pass_all_tests() {
     if std::env::var_os("LRLAB_SIMD").is_some() {
-        eprintln!("skipped: the environment asks for a level already");
+        eprintln!("skipped: the environment selects a level already");
         return;
     }
     for level in ["avx2", "scalar"].into_iter().filter(|level| *level != lrlab_kernels::simd_level()) {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["--skip", "other_levels"]).env("LRLAB_SIMD", level).output().unwrap();
+        let output = command
+            .args(["--skip", "other_levels_pass_all_tests"])
+            .env("LRLAB_SIMD", level)
+            .output()
+            .unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && !printed.contains(" 0 passed"), "{level}: {printed}");
     }

@@ -1,5 +1,5 @@
-//! What holds for every network.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+//! Properties of every network.
+#![allow(clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -56,7 +56,7 @@ fn assert_close(a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
     }
 }
 
-/// As initialised, not only with made-up weights: a cut in the graph would show here.
+/// With the initial weights too: a cut in the graph would fail here.
 #[test]
 fn every_parameter_gets_a_gradient() -> Result<()> {
     let labels = Tensor::new(&[0_u32, 2, 1, 1], &Device::Cpu)?;
@@ -81,7 +81,7 @@ fn every_parameter_gets_a_gradient() -> Result<()> {
 }
 
 #[test]
-fn more_padding_same_logits() -> Result<()> {
+fn logits_do_not_depend_on_the_amount_of_padding() -> Result<()> {
     for model in text_models(0.1)? {
         let Input::Tokens { ids, mask } = common::tokens(6)? else { panic!("tokens") };
         // The last three texts have at most 5 tokens.
@@ -95,7 +95,7 @@ fn more_padding_same_logits() -> Result<()> {
     Ok(())
 }
 
-/// What stands at padding does not matter, neither id nor embedding.
+/// Neither ids nor embeddings at padding have an effect.
 #[test]
 fn padding_is_not_read() -> Result<()> {
     for model in text_models(0.1)? {
@@ -109,9 +109,9 @@ fn padding_is_not_read() -> Result<()> {
 }
 
 #[test]
-fn in_evaluation_examples_do_not_see_each_other() -> Result<()> {
+fn examples_are_independent_in_evaluation() -> Result<()> {
     let check = |model: &dyn Model, input: &Input| -> Result<()> {
-        // Running statistics that are not those of the start.
+        // Running statistics other than the initial ones.
         model.forward(input, TRAIN)?;
         let together = logits(model, input, Mode::Eval)?;
         for (i, row) in together.iter().enumerate() {
@@ -161,7 +161,7 @@ fn dropout_depends_on_seed_and_batch_and_is_off_in_evaluation() -> Result<()> {
     Ok(())
 }
 
-/// A shared layer has the same values whatever the rest of the network is.
+/// A layer has the same values in every network.
 #[test]
 fn initial_values_depend_on_seed_and_name_alone() -> Result<()> {
     let build = |depth, seed| {
@@ -182,9 +182,9 @@ fn initial_values_depend_on_seed_and_name_alone() -> Result<()> {
     Ok(())
 }
 
-/// torch's default but for the forget gate: `b_ih` holds the bias, `b_hh` nothing.
+/// torch's default, except the forget gate: `b_ih` holds the bias and `b_hh` 0.
 #[test]
-fn the_forget_gate_starts_open() -> Result<()> {
+fn the_forget_gate_starts_with_its_bias() -> Result<()> {
     let model = common::lstm(true, Pooling::Last, 0.0)?;
     for (name, expected) in [("lstm.bias_ih_l1_reverse", 1.0), ("lstm.bias_hh_l0", 0.0)] {
         let bias: Vec<f32> = model.params().get(name).expect("a bias").var.to_vec1()?;
@@ -195,7 +195,7 @@ fn the_forget_gate_starts_open() -> Result<()> {
 }
 
 #[test]
-fn the_wrong_input_is_an_error() -> Result<()> {
+fn inputs_of_another_kind_are_rejected() -> Result<()> {
     for model in text_models(0.0)? {
         let error = model.forward(&common::pictures(9)?, Mode::Eval).expect_err("pictures");
         assert!(error.to_string().contains("reads tokens"), "{error}");
@@ -212,10 +212,10 @@ fn the_wrong_input_is_an_error() -> Result<()> {
 }
 
 #[test]
-fn bad_sizes_are_refused() {
-    fn refused<T>(made: Result<T>, word: &str) {
+fn invalid_sizes_are_rejected() {
+    fn assert_error<T>(made: Result<T>, word: &str) {
         match made {
-            Ok(_) => panic!("taken, without a word of {word:?}"),
+            Ok(_) => panic!("accepted, expected an error with {word:?}"),
             Err(error) => assert!(error.to_string().contains(word), "{error}"),
         }
     }
@@ -229,11 +229,11 @@ fn bad_sizes_are_refused() {
         )
     };
     for depth in [0, 2, 19, 21, 101] {
-        refused(resnet(depth, 1.0, 3), "depth");
+        assert_error(resnet(depth, 1.0, 3), "depth");
     }
-    refused(resnet(20, 0.0, 3), "width");
-    refused(resnet(20, f64::NAN, 3), "width");
-    refused(resnet(20, 1.0, 0), "channels");
+    assert_error(resnet(20, 0.0, 3), "width");
+    assert_error(resnet(20, f64::NAN, 3), "width");
+    assert_error(resnet(20, 1.0, 0), "channels");
     let text = TextSizes { vocabulary: 5, max_length: 4, classes: 2 };
     let encoder = |heads, dropout| TransformerConfig {
         width: 6,
@@ -246,9 +246,9 @@ fn bad_sizes_are_refused() {
         activation: Activation::Relu,
         pooling: Pooling::Mean,
     };
-    refused(Transformer::new(&encoder(4, 0.0), text, 0, common::params()), "heads");
-    refused(Transformer::new(&encoder(0, 0.0), text, 0, common::params()), "heads");
-    refused(Transformer::new(&encoder(2, 1.0), text, 0, common::params()), "dropout");
+    assert_error(Transformer::new(&encoder(4, 0.0), text, 0, common::params()), "heads");
+    assert_error(Transformer::new(&encoder(0, 0.0), text, 0, common::params()), "heads");
+    assert_error(Transformer::new(&encoder(2, 1.0), text, 0, common::params()), "dropout");
     let lstm = LstmConfig {
         embedding: 4,
         hidden: 0,
@@ -258,7 +258,7 @@ fn bad_sizes_are_refused() {
         pooling: Pooling::Last,
         forget_bias: 1.0,
     };
-    refused(lrlab_models::Lstm::new(&lstm, text, 0, common::params()), "hidden");
+    assert_error(lrlab_models::Lstm::new(&lstm, text, 0, common::params()), "hidden");
     let linear = LinearConfig { inputs: 4, classes: 0 };
-    refused(lrlab_models::Linear::new(&linear, 0, common::params()), "classes");
+    assert_error(lrlab_models::Linear::new(&linear, 0, common::params()), "classes");
 }

@@ -1,6 +1,6 @@
 //! Outputs, losses, gradients and running statistics against torch's on equal weights; the numbers come from
 //! `golden/make.py`, in f64.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+#![allow(clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -23,13 +23,13 @@ fn host(x: &Tensor) -> Result<Vec<f64>> {
     x.detach().to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()
 }
 
-/// How much worse than others a case may do. torch's own f32 is 5e-5 (logits) and 2e-4 (gradients) from its f64 in
-/// fifty layers of batch norm over as few values as here, a hundred times further than in the other networks.
+/// The factor of a case's tolerance. In fifty layers of batch norm over as few values as here, torch's own f32 is 5e-5
+/// (logits) and 2e-4 (gradients) from its f64, a hundred times as far as in the other networks.
 fn slack(case: &str) -> f64 {
     if case.starts_with("resnet50") { 20.0 } else { 1.0 }
 }
 
-/// Equal to within `tolerance` of the largest value.
+/// Asserts equality up to `tolerance` times the largest value.
 fn close(what: &str, ours: &[f64], torch: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), torch.len(), "{what}");
     let largest = torch.iter().fold(1e-3_f64, |max, v| max.max(v.abs()));
@@ -130,7 +130,7 @@ fn transformers() -> Result<()> {
 }
 
 #[test]
-fn linear_floors() -> Result<()> {
+fn linear_baselines() -> Result<()> {
     check("bag")?;
     check("linear")
 }

@@ -1,4 +1,4 @@
-//! A small network in a loop of one's own. Killed and started again, it continues with the same bits.
+//! A small network in a custom training loop. A killed run continues with the same bits when it is started again.
 //!
 //!     cargo run --release -p lrlab-optim --example mlp
 

@@ -1,4 +1,4 @@
-//! Adam (Kingma and Ba, ICLR 2015) and AdamW (Loshchilov and Hutter, ICLR 2019) as `torch.optim` has them.
+//! Adam (Kingma and Ba, ICLR 2015) and AdamW (Loshchilov and Hutter, ICLR 2019) as in `torch.optim`.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use lrlab_schedulers::Hyper;
 
 use crate::{
     Optimizer,
-    check::{in_range, whole},
+    check::{in_range, reject_group},
     slots::Slots,
 };
 
 /// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; θ ← θ − lr · m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ),
-/// v̂ = v / (1 − β₂ᵗ) and t the parameter's steps.
+/// v̂ = v / (1 − β₂ᵗ), where t is the number of steps of the parameter.
 ///
-/// Adam: g = ∇θ + λ θ. AdamW: g = ∇θ, and θ ← θ − lr λ θ first. λ is 0 for norms and biases unless `decay_all`.
+/// Adam: g = ∇θ + λ θ. AdamW: g = ∇θ, after θ ← θ − lr λ θ. λ is 0 for norms and biases unless `decay_all` is set.
 #[derive(Debug)]
 pub struct Adam {
     config: AdamConfig,
@@ -25,20 +25,21 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Adam over what `params` trains. State: `exp_avg.NAME`, `exp_avg_sq.NAME` and `steps`.
+    /// Creates Adam for the trainable parameters of `params`. The state has the tensors `exp_avg.NAME`, `exp_avg_sq.NAME` and
+    /// `steps`.
     ///
     /// # Errors
-    /// A constant is out of its range, or allocating the moments fails.
+    /// Returns an error if a constant is outside its range or an allocation fails.
     pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
         check(&config)?;
         let slots = Slots::new(&["exp_avg", "exp_avg_sq"], params, config.weight_decay, config.decay_all)?;
         Ok(Self { config, decoupled: false, slots })
     }
 
-    /// AdamW, likewise.
+    /// Creates AdamW, with the same state as Adam.
     ///
     /// # Errors
-    /// As [`Adam::new`].
+    /// See [`Adam::new`].
     pub fn decoupled(config: AdamConfig, params: &Params) -> Result<Self> {
         Ok(Self { decoupled: true, ..Self::new(config, params)? })
     }
@@ -55,7 +56,7 @@ impl Optimizer for Adam {
     }
 
     fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
-        whole(group)?;
+        reject_group(group)?;
         let (name, high) = match hyper {
             Hyper::Momentum | Hyper::Beta1 => ("beta1", 1.0 - f64::EPSILON),
             Hyper::Beta2 => ("beta2", 1.0 - f64::EPSILON),

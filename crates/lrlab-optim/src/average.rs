@@ -1,4 +1,4 @@
-//! Averages of a model's weights over training.
+//! Averages of the weights of a model.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,18 +7,17 @@ use lrlab_kernels::Params;
 
 use crate::check::in_range;
 
-/// Name of the count in a state.
+/// The name of the count in a state.
 const SEEN: &str = "seen";
 
 type Weights = BTreeMap<String, Tensor>;
 
-/// An average over the weights it was shown, buffers included (batch norm's statistics are better recomputed for the
-/// averaged weights).
+/// An average of weights, including buffers. Recompute the batch-norm statistics for the averaged weights.
 #[derive(Debug, Clone)]
 pub struct WeightAverage {
     rule: Rule,
     seen: u64,
-    /// The average so far; for [`Rule::Latest`] the last weights, oldest first.
+    /// The average; for [`Rule::Latest`], the last weights, oldest first.
     kept: VecDeque<Weights>,
 }
 
@@ -30,20 +29,20 @@ enum Rule {
 }
 
 impl WeightAverage {
-    /// average ← `decay` · average + (1 − `decay`) · weights, starting at the first weights (Polyak and Juditsky,
-    /// 1992, with forgetting). `decay` is in 0 … 1.
+    /// Creates an exponential average: average ← `decay` · average + (1 − `decay`) · weights, starting at the first weights
+    /// (Polyak and Juditsky, 1992, with forgetting). `decay` is in 0 … 1.
     #[must_use]
     pub fn exponential(decay: f64) -> Self {
         Self::new(Rule::Exponential { decay })
     }
 
-    /// The mean of all weights: average ← average + (weights − average) / n (SWA, Izmailov et al., UAI 2018).
+    /// Creates the mean of all weights: average ← average + (weights − average) / n (SWA, Izmailov et al., UAI 2018).
     #[must_use]
     pub fn uniform() -> Self {
         Self::new(Rule::Uniform)
     }
 
-    /// The mean of the last `k` weights (LAWA, Kaddour, 2022). `k` is at least 1; all of them are kept.
+    /// Creates the mean of the last `k` weights (LAWA, Kaddour, 2022), which are all stored. `k` is at least 1.
     #[must_use]
     pub fn latest(k: usize) -> Self {
         Self::new(Rule::Latest { k })
@@ -53,16 +52,16 @@ impl WeightAverage {
         Self { rule, seen: 0, kept: VecDeque::new() }
     }
 
-    /// How many weights it was shown.
+    /// Returns the number of averaged weights.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// Shows it the weights in force.
+    /// Adds the current weights.
     ///
     /// # Errors
-    /// The decay or k is out of its range, or the parameters are not those of the first call.
+    /// Returns an error if the decay or k is outside its range, or if the parameters differ from those of the first call.
     pub fn update(&mut self, params: &Params) -> Result<()> {
         let average = match (self.rule, self.kept.back()) {
             (Rule::Exponential { decay }, average) => {
@@ -73,7 +72,7 @@ impl WeightAverage {
                 let share = 1.0 / (self.seen + 1) as f64;
                 average.map(|average| blend(average, params, share)).transpose()?
             }
-            (Rule::Latest { k: 0 }, _) => bail!("an average of the latest 0 weights"),
+            (Rule::Latest { k: 0 }, _) => bail!("k is 0, expected at least 1"),
             (Rule::Latest { .. }, _) => None,
         };
         let average = match average {
@@ -92,18 +91,18 @@ impl WeightAverage {
         Ok(())
     }
 
-    /// Puts the average in the weights' place.
+    /// Replaces the weights by the average.
     ///
     /// # Errors
-    /// It was shown nothing yet, or the parameters are others.
+    /// Returns an error if no weights were averaged, or if the parameters differ.
     pub fn apply(&self, params: &Params) -> Result<()> {
         params.restore(&self.weights()?)
     }
 
-    /// The average, by parameter name.
+    /// Returns the average by parameter name.
     ///
     /// # Errors
-    /// It was shown nothing yet.
+    /// Returns an error if no weights were averaged.
     pub fn weights(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut kept = self.kept.iter();
         let Some(first) = kept.next() else { bail!("no weights were averaged yet") };
@@ -117,10 +116,10 @@ impl WeightAverage {
         Ok(mean)
     }
 
-    /// What is kept, for a checkpoint: `i.NAME`, i counting from the oldest, and `seen`, i64.
+    /// Returns the state for a checkpoint: `i.NAME`, where i counts from the oldest weights, and the count `seen` as i64.
     ///
     /// # Errors
-    /// Creating a tensor fails.
+    /// Returns an error if a tensor cannot be created.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut state = Weights::from([(SEEN.to_owned(), Tensor::new(self.seen as i64, &Device::Cpu)?)]);
         for (i, weights) in self.kept.iter().enumerate() {
@@ -129,10 +128,10 @@ impl WeightAverage {
         Ok(state)
     }
 
-    /// Takes back what [`WeightAverage::state`] gave.
+    /// Restores the output of [`WeightAverage::state`].
     ///
     /// # Errors
-    /// A name has no number or `seen` is missing; nothing is changed then.
+    /// Returns an error, and changes nothing, if a name has no number or `seen` is missing.
     pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let Some(seen) = state.get(SEEN) else { bail!("the state lacks {SEEN:?}") };
         let seen = seen.to_scalar::<i64>()? as u64;
@@ -140,7 +139,7 @@ impl WeightAverage {
         for (key, value) in state.iter().filter(|(key, _)| *key != SEEN) {
             match key.split_once('.').and_then(|(i, name)| Some((i.parse().ok()?, name))) {
                 Some((i, name)) => kept.entry(i).or_default().insert(name.to_owned(), value.clone()),
-                None => bail!("{key:?} is not of an average's state"),
+                None => bail!("{key:?} does not belong to the state of an average"),
             };
         }
         self.seen = seen;
@@ -149,7 +148,7 @@ impl WeightAverage {
     }
 }
 
-/// average + share · (weights − average)
+/// Returns average + share · (weights − average).
 fn blend(average: &Weights, params: &Params, share: f64) -> Result<Weights> {
     params
         .iter()
@@ -168,6 +167,6 @@ fn copy(params: &Params) -> Result<Weights> {
 fn find<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor> {
     match weights.get(name) {
         Some(value) => Ok(value),
-        None => bail!("{name:?} was not among the averaged weights"),
+        None => bail!("{name:?} is not one of the averaged weights"),
     }
 }

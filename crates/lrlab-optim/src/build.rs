@@ -6,10 +6,10 @@ use lrlab_kernels::Params;
 
 use crate::{Adam, Optimizer, Sgd};
 
-/// The update rule over what `params` trains.
+/// Creates the update rule for the trainable parameters of `params`.
 ///
 /// # Errors
-/// A constant is out of its range, or allocating the state fails.
+/// Returns an error if a constant is outside its range or an allocation fails.
 pub fn build(config: &OptimizerConfig, params: &Params) -> Result<Box<dyn Optimizer>> {
     Ok(match config {
         OptimizerConfig::Sgd(config) => Box::new(Sgd::new(config.clone(), params)?),

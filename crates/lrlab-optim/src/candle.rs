@@ -1,4 +1,4 @@
-//! The two directions between candle-nn's optimizers and ours.
+//! Conversions between the optimizers of candle-nn and of this crate, in both directions.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use lrlab_kernels::{Params, Role};
 
 use crate::{Optimizer, build};
 
-/// One of our update rules for code that expects a [`candle_nn::Optimizer`], which holds the rate. Unlike
-/// `candle_nn::AdamW`, it hands out its moments ([`CandleOptimizer::state`]).
+/// An update rule of this crate as a [`candle_nn::Optimizer`], which stores the rate. Unlike `candle_nn::AdamW`, it returns its
+/// moments ([`CandleOptimizer::state`]).
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -32,10 +32,11 @@ pub struct CandleOptimizer {
 }
 
 impl CandleOptimizer {
-    /// The rule of `config` over what `params` trains, at rate `lr`. The state has the names of the parameters.
+    /// Creates the rule of `config` for the trainable parameters of `params`, at rate `lr`. The tensors of the state are named
+    /// after the parameters.
     ///
     /// # Errors
-    /// A constant is out of its range, or allocating the state fails.
+    /// Returns an error if a constant is outside its range or an allocation fails.
     pub fn of_params(params: &Params, config: &OptimizerConfig, lr: f64) -> Result<Self> {
         Ok(Self { rule: build(config, params)?, lr })
     }
@@ -43,7 +44,7 @@ impl CandleOptimizer {
     /// See [`Optimizer::state`].
     ///
     /// # Errors
-    /// The copy fails.
+    /// Returns an error if a copy fails.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.rule.state()
     }
@@ -51,7 +52,7 @@ impl CandleOptimizer {
     /// See [`Optimizer::restore`].
     ///
     /// # Errors
-    /// Names or shapes do not fit; nothing is changed then.
+    /// Returns an error, and changes nothing, if names or shapes do not match.
     pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         self.rule.restore(state)
     }
@@ -61,10 +62,10 @@ impl candle_nn::Optimizer for CandleOptimizer {
     /// The rule and its rate.
     type Config = (OptimizerConfig, f64);
 
-    /// Names the variables by their place, `00000`, `00001`, …; all of them decay. `VarMap::all_vars` has no fixed order, so
-    /// prefer [`CandleOptimizer::of_params`] where the state is stored.
+    /// Names the variables by position: `00000`, `00001`, …. Weight decay applies to all of them. `VarMap::all_vars` has no
+    /// fixed order, so use [`CandleOptimizer::of_params`] if the state is stored.
     fn new(vars: Vec<Var>, (config, lr): Self::Config) -> Result<Self> {
-        let Some(first) = vars.first() else { bail!("an optimizer of no variables") };
+        let Some(first) = vars.first() else { bail!("there are no variables, expected at least one") };
         let mut params = Params::new(first.device().clone(), first.dtype());
         for (i, var) in vars.iter().enumerate() {
             params.adopt(&format!("{i:05}"), var.clone(), Role::Weight)?;
@@ -90,7 +91,7 @@ impl candle_nn::Optimizer for CandleOptimizer {
     }
 }
 
-/// candle's SGD has no state, so it fits as it is.
+/// `candle_nn::SGD` has no state.
 impl Optimizer for candle_nn::SGD {
     fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()> {
         candle_nn::Optimizer::set_learning_rate(self, lr);
@@ -104,7 +105,7 @@ impl Optimizer for candle_nn::SGD {
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         match state.keys().next() {
             None => Ok(()),
-            Some(name) => bail!("the state has {name:?}, but SGD of candle-nn keeps nothing"),
+            Some(name) => bail!("the state has {name:?}, but `candle_nn::SGD` has no state"),
         }
     }
 }

@@ -1,41 +1,40 @@
-//! What is done to gradients between the backward pass and the update.
+//! Clipping and accumulation of gradients.
 
 use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use lrlab_kernels::{Params, squared_norms};
 
-/// Added to the norm, as in torch.
+/// The constant that is added to the norm, as in torch.
 const CLIP_EPS: f64 = 1e-6;
 
-/// Scales all gradients by min(1, `max_norm` / (norm + 10⁻⁶)) and returns the norm before: the Euclidean norm over
-/// everything that is trained (Pascanu et al., ICML 2013; `torch.nn.utils.clip_grad_norm_`).
+/// Scales all gradients by min(1, `max_norm` / (norm + 10⁻⁶)) and returns the norm before scaling: the Euclidean norm over all
+/// trainable parameters (Pascanu et al., ICML 2013; `torch.nn.utils.clip_grad_norm_`).
 ///
-/// The sum runs in f64 over parameters sorted by name: same gradients, same bits. With a bound of infinity it only
-/// measures. A norm that is not finite is returned for the caller to act upon: NaN leaves the gradients as they are,
-/// infinity scales by 0, as in torch without `error_if_nonfinite`. A step with such gradients writes NaN into the weights;
-/// [`clip_finite_grad_norm`] refuses them.
+/// The sum is computed in f64 over the parameters sorted by name, so equal gradients give equal bits. With an infinite
+/// `max_norm`, the function only measures the norm. As in torch without `error_if_nonfinite`, a NaN norm leaves the gradients
+/// unchanged, and an infinite one scales them by 0. A step with such gradients writes NaN to the weights;
+/// [`clip_finite_grad_norm`] returns an error instead.
 ///
 /// # Errors
-/// A tensor operation fails.
+/// Returns an error if a tensor operation fails.
 pub fn clip_grad_norm(params: &Params, grads: &mut GradStore, max_norm: f64) -> Result<f64> {
     let norm = norm(params, grads)?;
     clip(params, grads, norm, max_norm)?;
     Ok(norm)
 }
 
-/// As [`clip_grad_norm`], but a norm that is not finite is an error, as in torch with `error_if_nonfinite=True`.
+/// Like [`clip_grad_norm`], but a norm that is not finite is an error, as in torch with `error_if_nonfinite=True`.
 ///
-/// It then takes the gradients away, so that a step with the same store leaves weights, moments and counts alone: a loop
-/// that passes over such an update need not do more than note it.
+/// In this case it removes the gradients, so that a step with the same store does not change weights, moments and counts.
 ///
 /// # Errors
-/// The norm is NaN or infinite, or a tensor operation fails.
+/// Returns an error if the norm is NaN or infinite, or a tensor operation fails.
 pub fn clip_finite_grad_norm(params: &Params, grads: &mut GradStore, max_norm: f64) -> Result<f64> {
     let norm = norm(params, grads)?;
     if !norm.is_finite() {
         for (_, param) in params.trainable() {
             grads.remove(&param.var);
         }
-        bail!("the gradients' norm is {norm}, so they are not applied");
+        bail!("the gradient norm is {norm}, expected a finite number; the gradients are not applied");
     }
     clip(params, grads, norm, max_norm)?;
     Ok(norm)
@@ -54,13 +53,13 @@ fn clip(params: &Params, grads: &mut GradStore, norm: f64, max_norm: f64) -> Res
     Ok(())
 }
 
-/// Adds `weight` · `grads` to the gradients of a window of batches.
+/// Adds `weight` · `grads` to the accumulated gradients of several batches.
 ///
-/// With `weight` the batch's examples over the window's, and each batch's loss a mean over its examples, the sum is
-/// the gradient of the mean over the window's examples, also where its last batch is smaller.
+/// If the loss of each batch is a mean over its examples and `weight` is the batch's share of all examples, the sum is the
+/// gradient of the mean over all examples, also for batches of different sizes.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// Returns an error if shapes do not match.
 pub fn accumulate(
     params: &Params,
     sum: &mut Option<GradStore>,

@@ -9,15 +9,15 @@ use lrlab_schedulers::Hyper;
 
 use crate::{Optimizer, build, check::in_range};
 
-/// What a group does differently from the rest.
+/// The settings of a parameter group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// The factor of the rate, at least 0. Default: 1.
     pub lr_scale: f64,
-    /// λ of every parameter of the group, norms and biases included; `None`, the default, is the optimizer's rule.
+    /// λ of every parameter of the group, including norms and biases; `None`, the default, uses the setting of the optimizer.
     pub weight_decay: Option<f64>,
-    /// The name of the schedule whose rate the group takes, such as one of `Session::with_schedule`; `None`, the default, is
-    /// the rate of the run.
+    /// The name of the schedule of the group, such as one of `Session::with_schedule`; `None`, the default, uses the rate of
+    /// the run.
     pub schedule: Option<String>,
 }
 
@@ -27,8 +27,8 @@ impl Default for Group {
     }
 }
 
-/// An update rule with parameter groups by name pattern: `torch.optim`'s `param_groups`, each with a factor of the rate, a
-/// weight decay and a schedule of its own.
+/// An update rule with parameter groups by name pattern, like `param_groups` in `torch.optim`. Each group has a factor of the
+/// rate, a weight decay and a schedule.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -44,43 +44,45 @@ impl Default for Group {
 /// let mut optimizer = Groups::new(&adamw, &params, &[("head.*", head)])?;
 /// let loss = params.iter().try_fold(Tensor::new(0f32, &Device::Cpu)?, |sum, (_, p)| sum + p.var.sqr()?.sum_all()?)?;
 /// optimizer.step(0.01, &loss.backward()?)?;
-/// // Adam's first step is the rate; the body decays by 0.01 · 0.01, too.
+/// // The first step of Adam equals the rate; the body also decays by 0.01 · 0.01.
 /// let moved = |name: &str| Ok::<_, candle_core::Error>(1.0 - params.get(name).unwrap().var.get(0)?.to_scalar::<f32>()?);
 /// assert!((moved("head.bias")? - 0.1).abs() < 1e-5);
 /// assert!((moved("body.weight")? - 0.0101).abs() < 1e-5);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub struct Groups {
-    /// The parameters that no pattern takes are last.
+    /// The last group contains the parameters that match no pattern.
     groups: Vec<(Group, Box<dyn Optimizer>)>,
-    /// Those of the groups but the last.
+    /// The patterns of all groups except the last.
     patterns: Vec<String>,
 }
 
 impl Groups {
-    /// The rule of `config` over what `params` trains. Each parameter belongs to the first of `groups` whose pattern takes its
-    /// name, and otherwise to a last group of its own. In a pattern, `*` stands for any number of characters.
+    /// Creates the rule of `config` for the trainable parameters of `params`. Each parameter belongs to the first of `groups`
+    /// whose pattern matches its name, and otherwise to a last, implicit group. In a pattern, `*` matches any number of
+    /// characters.
     ///
-    /// State: that of each group's rule, with the group's index before it: `0/exp_avg.NAME`.
+    /// The state contains the state of each group with the index of the group: `0/exp_avg.NAME`.
     ///
     /// # Errors
-    /// A pattern takes no parameter that earlier ones leave, a constant is out of its range, or allocating the state fails.
+    /// Returns an error if a pattern matches no parameter that earlier patterns do not match, a constant is outside its range,
+    /// or an allocation fails.
     pub fn new(config: &OptimizerConfig, params: &Params, groups: &[(&str, Group)]) -> Result<Self> {
-        let place = |name: &str| groups.iter().position(|(pattern, _)| matches(pattern, name));
+        let group_of = |name: &str| groups.iter().position(|(pattern, _)| matches(pattern, name));
         let mut built = Vec::with_capacity(groups.len() + 1);
         for (i, (pattern, group)) in groups.iter().enumerate() {
-            let own = params.subset(|name| place(name) == Some(i));
+            let own = params.subset(|name| group_of(name) == Some(i));
             if own.trainable().next().is_none() {
                 let names: Vec<_> = params.trainable().map(|(name, _)| name).collect();
                 bail!(
-                    "group {i}: no parameter is left for the pattern {pattern:?}; there are {}",
+                    "group {i}: the pattern {pattern:?} matches no remaining parameter; the parameters are {}",
                     names.join(", ")
                 );
             }
             in_range("lr_scale", group.lr_scale, 0.0, f64::MAX)?;
-            built.push((group.clone(), build(&decayed(config, group.weight_decay), &own)?));
+            built.push((group.clone(), build(&with_decay(config, group.weight_decay), &own)?));
         }
-        let rest = params.subset(|name| place(name).is_none());
+        let rest = params.subset(|name| group_of(name).is_none());
         built.push((Group::default(), build(config, &rest)?));
         Ok(Self {
             groups: built,
@@ -93,28 +95,28 @@ impl Optimizer for Groups {
     fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()> {
         let only = |name: Option<&str>| match name {
             None => Ok(lr),
-            Some(name) => bail!("a group takes its rate from the schedule {name:?}: step with `step_groups`"),
+            Some(name) => bail!("a group has the schedule {name:?}; use `step_groups`"),
         };
         self.step_groups(&only, grads)
     }
 
     fn step_groups(&mut self, lr: &dyn Fn(Option<&str>) -> Result<f64>, grads: &GradStore) -> Result<()> {
-        // All rates first, so that a missing one changes nothing.
+        // Compute all rates first, so that a missing one changes nothing.
         let rates = self.groups.iter().map(|(group, _)| Ok(group.lr_scale * lr(group.schedule.as_deref())?));
         let rates = rates.collect::<Result<Vec<_>>>()?;
         self.groups.iter_mut().zip(rates).try_for_each(|((_, rule), lr)| rule.step(lr, grads))
     }
 
-    /// The name of a group is its pattern. The group `""` is all of them; of weight decay, those without one of their own.
+    /// The name of a group is its pattern. The name `""` means all groups; for weight decay, all groups without an own value.
     fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
         if group.is_empty() {
-            let own = |group: &Group| *hyper == Hyper::WeightDecay && group.weight_decay.is_some();
-            let mut all = self.groups.iter_mut().filter(|(group, _)| !own(group));
+            let has_own = |group: &Group| *hyper == Hyper::WeightDecay && group.weight_decay.is_some();
+            let mut all = self.groups.iter_mut().filter(|(group, _)| !has_own(group));
             return all.try_for_each(|(_, rule)| rule.set("", hyper, value));
         }
         match self.patterns.iter().position(|pattern| pattern == group) {
             Some(i) => self.groups[i].1.set("", hyper, value),
-            None => bail!("there is no group {group:?}; there are {:?}", self.patterns),
+            None => bail!("there is no group {group:?}; the groups are {:?}", self.patterns),
         }
     }
 
@@ -129,10 +131,12 @@ impl Optimizer for Groups {
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let mut parts = vec![BTreeMap::new(); self.groups.len()];
         for (key, tensor) in state {
-            let place = key.split_once('/').and_then(|(i, name)| Some((i.parse::<usize>().ok()?, name)));
-            match place.and_then(|(i, name)| Some((parts.get_mut(i)?, name))) {
+            let parsed = key.split_once('/').and_then(|(i, name)| Some((i.parse::<usize>().ok()?, name)));
+            match parsed.and_then(|(i, name)| Some((parts.get_mut(i)?, name))) {
                 Some((part, name)) => part.insert(name.to_owned(), tensor.clone()),
-                None => bail!("the state has {key:?}, which belongs to none of {} groups", self.groups.len()),
+                None => {
+                    bail!("the state has {key:?}, which belongs to none of the {} groups", self.groups.len())
+                }
             };
         }
         let before = self.state_by_group()?;
@@ -154,7 +158,7 @@ impl Groups {
     }
 }
 
-fn decayed(config: &OptimizerConfig, own: Option<f64>) -> OptimizerConfig {
+fn with_decay(config: &OptimizerConfig, own: Option<f64>) -> OptimizerConfig {
     let mut config = config.clone();
     let (decay, all) = match &mut config {
         OptimizerConfig::Sgd(sgd) => (&mut sgd.weight_decay, &mut sgd.decay_all),
@@ -168,7 +172,7 @@ fn decayed(config: &OptimizerConfig, own: Option<f64>) -> OptimizerConfig {
     config
 }
 
-/// Whether `pattern`, in which `*` stands for any number of characters, takes all of `name`.
+/// Returns whether `pattern`, in which `*` matches any number of characters, matches `name`.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,

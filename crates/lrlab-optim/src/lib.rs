@@ -1,10 +1,10 @@
-//! SGD, Adam and AdamW for candle with the rate as an argument, clipping, accumulation and weight averaging.
+//! SGD, Adam and AdamW for candle with the rate as an argument, gradient clipping and accumulation, and weight averaging.
 //!
-//! An [`Optimizer`] works on a model's [`lrlab_kernels::Params`]: parameters have names and a sorted order, so every
-//! run makes the same updates in the same order, and state goes into a checkpoint under the parameters' names. The
-//! learning rate is an argument of each step: a schedule is a function, and nothing here remembers a rate.
+//! An [`Optimizer`] updates the [`lrlab_kernels::Params`] of a model. Parameters are sorted by name, so every run makes the same
+//! updates in the same order, and the tensors of the state are named after the parameters. The learning rate is an argument of
+//! each step; optimizers do not store it.
 //!
-//! `VarMapHost` (feature `host`) is a ready host of `lrlab-callbacks` for a `VarMap`.
+//! `VarMapHost` (feature `host`) is a host of `lrlab-callbacks` for a `VarMap`.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -17,11 +17,11 @@ mod candle;
 mod check;
 mod grads;
 mod groups;
-#[cfg(feature = "host")]
-mod kept;
 mod optimizer;
 mod sgd;
 mod slots;
+#[cfg(feature = "host")]
+mod snapshots;
 #[cfg(feature = "host")]
 mod var_map_host;
 

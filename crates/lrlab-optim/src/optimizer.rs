@@ -1,54 +1,55 @@
-//! What the training loop needs of an update rule.
+//! The trait of update rules.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use lrlab_schedulers::Hyper;
 
-/// An update rule over a model's parameters. The rate is an argument: the optimizer never holds it.
+/// An update rule for the parameters of a model. The rate is an argument; the optimizer does not store it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not hand out its state, so a run cannot be saved, rewound or resumed with it",
-    note = "`candle_nn::AdamW` hides its moments; `lrlab_optim::Adam::decoupled` has the same rule and returns them",
+    message = "`{Self}` does not return its state, so a run with it cannot be saved, rewound or resumed",
+    note = "`candle_nn::AdamW` does not return its moments; `lrlab_optim::Adam::decoupled` is the same rule and does",
     note = "for code that expects a `candle_nn::Optimizer`, wrap it in `lrlab_optim::CandleOptimizer`"
 )]
 pub trait Optimizer: Send {
-    /// One update at rate `lr`. A parameter without a gradient is left as it is.
+    /// Makes an update at rate `lr`. A parameter without a gradient does not change.
     ///
     /// # Errors
-    /// Shapes do not fit.
+    /// Returns an error if shapes do not match.
     fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()>;
 
-    /// One update with rates by name: `lr(None)` is the rate of the run, `lr(Some(name))` that of a further schedule. By
-    /// default, all parameters move at `lr(None)`; [`Groups`](crate::Groups) have rates of their own.
+    /// Makes an update with rates by name: `lr(None)` is the rate of the run, and `lr(Some(name))` the rate of another
+    /// schedule. By default, all parameters use `lr(None)`; [`Groups`](crate::Groups) may have their own schedules.
     ///
     /// # Errors
-    /// As [`Optimizer::step`], or `lr` has no rate of a name.
+    /// Returns an error as [`Optimizer::step`] does, or if `lr` has no rate for a name.
     fn step_groups(&mut self, lr: &dyn Fn(Option<&str>) -> Result<f64>, grads: &GradStore) -> Result<()> {
         self.step(lr(None)?, grads)
     }
 
-    /// Sets a constant of the rule for the next steps: momentum, β₁, β₂, weight decay. The group `""` is all parameters;
-    /// other names are those of [`Groups`](crate::Groups). What is set is no part of [`Optimizer::state`]: a loop sets it before
-    /// each step, from a [`Driver`](lrlab_schedulers::Driver) for instance. By default, there is nothing to set.
+    /// Sets a constant of the rule for the next steps: momentum, β₁, β₂ or weight decay. The group `""` means all parameters;
+    /// other names are those of [`Groups`](crate::Groups). The constants do not belong to [`Optimizer::state`]: a loop with
+    /// scheduled constants sets them before each step, for example from a [`Driver`](lrlab_schedulers::Driver).
     ///
     /// # Errors
-    /// The rule has no such constant, there is no such group, or the value is out of its range; nothing is changed then.
+    /// Returns an error, and changes nothing, if the rule does not have the constant, the group does not exist, or the value is
+    /// outside its range. By default, always returns an error.
     fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
         bail!(
             "this optimizer cannot set {hyper} of the group {group:?} to {value}: it has no constants to set"
         )
     }
 
-    /// Moments and counters by name, copied, for a snapshot or checkpoint.
+    /// Returns copies of the moments and counters by name.
     ///
     /// # Errors
-    /// The copy fails.
+    /// Returns an error if a copy fails.
     fn state(&self) -> Result<BTreeMap<String, Tensor>>;
 
-    /// Takes back what [`Optimizer::state`] gave.
+    /// Restores the output of [`Optimizer::state`].
     ///
     /// # Errors
-    /// Names or shapes do not fit; nothing is changed then.
+    /// Returns an error, and changes nothing, if names or shapes do not match.
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! Stochastic gradient descent (Robbins and Monro, 1951; Sutskever et al., ICML 2013) as `torch.optim.SGD` has it.
+//! Stochastic gradient descent (Robbins and Monro, 1951; Sutskever et al., ICML 2013) as in `torch.optim.SGD`.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use lrlab_schedulers::Hyper;
 
 use crate::{
     Optimizer,
-    check::{in_range, whole},
+    check::{in_range, reject_group},
     slots::Slots,
 };
 
-/// g ← ∇θ + λ θ; b ← μ b + g, with b = g on the first step; θ ← θ − lr · b, or θ − lr · (g + μ b) in Nesterov's form.
-/// No dampening. λ is 0 for norms and biases unless `decay_all`.
+/// g ← ∇θ + λ θ; b ← μ b + g, with b = g on the first step; θ ← θ − lr · b, or θ − lr · (g + μ b) with Nesterov momentum.
+/// There is no dampening. λ is 0 for norms and biases unless `decay_all` is set.
 #[derive(Debug)]
 pub struct Sgd {
     config: SgdConfig,
@@ -22,10 +22,11 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Over what `params` trains. State: `momentum_buffer.NAME` (with momentum) and `steps`.
+    /// Creates the rule for the trainable parameters of `params`. The state has the tensors `momentum_buffer.NAME` (with
+    /// momentum) and `steps`.
     ///
     /// # Errors
-    /// A constant is out of its range, or allocating the buffers fails.
+    /// Returns an error if a constant is outside its range or an allocation fails.
     pub fn new(config: SgdConfig, params: &Params) -> Result<Self> {
         check(&config)?;
         let has_momentum = config.momentum > 0.0 || config.momentum_schedule.is_some();
@@ -44,14 +45,14 @@ impl Optimizer for Sgd {
     }
 
     fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
-        whole(group)?;
+        reject_group(group)?;
         match hyper {
             Hyper::Momentum if self.slots.has_moments() => {
                 in_range("momentum", value, 0.0, 1.0 - f64::EPSILON)?;
                 self.config.momentum = value;
             }
             Hyper::Momentum => bail!(
-                "momentum cannot be set to {value}: this SGD began without momentum; give it a `momentum` above 0"
+                "momentum cannot be set to {value}: this SGD was created without momentum; create it with a `momentum` above 0"
             ),
             Hyper::WeightDecay => {
                 in_range("weight decay", value, 0.0, f64::MAX)?;
@@ -75,7 +76,7 @@ fn check(config: &SgdConfig) -> Result<()> {
     in_range("momentum", config.momentum, 0.0, 1.0)?;
     in_range("weight decay", config.weight_decay, 0.0, f64::MAX)?;
     if config.nesterov && config.momentum == 0.0 && config.momentum_schedule.is_none() {
-        bail!("Nesterov's form needs a momentum above 0");
+        bail!("Nesterov momentum needs a momentum above 0");
     }
     Ok(())
 }

@@ -1,38 +1,38 @@
-//! What an update rule keeps: per trained parameter its moments and the number of steps it took.
+//! The state of an update rule: the moments and the number of steps of each trainable parameter.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore, bail};
 use lrlab_kernels::{Params, Role, Update};
 
-/// Name of the tensor of step counts in a state.
+/// The name of the tensor of step counts in a state.
 const STEPS: &str = "steps";
 
-/// One trained parameter.
+/// A trainable parameter.
 #[derive(Debug)]
 struct Slot {
     name: String,
     var: Var,
-    /// Whether it decays: norms and biases may not.
+    /// Whether weight decay applies.
     decays: bool,
-    /// One per kind.
+    /// The moments, one per kind.
     moments: Vec<Var>,
-    /// Steps this parameter took.
+    /// The number of steps with a gradient.
     steps: u64,
 }
 
-/// Every trained parameter, sorted by name.
+/// All trainable parameters, sorted by name.
 #[derive(Debug)]
 pub(crate) struct Slots {
     kinds: &'static [&'static str],
-    /// Of the parameters that decay.
+    /// The weight decay of the parameters to which it applies.
     weight_decay: f64,
     all: Vec<Slot>,
 }
 
 impl Slots {
-    /// Zero moments of these kinds for what `params` trains. Two groups: weights decay, the others only with
-    /// `decay_all`.
+    /// Creates zero moments of these kinds for the trainable parameters of `params`. Weight decay applies to weights, and with
+    /// `decay_all` to all parameters.
     pub(crate) fn new(
         kinds: &'static [&'static str],
         params: &Params,
@@ -51,17 +51,17 @@ impl Slots {
         Ok(Self { kinds, weight_decay, all: params.trainable().map(slot).collect::<Result<_>>()? })
     }
 
-    /// The weight decay of the next steps.
+    /// Sets the weight decay of the next steps.
     pub(crate) fn set_weight_decay(&mut self, weight_decay: f64) {
         self.weight_decay = weight_decay;
     }
 
-    /// Whether there is a moment for each parameter.
+    /// Returns whether there are moments.
     pub(crate) fn has_moments(&self) -> bool {
         !self.kinds.is_empty()
     }
 
-    /// Moves every parameter that has a gradient, by `update`, which gets those that took equally many steps at once.
+    /// Updates every parameter with a gradient. Each call of `update` gets all parameters with the same number of steps.
     pub(crate) fn step(
         &mut self,
         grads: &GradStore,
@@ -74,9 +74,9 @@ impl Slots {
             let update = Update { var, grad, moments, weight_decay };
             groups.entry(*steps).or_default().push((steps, update));
         }
-        for (taken, group) in groups {
+        for (step, group) in groups {
             let (steps, updates): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-            update(taken, &updates)?;
+            update(step, &updates)?;
             for steps in steps {
                 *steps += 1;
             }
@@ -84,7 +84,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Copies of the moments as `kind.parameter`, and `steps`, i64, in the parameters' order.
+    /// Returns copies of the moments as `KIND.NAME`, and `steps` as i64 in the order of the parameters.
     pub(crate) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let steps: Vec<i64> = self.all.iter().map(|slot| slot.steps as i64).collect();
         let count = steps.len();
@@ -95,23 +95,23 @@ impl Slots {
         Ok(state)
     }
 
-    /// Checks everything, then sets everything.
+    /// Checks the complete state before changing anything.
     pub(crate) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let expected: BTreeMap<String, &Var> = self.moments().collect();
         if let Some(name) = state.keys().find(|name| *name != STEPS && !expected.contains_key(*name)) {
-            bail!("the state has {name:?}, which this optimizer does not keep");
+            bail!("the state has {name:?}, which this optimizer does not have");
         }
         let Some(steps) = state.get(STEPS) else { bail!("the state lacks {STEPS:?}") };
         let steps = steps.to_vec1::<i64>()?;
         if steps.len() != self.all.len() {
-            bail!("the state counts the steps of {} parameters, there are {}", steps.len(), self.all.len());
+            bail!("the state has the steps of {} parameters, expected {}", steps.len(), self.all.len());
         }
         let mut moved = Vec::with_capacity(expected.len());
         for (name, var) in expected {
             match state.get(&name) {
                 None => bail!("the state lacks {name:?}"),
                 Some(t) if t.shape() != var.shape() => {
-                    bail!("{name:?} is {:?} in the state, {:?} here", t.shape(), var.shape())
+                    bail!("{name:?} has shape {:?} in the state, expected {:?}", t.shape(), var.shape())
                 }
                 Some(t) => moved.push((var, t.to_device(var.device())?.to_dtype(var.dtype())?)),
             }

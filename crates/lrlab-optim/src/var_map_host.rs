@@ -1,4 +1,4 @@
-//! A ready [`Host`] for a candle `VarMap`.
+//! A [`Host`] for a candle `VarMap`.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use lrlab_schedulers::Observation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kept::{Kept, Tensors};
+use crate::snapshots::{SnapshotStore, Tensors};
 use crate::{Optimizer, WeightAverage, clip_grad_norm};
 
 type Recompute = Box<dyn FnMut() -> Result<()>>;
 type Loss = Box<dyn FnMut() -> Result<Tensor>>;
 type Observe = Box<dyn FnMut() -> Result<Observation>>;
 
-/// Does with the weights of a `VarMap` what the callbacks of a [`Session`] ask for: snapshots of weights and optimizer state
-/// in memory or on disk, averages, trials, and checkpoints from which a killed run continues with the same bits.
+/// Carries out the actions of a [`Session`] on a `VarMap`: snapshots of weights and optimizer state in memory or on disk,
+/// averages, trials, and checkpoints from which a killed run continues with the same bits.
 ///
-/// `examples/mlp.rs` trains with it: parameter groups, a controller, early stopping, the best three epochs on disk.
+/// `examples/mlp.rs` uses it with parameter groups, a controller, early stopping, and snapshots of the best three epochs on disk.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -48,80 +48,80 @@ type Observe = Box<dyn FnMut() -> Result<Observation>>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An optimizer whose state cannot be read does not compile:
+/// An optimizer that does not return its state does not compile:
 ///
 /// ```compile_fail,E0277
 /// # let map = candle_nn::VarMap::new();
 /// use candle_nn::{AdamW, Optimizer, ParamsAdamW};
-/// // error: `candle_nn::AdamW` does not hand out its state, so a run cannot be saved, rewound or resumed with it
+/// // error: `candle_nn::AdamW` does not return its state, so a run with it cannot be saved, rewound or resumed
 /// lrlab_optim::VarMapHost::new(&map, |_| AdamW::new(map.all_vars(), ParamsAdamW::default()));
 /// ```
 pub struct VarMapHost {
     params: Params,
     optimizer: Box<dyn Optimizer>,
     clip: f64,
-    kept: Kept,
+    snapshots: SnapshotStore,
     average: Option<(Averaging, WeightAverage)>,
     recompute: Option<Recompute>,
     trial: Option<(Loss, Observe)>,
 }
 
-/// What a checkpoint holds beside tensors.
+/// The content of a checkpoint apart from tensors.
 #[derive(Serialize, Deserialize)]
-struct Note {
+struct SessionFile {
     session: Value,
     average: Option<Averaging>,
 }
 
 impl VarMapHost {
-    /// The host of the variables of `map`, which `optimizer` trains. Snapshots are kept in memory.
+    /// Creates a host of the variables of `map`, with snapshots in memory. Build the network first.
     ///
-    /// The optimizer gets the variables under their names: weights, biases and norms as [`Params::of_var_map`] tells them
-    /// apart. Build the network first.
+    /// `optimizer` gets the variables with their names and roles (weight, bias, norm), as determined by
+    /// [`Params::of_var_map`].
     ///
     /// # Errors
-    /// The map is empty, its variables differ in device or type, or `optimizer` fails.
+    /// Returns an error if the map is empty, its variables differ in device or type, or `optimizer` fails.
     pub fn new<O: Optimizer + 'static>(
         map: &VarMap,
         optimizer: impl FnOnce(&Params) -> Result<O>,
     ) -> Result<Self> {
         let params = Params::of_var_map(map)?;
         let optimizer = Box::new(optimizer(&params)?);
-        let (kept, clip) = (Kept::Memory([].into()), f64::INFINITY);
-        Ok(Self { params, optimizer, clip, kept, average: None, recompute: None, trial: None })
+        let (snapshots, clip) = (SnapshotStore::Memory([].into()), f64::INFINITY);
+        Ok(Self { params, optimizer, clip, snapshots, average: None, recompute: None, trial: None })
     }
 
-    /// Keeps snapshots as `TAG.safetensors` in `folder`, which is made where it is missing, and checkpoints beside them
-    /// ([`Session::checkpoint_every`]): weights under their names, the optimizer state as `optimizer/NAME`. A checkpoint
-    /// holds the snapshots of its time, so one folder belongs to one run.
+    /// Stores snapshots as `TAG.safetensors` in `folder`, which is created if missing, and checkpoints beside them
+    /// ([`Session::checkpoint_every`]). Weights have their names, and the optimizer state has the names `optimizer/NAME`. A
+    /// checkpoint contains the snapshots of its time. Use one folder per run.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// Returns an error if the folder cannot be created.
     pub fn in_folder(mut self, folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder)
             .map_err(|e| candle_core::Error::Msg(format!("{}: {e}", folder.display())))?;
-        self.kept = Kept::Folder(folder.to_owned());
+        self.snapshots = SnapshotStore::Folder(folder.to_owned());
         Ok(self)
     }
 
-    /// Clips the global norm of the gradients ([`clip_grad_norm`]). Default: infinity, which only measures it.
+    /// Sets the bound of the global gradient norm ([`clip_grad_norm`]). By default it is infinite, so that the norm is only measured.
     #[must_use]
     pub fn clip_grad_norm(mut self, max_norm: f64) -> Self {
         self.clip = max_norm;
         self
     }
 
-    /// Sets how to recompute the batch-norm statistics of the current weights, which averages need: usually a forward pass
-    /// over the training split in training mode.
+    /// Sets the function that recomputes the batch-norm statistics of averaged weights, usually by a forward pass over the
+    /// training split in training mode.
     #[must_use]
     pub fn recompute_with(mut self, recompute: impl FnMut() -> Result<()> + 'static) -> Self {
         self.recompute = Some(Box::new(recompute));
         self
     }
 
-    /// Sets how to try out a rate, which controllers that search need: `loss` computes the training loss of the next update
-    /// of a trial, `observe` the validation loss after it.
+    /// Sets the functions of a trial, for controllers that search: `loss` computes the training loss of the next update, and
+    /// `observe` the validation loss after the trial.
     #[must_use]
     pub fn trial_with(
         mut self,
@@ -132,7 +132,7 @@ impl VarMapHost {
         self
     }
 
-    /// The variables, sorted by name.
+    /// Returns the variables, sorted by name.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
@@ -142,8 +142,8 @@ impl VarMapHost {
     /// drives ([`Session::with_driver`]), and [`Session::end_update`]. Returns the loss.
     ///
     /// # Errors
-    /// A tensor operation fails, a group takes its rate from a schedule that the session does not have, the optimizer lacks
-    /// a constant that the session drives, or a callback fails.
+    /// Returns an error if a tensor operation or a callback fails, the schedule of a group does not exist in the session, or the
+    /// optimizer does not have a scheduled hyperparameter.
     pub fn update(&mut self, session: &mut Session, loss: &Tensor) -> std::result::Result<f64, Error> {
         let rate = |name: Option<&str>| match name {
             None => Ok(session.lr()),
@@ -158,8 +158,8 @@ impl VarMapHost {
                 set = self.optimizer.set(group, hyper, value);
             }
         });
-        let descended = set.and_then(|()| self.descend(loss, &rate));
-        let (value, norm) = descended.map_err(|error| failed("make an update", error))?;
+        let stepped = set.and_then(|()| self.step(loss, &rate));
+        let (value, norm) = stepped.map_err(|error| failed("make an update", error))?;
         session.end_update(value, Some(norm), self)?;
         Ok(value)
     }
@@ -172,21 +172,21 @@ impl VarMapHost {
         Ok((loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, norm))
     }
 
-    /// Weights and optimizer state.
+    /// Returns the weights and the optimizer state.
     fn snapshot(&self) -> Result<Tensors> {
         let mut all = self.params.snapshot()?;
-        all.extend(within("optimizer", self.optimizer.state()?));
+        all.extend(with_prefix("optimizer", self.optimizer.state()?));
         Ok(all)
     }
 
-    /// Restores what [`VarMapHost::snapshot`] gave.
-    fn put(&mut self, snapshot: Tensors) -> Result<()> {
+    /// Restores the output of [`VarMapHost::snapshot`].
+    fn set(&mut self, snapshot: Tensors) -> Result<()> {
         let (optimizer, weights) = split("optimizer", snapshot);
         self.params.restore(&weights)?;
         self.optimizer.restore(&optimizer)
     }
 
-    fn averaged(&mut self, rule: Averaging) -> Result<()> {
+    fn apply_averaging(&mut self, rule: Averaging) -> Result<()> {
         if rule == Averaging::Apply {
             return match &self.average {
                 Some((_, average)) => average.apply(&self.params),
@@ -200,18 +200,20 @@ impl VarMapHost {
     fn store(&self, session: &Value) -> Result<()> {
         let mut run = self.snapshot()?;
         if let Some((_, average)) = &self.average {
-            run.extend(within("average", average.state()?));
+            run.extend(with_prefix("average", average.state()?));
         }
-        let note = Note { session: session.clone(), average: self.average.as_ref().map(|(rule, _)| *rule) };
-        let note = serde_json::to_vec(&note).map_err(candle_core::Error::wrap)?;
-        self.kept.checkpoint(session["count"]["update"].as_u64(), &run, &note)
+        let file =
+            SessionFile { session: session.clone(), average: self.average.as_ref().map(|(rule, _)| *rule) };
+        let file = serde_json::to_vec(&file).map_err(candle_core::Error::wrap)?;
+        self.snapshots.checkpoint(session["count"]["update"].as_u64(), &run, &file)
     }
 
     fn load(&mut self) -> Result<Option<Value>> {
-        let Some((run, note)) = self.kept.resume()? else { return Ok(None) };
-        let Note { session, average } = serde_json::from_slice(&note).map_err(candle_core::Error::wrap)?;
+        let Some((run, file)) = self.snapshots.resume()? else { return Ok(None) };
+        let SessionFile { session, average } =
+            serde_json::from_slice(&file).map_err(candle_core::Error::wrap)?;
         let (averages, snapshot) = split("average", run);
-        self.put(snapshot)?;
+        self.set(snapshot)?;
         if let Some(rule) = average {
             let mut average = average_of(rule);
             average.restore(&averages)?;
@@ -220,24 +222,24 @@ impl VarMapHost {
         Ok(Some(session))
     }
 
-    fn try_out(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation> {
+    fn run_trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation> {
         let Some((mut loss, mut observe)) = self.trial.take() else {
-            bail!("it does not know how to; set `VarMapHost::trial_with`")
+            bail!("the functions of a trial are not set; call `VarMapHost::trial_with`")
         };
         let before = self.snapshot()?;
-        let observed = self.descend_by(lrs, &mut loss).and_then(|()| observe());
+        let observed = self.steps(lrs, &mut loss).and_then(|()| observe());
         self.trial = Some((loss, observe));
-        self.put(before)?;
+        self.set(before)?;
         observed
     }
 
-    fn descend_by(&mut self, lrs: &mut dyn Iterator<Item = f64>, loss: &mut Loss) -> Result<()> {
+    fn steps(&mut self, lrs: &mut dyn Iterator<Item = f64>, loss: &mut Loss) -> Result<()> {
         for lr in lrs {
             let rate = |name: Option<&str>| match name {
                 None => Ok(lr),
-                Some(name) => bail!("a trial has one rate, but a group takes its own from {name:?}"),
+                Some(name) => bail!("a trial has one rate, but a group has the schedule {name:?}"),
             };
-            self.descend(&loss()?, &rate)?;
+            self.step(&loss()?, &rate)?;
         }
         Ok(())
     }
@@ -245,21 +247,21 @@ impl VarMapHost {
 
 impl Host for VarMapHost {
     fn save(&mut self, tag: &str) -> std::result::Result<(), Error> {
-        let saved = self.snapshot().and_then(|snapshot| self.kept.save(tag, snapshot));
+        let saved = self.snapshot().and_then(|snapshot| self.snapshots.save(tag, snapshot));
         saved.map_err(|error| failed(&format!("save {tag:?}"), error))
     }
 
     fn restore(&mut self, tag: &str) -> std::result::Result<(), Error> {
-        let restored = self.kept.get(tag).and_then(|snapshot| self.put(snapshot));
+        let restored = self.snapshots.get(tag).and_then(|snapshot| self.set(snapshot));
         restored.map_err(|error| failed(&format!("restore {tag:?}"), error))
     }
 
     fn discard(&mut self, tag: &str) -> std::result::Result<(), Error> {
-        self.kept.discard(tag).map_err(|error| failed(&format!("discard {tag:?}"), error))
+        self.snapshots.discard(tag).map_err(|error| failed(&format!("discard {tag:?}"), error))
     }
 
     fn average(&mut self, rule: Averaging) -> std::result::Result<(), Error> {
-        self.averaged(rule).map_err(|error| failed("average the weights", error))
+        self.apply_averaging(rule).map_err(|error| failed("average the weights", error))
     }
 
     fn recompute_norm_statistics(&mut self) -> std::result::Result<(), Error> {
@@ -267,12 +269,12 @@ impl Host for VarMapHost {
         match &mut self.recompute {
             Some(recompute) => recompute().map_err(|error| failed(action, error)),
             None if self.params.iter().count() == self.params.trainable().count() => Ok(()),
-            None => Err(failed(action, "it does not know how to; set `VarMapHost::recompute_with`")),
+            None => Err(failed(action, "the function for it is not set; call `VarMapHost::recompute_with`")),
         }
     }
 
     fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> std::result::Result<Observation, Error> {
-        self.try_out(lrs).map_err(|error| failed("try out a rate", error))
+        self.run_trial(lrs).map_err(|error| failed("run a trial", error))
     }
 
     fn checkpoint(&mut self, session: &Value) -> std::result::Result<(), Error> {
@@ -280,7 +282,7 @@ impl Host for VarMapHost {
     }
 
     fn resume(&mut self) -> std::result::Result<Option<Value>, Error> {
-        self.load().map_err(|error| failed("continue from its checkpoint", error))
+        self.load().map_err(|error| failed("resume from its checkpoint", error))
     }
 }
 
@@ -292,12 +294,12 @@ fn average_of(rule: Averaging) -> WeightAverage {
     }
 }
 
-/// The tensors with `part/` before their names.
-fn within(part: &str, tensors: Tensors) -> impl Iterator<Item = (String, Tensor)> {
+/// Prepends `part/` to the names of tensors.
+fn with_prefix(part: &str, tensors: Tensors) -> impl Iterator<Item = (String, Tensor)> {
     tensors.into_iter().map(move |(name, tensor)| (format!("{part}/{name}"), tensor))
 }
 
-/// The tensors of `part`, without its name, and the others.
+/// Splits tensors into those of `part`, without the prefix, and the others.
 fn split(part: &str, all: Tensors) -> (Tensors, Tensors) {
     let (mut own, mut others) = (Tensors::new(), Tensors::new());
     for (name, tensor) in all {

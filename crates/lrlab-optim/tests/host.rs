@@ -1,7 +1,7 @@
-//! The example, killed and continued, and what `VarMapHost` does with weights.
+//! The example with kills and resumes, and the operations of `VarMapHost`.
 
 #![cfg(feature = "host")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 #[path = "../examples/mlp.rs"]
 #[allow(dead_code, reason = "its `main` is for the command line")]
@@ -38,9 +38,9 @@ impl Callback for Kill {
     }
 }
 
-/// Run by the test below in a process of its own.
+/// The child process of the test below.
 #[test]
-#[ignore = "a part of `killed_and_continued_it_has_the_same_bits`"]
+#[ignore = "the child process of `a_killed_run_continues_with_the_same_bits`"]
 fn train_until_killed() {
     let (Ok(folder), Ok(update)) = (std::env::var(FOLDER), std::env::var(UPDATE)) else { return };
     mlp::train(Path::new(&folder), Callbacks::default().with(Kill(update.parse().unwrap()))).unwrap();
@@ -53,10 +53,10 @@ fn killed(folder: &Path, update: u64) {
         .args(["--ignored", "--exact", "train_until_killed"])
         .env(FOLDER, folder)
         .env(UPDATE, update.to_string());
-    assert!(!child.output().unwrap().status.success(), "it was to be killed at update {update}");
+    assert!(!child.output().unwrap().status.success(), "it was not killed at update {update}");
 }
 
-/// Every file below a folder but event files, which hold the time of day.
+/// Returns every file below a folder, except event files, which contain the time.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -84,10 +84,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// From a checkpoint to the end at once, and killed twice on the way, within an epoch and at its last update: the same
-/// weights, snapshots, moments and rows. Networks start at random, so both begin with the same first epochs.
+/// Two copies of a run continue from the same checkpoint, because the initial weights are random. One of them is killed twice,
+/// within an epoch and at its last update. Weights, snapshots, moments and logs are equal.
 #[test]
-fn killed_and_continued_it_has_the_same_bits() {
+fn a_killed_run_continues_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (at_once, often) = (folder.path().join("at-once"), folder.path().join("often"));
     std::fs::create_dir_all(&at_once).unwrap();
@@ -112,9 +112,8 @@ fn killed_and_continued_it_has_the_same_bits() {
     assert!(best < 0.2, "it learns: {best}");
 }
 
-/// The job stays short: as many lines as the docs say.
 #[test]
-fn the_example_has_the_length_that_the_docs_name() {
+fn the_documentation_states_the_length_of_the_example() {
     let text = include_str!("../examples/mlp.rs");
     let job = text.split("pub(crate) fn ").find(|part| part.starts_with("train(")).unwrap();
     let lines = job.lines().filter(|line| !line.trim().is_empty()).count();
@@ -169,21 +168,21 @@ fn snapshots_and_averages_in_memory_and_on_disk() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn errors_name_the_missing_setting() {
     let check = |error: String, words: &str| assert!(error.contains(words), "{error}");
     let empty = VarMapHost::new(&VarMap::new(), |params| Adam::new(AdamConfig::default(), params));
     check(empty.err().unwrap().to_string(), "the VarMap has no variables; build the network before");
     let map = map(&[("w", &[1.0]), ("norm.running_mean", &[1.0])]);
     let mut host = host(&map);
-    check(host.trial(&mut [0.1].into_iter()).unwrap_err().to_string(), "set `VarMapHost::trial_with`");
-    check(host.recompute_norm_statistics().unwrap_err().to_string(), "set `VarMapHost::recompute_with`");
+    check(host.trial(&mut [0.1].into_iter()).unwrap_err().to_string(), "call `VarMapHost::trial_with`");
+    check(host.recompute_norm_statistics().unwrap_err().to_string(), "call `VarMapHost::recompute_with`");
     check(host.checkpoint(&serde_json::Value::Null).unwrap_err().to_string(), "call `VarMapHost::in_folder`");
     check(host.average(Averaging::Apply).unwrap_err().to_string(), "no weights were averaged yet");
 }
 
-/// One update of AdamW by candle and by ours through candle's trait, with the same defaults.
+/// Both optimizers have the same defaults.
 #[test]
-fn ours_moves_like_candles_through_its_trait() {
+fn candle_optimizer_equals_adamw_of_candle() {
     let ours = map(&[("w", &[1.0, -2.0])]);
     let theirs = map(&[("w", &[1.0, -2.0])]);
     let vars = theirs.data().lock().unwrap().values().cloned().collect();
@@ -204,7 +203,7 @@ fn ours_moves_like_candles_through_its_trait() {
 }
 
 #[test]
-fn groups_have_rates_decays_and_schedules_of_their_own() {
+fn groups_have_separate_rates_decays_and_schedules() {
     let mut params = Params::new(Device::Cpu, DType::F32);
     for name in ["body.w", "head.w", "head.b"] {
         params.create(name, &Tensor::ones(1, DType::F32, &Device::Cpu).unwrap(), Role::Weight).unwrap();
@@ -224,16 +223,18 @@ fn groups_have_rates_decays_and_schedules_of_their_own() {
         assert!((1.0 - f64::from(now) - moved).abs() < 1e-6, "{name}: {now}");
     }
     let error = optimizer.step(0.1, &grads).unwrap_err().to_string();
-    assert!(error.contains("a group takes its rate from the schedule \"bias\""), "{error}");
+    assert!(error.contains("a group has the schedule \"bias\"; use `step_groups`"), "{error}");
     let state = optimizer.state().unwrap();
     assert_eq!(state.keys().map(String::as_str).collect::<Vec<_>>(), ["0/steps", "1/steps", "2/steps"]);
     optimizer.restore(&state).unwrap();
     let odd = BTreeMap::from([("9/steps".to_owned(), state["0/steps"].clone())]);
     let error = optimizer.restore(&odd).unwrap_err().to_string();
-    assert!(error.contains("belongs to none of 3 groups"), "{error}");
+    assert!(error.contains("belongs to none of the 3 groups"), "{error}");
     let error = Groups::new(&sgd, &params, &[("tail.*", Group::default())]).err().unwrap().to_string();
     assert!(
-        error.contains("no parameter is left for the pattern \"tail.*\"; there are body.w, head.b, head.w"),
+        error.contains(
+            "the pattern \"tail.*\" matches no remaining parameter; the parameters are body.w, head.b, head.w"
+        ),
         "{error}"
     );
 }

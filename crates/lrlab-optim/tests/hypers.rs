@@ -1,8 +1,8 @@
-//! Momentum, β and weight decay by schedule, against what PyTorch and timm compute.
+//! Scheduled momentum, β and weight decay, compared with the formulas of PyTorch and timm.
 
 #![cfg(feature = "host")]
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::f64::consts::PI;
 
@@ -21,7 +21,7 @@ fn schedule(text: &str) -> Box<dyn Schedule> {
     ScheduleSpec::parse(text).unwrap().build(&RUN).unwrap()
 }
 
-/// Trains `loss = Σ w²` of two weights, called `body` and `head`, and returns them after each update.
+/// Trains `loss = Σ w²` with two weights, `body` and `head`, and returns them after each update.
 fn train(
     config: &OptimizerConfig,
     groups: &[(&str, Group)],
@@ -83,8 +83,8 @@ fn sgd_with_the_momentum_of_one_cycle() {
     }
 }
 
-/// The rule of torch with β₁ and λ of the step: `betas` as `OneCycleLR` and `CyclicLR` set them, λ by timm's and DINO's
-/// cosine, `end + (start − end) · (1 + cos(π t / T)) / 2`. The head has a λ of its own, which stays.
+/// The reference is the rule of torch with β₁ and λ of the step: `betas` as in `OneCycleLR` and `CyclicLR`, and λ by the cosine of
+/// timm and DINO, `end + (start − end) · (1 + cos(π t / T)) / 2`. The λ of the head is constant.
 #[test]
 fn adamw_with_cosine_weight_decay() {
     let folder = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ fn adamw_with_cosine_weight_decay() {
 }
 
 #[test]
-fn what_cannot_be_set_is_told() -> Result<()> {
+fn setting_an_unsupported_constant_is_an_error() -> Result<()> {
     let mut params = Params::new(Device::Cpu, DType::F32);
     params.create("w", &Tensor::ones((1, 1), DType::F32, &Device::Cpu)?, Role::Weight)?;
     let sgd = |momentum| OptimizerConfig::Sgd(SgdConfig { momentum, ..SgdConfig::default() });
@@ -147,13 +147,19 @@ fn what_cannot_be_set_is_told() -> Result<()> {
         ("candle", Box::new(candle)),
     ];
     let cases = [
-        ("plain", "", Hyper::Momentum, 0.9, "momentum cannot be set to 0.9: this SGD began without momentum"),
+        (
+            "plain",
+            "",
+            Hyper::Momentum,
+            0.9,
+            "momentum cannot be set to 0.9: this SGD was created without momentum",
+        ),
         ("sgd", "", Hyper::Beta2, 0.9, "SGD has no beta2: it has momentum and weight_decay"),
-        ("sgd", "", Hyper::Momentum, 1.5, "momentum 1.5 is not in 0 … "),
+        ("sgd", "", Hyper::Momentum, 1.5, "momentum is 1.5, expected 0 … "),
         ("sgd", "head", Hyper::Momentum, 0.5, "there is no group \"head\": this rule has no groups"),
         ("adam", "", Hyper::Lr, 0.1, "Adam has no lr: it has beta1 (momentum), beta2 and weight_decay"),
-        ("adam", "", Hyper::WeightDecay, f64::NAN, "weight decay NaN is not in 0 … "),
-        ("groups", "body", Hyper::Beta1, 0.5, "there is no group \"body\"; there are [\"w\"]"),
+        ("adam", "", Hyper::WeightDecay, f64::NAN, "weight decay is NaN, expected 0 … "),
+        ("groups", "body", Hyper::Beta1, 0.5, "there is no group \"body\"; the groups are [\"w\"]"),
         ("candle", "", Hyper::Momentum, 0.5, "this optimizer cannot set momentum of the group \"\" to 0.5"),
     ];
     for (rule, group, hyper, value, expected) in cases {

@@ -1,5 +1,5 @@
-//! State, gradients and averages.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+//! State, gradient clipping and accumulation, and averages.
+#![allow(clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -38,7 +38,7 @@ fn bits(params: &Params) -> Result<Vec<u32>> {
 }
 
 #[test]
-fn a_restored_run_goes_on_to_the_bit() -> Result<()> {
+fn a_restored_run_continues_with_the_same_bits() -> Result<()> {
     for rule in rules() {
         let straight = two()?;
         let mut optimizer = build(&rule, &straight)?;
@@ -63,7 +63,7 @@ fn a_restored_run_goes_on_to_the_bit() -> Result<()> {
 }
 
 #[test]
-fn state_is_a_copy_with_torchs_names() -> Result<()> {
+fn state_is_a_copy_with_the_names_of_torch() -> Result<()> {
     let params = two()?;
     let mut optimizer = build(&OptimizerConfig::Adam(AdamConfig::default()), &params)?;
     optimizer.step(0.1, &grads(&params, &gradients(0))?)?;
@@ -80,7 +80,7 @@ fn state_is_a_copy_with_torchs_names() -> Result<()> {
 }
 
 #[test]
-fn a_state_that_does_not_fit_changes_nothing() -> Result<()> {
+fn an_invalid_state_changes_nothing() -> Result<()> {
     let params = two()?;
     let mut optimizer = build(&OptimizerConfig::Sgd(SgdConfig::default()), &params)?;
     optimizer.step(0.1, &grads(&params, &gradients(0))?)?;
@@ -105,18 +105,18 @@ fn a_state_that_does_not_fit_changes_nothing() -> Result<()> {
         s.remove("steps");
         Ok(())
     })?;
-    check("does not keep", &|s| {
+    check("does not have", &|s| {
         s.insert("exp_avg.fc.bias".to_owned(), zeros(2)?);
         Ok(())
     })?;
-    check("in the state", &|s| {
+    check("in the state, expected", &|s| {
         s.insert("momentum_buffer.fc.weight".to_owned(), zeros(4)?);
         Ok(())
     })
 }
 
 #[test]
-fn constants_out_of_range_are_refused() -> Result<()> {
+fn constants_out_of_range_are_errors() -> Result<()> {
     let params = two()?;
     let check = |config: OptimizerConfig, word: &str| match build(&config, &params) {
         Ok(_) => panic!("{config:?} was taken"),
@@ -148,10 +148,9 @@ fn clipping_scales_to_the_bound_or_only_measures() -> Result<()> {
     check(1.0, 0.6)
 }
 
-/// A gradient that is not finite is refused where that is asked for, and the step after it changes nothing: weights,
-/// moments and counts are those of a run that never saw it.
+/// After an error of `clip_finite_grad_norm`, a step changes neither weights nor moments nor counts.
 #[test]
-fn a_refused_clip_leaves_the_weights_alone() -> Result<()> {
+fn a_failed_clip_removes_the_gradients() -> Result<()> {
     for rule in rules() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let (seen, spared) = (two()?, two()?);
@@ -168,7 +167,7 @@ fn a_refused_clip_leaves_the_weights_alone() -> Result<()> {
                         Err(error) if bound == 1.0 => {
                             assert!(error.to_string().contains("norm is"), "{error}");
                         }
-                        // They are gone, and what is left has no norm.
+                        // The remaining gradients have the norm 0.
                         again => assert_eq!(again?, 0.0),
                     }
                     optimizer.step(0.1, &given)?;
@@ -178,7 +177,7 @@ fn a_refused_clip_leaves_the_weights_alone() -> Result<()> {
                 optimizer.step(0.1, &given)?;
                 assert_eq!(bits(&seen)?, bits(&spared)?, "{rule:?}, {bad}");
             }
-            // Without the option the norm is the caller's to act upon.
+            // `clip_grad_norm` returns the norm.
             let mut given = grads(&seen, &[("fc.weight", vec![1.0, bad, 0.5, 0.0])])?;
             assert!(!clip_grad_norm(&seen, &mut given, 1.0)?.is_finite());
         }
@@ -186,9 +185,9 @@ fn a_refused_clip_leaves_the_weights_alone() -> Result<()> {
     Ok(())
 }
 
-/// A window of 5 and 3 examples: the gradient is the mean over 8.
+/// The accumulated gradient of 5 and 3 examples is the mean over 8.
 #[test]
-fn a_window_is_the_mean_over_its_examples() -> Result<()> {
+fn accumulated_gradients_are_the_mean_over_all_examples() -> Result<()> {
     let params = two()?;
     let example = |i: usize| gradients(i)[0].1.clone();
     let mean = |from: usize, to: usize| -> Vec<f32> {
@@ -208,7 +207,7 @@ fn a_window_is_the_mean_over_its_examples() -> Result<()> {
     Ok(())
 }
 
-/// Weights 1, 2, 4, 8 shown one after another.
+/// Returns the average of the weights 1, 2, 4 and 8.
 fn average_of(mut average: WeightAverage, through_state: bool) -> Result<f32> {
     let params = params(&[("w.weight", &[1], &[0.0])])?;
     let var = params.get("w.weight").expect("there").var.clone();
@@ -226,7 +225,7 @@ fn average_of(mut average: WeightAverage, through_state: bool) -> Result<f32> {
 }
 
 #[test]
-fn averages_are_what_they_say() -> Result<()> {
+fn averages_equal_their_definitions() -> Result<()> {
     let check = |average: &dyn Fn() -> WeightAverage, expected: f32| -> Result<()> {
         for through_state in [false, true] {
             let got = average_of(average(), through_state)?;
@@ -241,17 +240,17 @@ fn averages_are_what_they_say() -> Result<()> {
 }
 
 #[test]
-fn averages_refuse_what_makes_no_sense() -> Result<()> {
+fn invalid_averages_are_errors() -> Result<()> {
     let params = two()?;
     let mut average = WeightAverage::uniform();
     average.update(&params)?;
     let other = common::params(&[("other.weight", &[1], &[0.0])])?;
     for (refused, words) in [
         (WeightAverage::uniform().apply(&params), "no weights were averaged yet"),
-        (WeightAverage::latest(0).update(&params), "an average of the latest 0 weights"),
-        (WeightAverage::exponential(1.5).update(&params), "decay 1.5 is not in 0 … 1"),
-        (average.update(&other), "\"other.weight\" was not among the averaged weights"),
-        (average.apply(&other), "snapshot lacks \"other.weight\""),
+        (WeightAverage::latest(0).update(&params), "k is 0, expected at least 1"),
+        (WeightAverage::exponential(1.5).update(&params), "decay is 1.5, expected 0 … 1"),
+        (average.update(&other), "\"other.weight\" is not one of the averaged weights"),
+        (average.apply(&other), "the snapshot has no \"other.weight\""),
     ] {
         let error = refused.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
         assert!(error.contains(words), "{error}");

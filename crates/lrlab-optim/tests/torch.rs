@@ -1,5 +1,5 @@
-//! Every update rule against `torch.optim`, step by step; the numbers come from `golden/make.py`.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+//! Comparison of every update rule with `torch.optim`, step by step. `golden/make.py` generates the numbers.
+#![allow(clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
@@ -62,7 +62,7 @@ fn sgd(momentum: f64, nesterov: bool, weight_decay: f64, decay_all: bool) -> Opt
 }
 
 #[test]
-fn sgd_is_torchs() -> Result<()> {
+fn sgd_equals_torch() -> Result<()> {
     check("sgd", &sgd(0.0, false, 0.0, false), None)?;
     check("sgd momentum", &sgd(0.9, false, 0.0, false), None)?;
     check("sgd nesterov decay", &sgd(0.9, true, 5e-2, true), None)?;
@@ -71,7 +71,7 @@ fn sgd_is_torchs() -> Result<()> {
 }
 
 #[test]
-fn adam_is_torchs() -> Result<()> {
+fn adam_equals_torch() -> Result<()> {
     check("adam", &OptimizerConfig::Adam(AdamConfig::default()), None)?;
     let decay = AdamConfig {
         beta1: 0.8,
@@ -85,7 +85,7 @@ fn adam_is_torchs() -> Result<()> {
 }
 
 #[test]
-fn adamw_is_torchs() -> Result<()> {
+fn adamw_equals_torch() -> Result<()> {
     let config = |decay_all| {
         OptimizerConfig::AdamW(AdamConfig { weight_decay: 5e-2, decay_all, ..AdamConfig::default() })
     };
@@ -94,6 +94,6 @@ fn adamw_is_torchs() -> Result<()> {
 }
 
 #[test]
-fn clipping_is_torchs() -> Result<()> {
+fn clipping_equals_torch() -> Result<()> {
     check("sgd clipped", &sgd(0.9, false, 0.0, false), Some(3.0))
 }

@@ -1,8 +1,8 @@
 //! Counter-based random draws.
 //!
-//! Every draw is a pure function of a seed, a [`Purpose`], a name and an index, so there is no generator
-//! state to save: a run that is interrupted and resumed draws the same numbers, and two runs with one seed
-//! share their initialisation, batch order, augmentation and dropout whatever else differs between them.
+//! Every draw is a pure function of a seed, a [`Purpose`], a name and an index, so there is no generator state to save. A
+//! resumed run draws the same numbers, and two runs with the same seed share initialisation, batch order, augmentation and
+//! dropout even if they differ otherwise.
 //!
 //! The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
 //! SC 2011, Table 2), which passes `TestU01`'s `BigCrush`. The key is a hash of seed, purpose and name; the
@@ -12,7 +12,7 @@
 //! use lrlab_random::{Purpose, Stream};
 //!
 //! let stream = Stream::new(0, Purpose::Init, "fc.weight");
-//! assert_eq!(stream.uniform(7), stream.uniform(7)); // no state: the index decides
+//! assert_eq!(stream.uniform(7), stream.uniform(7)); // equal indices give equal draws
 //! assert!((0.0..1.0).contains(&stream.uniform(8)));
 //! ```
 
@@ -24,7 +24,7 @@ mod philox;
 
 pub use philox::philox4x32_10;
 
-/// What a draw is for. Streams of different purposes are independent for equal seeds and names.
+/// The purpose of a draw. Streams of different purposes are independent for equal seeds and names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Initial values of parameters.
@@ -63,14 +63,14 @@ impl Purpose {
     }
 }
 
-/// A stream of draws, addressed by index. Copying it is free and changes nothing.
+/// A stream of draws, addressed by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
     key: [u32; 2],
 }
 
 impl Stream {
-    /// The stream of `seed`, `purpose` and `name`.
+    /// Returns the stream of `seed`, `purpose` and `name`.
     #[must_use]
     pub fn new(seed: u64, purpose: Purpose, name: &str) -> Self {
         let mut hash = mix(seed ^ 0x9E37_79B9_7F4A_7C15);
@@ -84,46 +84,46 @@ impl Stream {
         Self { key: [hash as u32, (hash >> 32) as u32] }
     }
 
-    /// A stream derived from this one, for example one per epoch or per update.
+    /// Returns a derived stream, for example for an epoch or an update.
     #[must_use]
     pub fn child(&self, index: u64) -> Self {
         let [a, b, ..] = self.block(u64::MAX, index);
         Self { key: [a, b] }
     }
 
-    /// The 64-bit key, for kernels that run the generator themselves.
+    /// Returns the 64-bit key, for kernels with their own generator.
     #[must_use]
     pub const fn key(&self) -> [u32; 2] {
         self.key
     }
 
-    /// Four 32-bit words at `index`; words of one index are independent of every other index's.
+    /// Returns four 32-bit words at `index`, which are independent of the words at other indices.
     #[must_use]
     pub fn words(&self, index: u64) -> [u32; 4] {
         self.block(0, index)
     }
 
-    /// 64 random bits at `index`.
+    /// Returns 64 random bits at `index`.
     #[must_use]
     pub fn bits(&self, index: u64) -> u64 {
         let [a, b, ..] = self.words(index);
         u64::from(a) | u64::from(b) << 32
     }
 
-    /// Uniform on [0, 1), 53 bits.
+    /// Returns a uniform number in [0, 1) with 53 bits.
     #[must_use]
     pub fn uniform(&self, index: u64) -> f64 {
         (self.bits(index) >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// Uniform on the integers 0 … `bound` − 1; 0 for a bound of 0. Lemire's multiply-shift; its bias is below
+    /// Returns a uniform integer in 0 … `bound` − 1, and 0 for a bound of 0, by the multiply-shift of Lemire, whose bias is below
     /// `bound` / 2⁶⁴.
     #[must_use]
     pub fn below(&self, index: u64, bound: u64) -> u64 {
         ((u128::from(self.bits(index)) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Standard normal (Box and Muller, 1958).
+    /// Returns a standard normal number (Box and Muller, 1958).
     #[must_use]
     pub fn normal(&self, index: u64) -> f64 {
         let [a, b, c, d] = self.words(index);
@@ -134,7 +134,7 @@ impl Stream {
         radius * libm::cos(std::f64::consts::TAU * unit(c, d))
     }
 
-    /// A random permutation of 0 … `n` − 1 (Fisher and Yates).
+    /// Returns a random permutation of 0 … `n` − 1 (Fisher and Yates).
     #[must_use]
     pub fn permutation(&self, n: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..n as u32).collect();
@@ -149,7 +149,7 @@ impl Stream {
     }
 }
 
-/// The finaliser of `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
+/// The finalizer of `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 const fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn moments() {
+    fn uniform_and_normal_draws_have_their_moments() {
         let stream = Stream::new(3, Purpose::Synthetic, "moments");
         let n = 200_000_u64;
         let mean = (0..n).map(|i| stream.uniform(i)).sum::<f64>() / n as f64;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn permutation_is_one() {
+    fn permutations_contain_every_number_once() {
         for n in [0, 1, 2, 3, 100, 1000] {
             let mut order = Stream::new(5, Purpose::Order, "x").permutation(n);
             order.sort_unstable();
@@ -206,9 +206,9 @@ mod tests {
         assert!(seen.iter().all(|n| (850..1150).contains(n)), "{seen:?}");
     }
 
-    /// Numbers of record: a change here changes every run ever made.
+    /// A change of these numbers changes the bits of every run.
     #[test]
-    fn pinned() {
+    fn draws_are_pinned() {
         let stream = Stream::new(0, Purpose::Init, "fc.weight");
         assert_eq!(stream.key(), PINNED_KEY);
         assert_eq!(stream.bits(0), PINNED_BITS);

@@ -3,7 +3,7 @@
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// Ten rounds of Philox over a 128-bit counter with a 64-bit key: 128 random bits.
+/// Returns 128 random bits: ten rounds of Philox on a 128-bit counter with a 64-bit key.
 #[must_use]
 #[inline]
 pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {

@@ -45,7 +45,7 @@ impl Run {
         self.result().filter(|_| !self.diverged()).and_then(|result| metric.of(result))
     }
 
-    /// Whether the run ended because it diverged.
+    /// Returns whether the run ended because it diverged.
     #[must_use]
     pub fn diverged(&self) -> bool {
         self.result().is_some_and(|r| r.outcome == Outcome::Diverged)
@@ -97,7 +97,7 @@ impl Estimate {
         self.summary.map_or(0, |s| s.n)
     }
 
-    /// Whether every planned run has the metric.
+    /// Returns whether every planned run has the metric.
     #[must_use]
     pub fn complete(&self) -> bool {
         self.n() == self.planned
@@ -146,7 +146,7 @@ impl Arm {
         self.runs.iter().filter(|run| run.diverged()).count()
     }
 
-    /// Whether two arms have equal coordinates on every axis except those in `except`.
+    /// Returns whether two arms have equal coordinates on every axis except those in `except`.
     #[must_use]
     pub fn agrees(&self, other: &Self, except: &[&str]) -> bool {
         let kept = |cell: &Cell| -> Cell {
@@ -242,7 +242,7 @@ fn without_seed(spec: &Value) -> Value {
     entries_without_seed(spec).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Whether the schedule is static, by the specification, or by the coordinate if the plan has no specification.
+/// Returns whether the schedule is static, by the specification, or by the coordinate if the plan has no specification.
 fn fixed_rate(cell: &Cell, planned: &PlannedRun) -> bool {
     match planned.spec.get(label::SCHEDULE) {
         Some(Value::Object(map)) => map.len() == 1 && map.contains_key("static"),

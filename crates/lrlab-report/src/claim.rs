@@ -106,7 +106,7 @@ pub struct ClaimVerdict {
 }
 
 impl ClaimVerdict {
-    /// Whether the verdict is the one that the experiment expects.
+    /// Returns whether the verdict is the one that the experiment expects.
     #[must_use]
     pub fn as_expected(&self) -> bool {
         match self.expect {

@@ -133,7 +133,7 @@ fn contrast(arms: &[Arm], axes: Vec<String>, named: &Cell) -> Option<Contrast> {
     Some(Contrast { baseline: axes.iter().map(|axis| arm.label(axis)).collect(), axes, reason })
 }
 
-/// Whether the values of two axes correspond one to one.
+/// Returns whether the values of two axes correspond one to one.
 fn one_to_one(arms: &[Arm], a: &str, b: &str) -> bool {
     let determines = |a: &str, b: &str| {
         let mut known = BTreeMap::new();

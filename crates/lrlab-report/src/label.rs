@@ -51,7 +51,7 @@ pub(crate) fn coordinate(cell: &Cell, axis: &str) -> Option<String> {
     cell.get(axis).map(value)
 }
 
-/// Whether this label of the monitor axis means that the run has no monitor.
+/// Returns whether this label of the monitor axis means that the run has no monitor.
 pub(crate) fn is_off(label: &str) -> bool {
     matches!(label, "off" | "none" | "null" | "false" | "")
 }

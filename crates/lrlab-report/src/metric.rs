@@ -171,7 +171,7 @@ impl Metric {
         self.known().2
     }
 
-    /// Whether higher is better; `None` for a metric without a preferred direction.
+    /// Returns whether higher is better; `None` for a metric without a preferred direction.
     #[must_use]
     pub fn higher_is_better(self) -> Option<bool> {
         self.known().3

@@ -60,7 +60,7 @@ impl Owned {
         Ok(Self::Files(files))
     }
 
-    /// Whether a file with this name and digest belongs to the earlier report.
+    /// Returns whether a file with this name and digest belongs to the earlier report.
     fn has(&self, name: &str, digest: &str) -> bool {
         match self {
             Self::Nothing => false,

@@ -41,7 +41,7 @@ pub(crate) fn rates(run: &Run) -> Option<(Vec<f64>, u64)> {
     agrees(result, &rates, updates.per_epoch).then_some((rates, updates.per_epoch))
 }
 
-/// Whether these are the rates that the run recorded at the first and the last update of each epoch.
+/// Returns whether these are the rates that the run recorded at the first and the last update of each epoch.
 fn agrees(result: &RunResult, rates: &[f64], per_epoch: u64) -> bool {
     let near = |update: u64, recorded: Option<f64>| {
         let rate = usize::try_from(update).ok().and_then(|update| rates.get(update));

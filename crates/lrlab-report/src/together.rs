@@ -40,7 +40,7 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
             return invalid(format!("two experiments are named {name:?}: expected different names"));
         }
         if plan.search.is_some() {
-            return invalid(format!("{name} has a search: report it by itself"));
+            return invalid(format!("{name} has a search: report it separately"));
         }
         if plan.runs.iter().any(|run| run.cell.contains_key(label::EXPERIMENT)) {
             return invalid(format!(

@@ -56,7 +56,7 @@ fn with_accuracy(planned: &lrlab_runs::PlannedRun, accuracy: f64) -> RunResult {
 }
 
 #[test]
-fn nothing_planned() {
+fn a_report_without_plans() {
     let plan = plan(Vec::new());
     let (_folder, store) = common::full(&plan);
     let report = summarise(&plan, &store).unwrap();
@@ -65,7 +65,7 @@ fn nothing_planned() {
 }
 
 #[test]
-fn nothing_run() {
+fn a_report_without_runs() {
     let mut plan = small(&["static", "cosine"], 2);
     plan.claims = json!([{ "id": "c", "text": "t", "metric": "val_accuracy", "where": {}, "value": 0.5, "tolerance": 0.1 }]);
     let (_folder, store) = common::store(&plan, |_, _| None);

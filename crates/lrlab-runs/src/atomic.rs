@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exclusive_keeps_the_first() {
+    fn write_exclusive_keeps_the_first_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/result.json");
         assert!(write_exclusive(&path, b"one").unwrap());

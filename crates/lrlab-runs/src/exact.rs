@@ -33,7 +33,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     #[test]
-    fn numbers_that_json_lacks() {
+    fn nan_and_infinity_survive_json() {
         #[derive(Serialize, Deserialize)]
         struct Number(#[serde(with = "super")] f64);
         for x in [0.1, -0.0, 1e-310, f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {

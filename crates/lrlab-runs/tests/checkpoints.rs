@@ -1,6 +1,7 @@
-//! Checkpoints are found, checked, and passed over where they are bad; killed attempts count; the first to finish wins.
+//! Checkpoints are found and checked, and damaged ones are skipped; work of killed attempts counts; the first result is
+//! kept.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ fn attempt(run: &Path, number: u32) -> PathBuf {
     folder
 }
 
-/// What is found, and what is said on the way.
+/// Opens the checkpoints; returns the newest valid one and the messages.
 fn open(run: &Path, number: u32, fingerprint: Fingerprint) -> (Checkpoints, Option<Checkpoint>, Vec<String>) {
     let mut printed = Vec::new();
     let (checkpoints, found) =
@@ -43,7 +44,7 @@ fn folders(run: &Path) -> usize {
 }
 
 #[test]
-fn the_last_two_are_kept_over_all_attempts() {
+fn the_last_two_checkpoints_of_all_attempts_are_kept() {
     let run = tempfile::tempdir().unwrap();
     let (mut first, found, printed) = open(run.path(), 1, fingerprint());
     assert_eq!((found, printed.len(), progress(run.path())), (None, 0, None));
@@ -65,7 +66,7 @@ fn the_last_two_are_kept_over_all_attempts() {
     let progress = progress(run.path()).unwrap();
     assert_eq!((progress.update, progress.epoch), (25, 2));
 
-    // What a killed process leaves half written is no checkpoint, and goes with the rest.
+    // A partial checkpoint of a killed process is ignored and removed with the others.
     std::fs::create_dir(attempt(run.path(), 2).join("checkpoints/.x.tmp")).unwrap();
     let (third, found, printed) = open(run.path(), 3, fingerprint());
     assert_eq!((found.unwrap().at.update, printed.len()), (25, 0));
@@ -98,7 +99,7 @@ fn checkpoints_of_another_fingerprint_are_reported() {
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_written_leaves_nothing() {
+fn failed_writes_leave_no_files() {
     let run = tempfile::tempdir().unwrap();
     let (mut checkpoints, ..) = open(run.path(), 1, fingerprint());
     write(&mut checkpoints, 10);
@@ -111,10 +112,10 @@ fn a_checkpoint_that_cannot_be_written_leaves_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whichever bit of the newest one is flipped, or wherever it is cut short: the one before is found, and what is
-    /// wrong is said.
+    /// If the newest checkpoint is truncated or one of its bits is flipped, the one before is found, and the damage is
+    /// reported.
     #[test]
-    fn a_damaged_one_falls_back(file in 0_usize..3, place in any::<prop::sample::Index>(), bit in 0..8, cut: bool) {
+    fn damaged_checkpoints_fall_back_to_earlier_ones(file in 0_usize..3, place in any::<prop::sample::Index>(), bit in 0..8, cut: bool) {
         let run = tempfile::tempdir().unwrap();
         let (mut checkpoints, ..) = open(run.path(), 1, fingerprint());
         write(&mut checkpoints, 10);
@@ -130,7 +131,7 @@ proptest! {
         std::fs::write(newest.join(name), &bytes).unwrap();
         let (_, found, printed) = open(run.path(), 2, fingerprint());
         prop_assert_eq!(found.unwrap().at.update, if printed.is_empty() { 20 } else { 10 });
-        // White space between the manifest's words is all that may change.
+        // Only a change of white space in the manifest is accepted.
         prop_assert!(!printed.is_empty() || name == "manifest.json");
         prop_assert!(printed.iter().all(|message| message.contains(&*newest.to_string_lossy())));
     }
@@ -145,7 +146,7 @@ fn work_of_killed_attempts_counts() {
         log.record(&work(100_000)).unwrap();
         log.record(&work(updates)).unwrap();
     }
-    // Died before it did anything; a line that cannot be read.
+    // An attempt that died before any work, and a line that cannot be read.
     std::fs::write(attempt(run.path(), 4).join("work.json"), "{\"star").unwrap();
     attempt(run.path(), 5);
     let (before, first) = earlier_work(run.path(), 3);
@@ -158,7 +159,7 @@ fn work_of_killed_attempts_counts() {
 }
 
 #[test]
-fn the_first_name_wins() {
+fn the_first_result_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("a"), "one").unwrap();
@@ -169,7 +170,7 @@ fn the_first_name_wins() {
 }
 
 #[test]
-fn results_that_differ_say_where_first() {
+fn differing_results_have_a_first_difference() {
     let result = |val_loss: f64, best: f64| -> RunResult {
         serde_json::from_value(json!({
             "run_id": RunId::of("{}", ""), "cell": {}, "spec": {}, "outcome": "completed",
@@ -185,10 +186,10 @@ fn results_that_differ_say_where_first() {
     assert_eq!((difference.first, difference.other), (json!(0.25), json!(0.75)));
     let difference = result(0.25, 0.5).difference(&result(0.25, 0.125)).unwrap();
     assert_eq!(difference.place, "best.test_loss");
-    // Equal as numbers, not to the bit.
+    // Equal as numbers, but not to the bit.
     assert_eq!(result(0.0, 0.5).difference(&result(-0.0, 0.5)).unwrap().place, "history[1].val_loss");
 
-    // Provenance is compared by itself, all of it.
+    // All of the provenance is compared separately.
     let (mut here, mut there) = (result(0.5, 0.5), result(0.5, 0.5));
     here.provenance.host = "here".to_owned();
     here.provenance.versions = [("candle", "1"), ("rustc", "2")].map(|(a, b)| (a.into(), b.into())).into();

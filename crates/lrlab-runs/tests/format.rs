@@ -1,4 +1,4 @@
-//! The files' keys and words: a contract with whoever reads them.
+//! The keys and values of the files, which are stable for their readers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -43,14 +43,14 @@ fn result(lr: f64) -> RunResult {
     }
 }
 
-/// Ids pinned: every result that lies in a store somewhere has one of these. Made with the Python package `blake3`:
+/// Pinned ids: stored results have ids of this form. Computed with the Python package `blake3`:
 ///
 /// ```python
 /// h = blake3(derive_key_context="lrlab run id v1")
 /// h.update(len(spec).to_bytes(8, "little") + spec + digest); h.hexdigest()[:32]
 /// ```
 #[test]
-fn ids_stay() {
+fn ids_are_pinned() {
     for (spec, digest, id) in GOLDEN {
         assert_eq!(RunId::of(spec, digest).as_str(), id, "{spec} {digest}");
     }
@@ -69,7 +69,7 @@ const GOLDEN: [(&str, &str, &str); 3] = [
 ];
 
 #[test]
-fn result_has_the_contracts_keys() {
+fn results_have_the_documented_keys() {
     let json = serde_json::to_value(result(0.1)).unwrap();
     for key in
         ["run_id", "cell", "spec", "outcome", "history", "final", "best", "decisions", "timing", "provenance"]
@@ -98,7 +98,7 @@ fn result_has_the_contracts_keys() {
 }
 
 #[test]
-fn old_results_without_later_keys_are_still_read() {
+fn results_without_later_keys_can_be_read() {
     let mut json = serde_json::to_value(result(0.1)).unwrap();
     for (part, key) in [
         ("timing", "eval_s"),
@@ -115,7 +115,7 @@ fn old_results_without_later_keys_are_still_read() {
 }
 
 #[test]
-fn metrics_are_known_by_name() {
+fn metrics_have_names() {
     let metrics = EpochMetrics { val_loss: Some(0.5), ..EpochMetrics::default() };
     assert_eq!(
         (metrics.get("val_loss"), metrics.get("val_f1"), metrics.get("loss")),
@@ -125,7 +125,7 @@ fn metrics_are_known_by_name() {
     for name in EpochMetrics::NAMES {
         assert!(metrics.get(name).is_some() && json.get(name).is_some(), "{name}");
     }
-    // Every key but the epoch itself is a metric.
+    // Every key except the epoch is a metric.
     assert_eq!(json.as_object().unwrap().len(), EpochMetrics::NAMES.len() + 1);
     for (name, expected) in [("val_loss", Some(false)), ("val_f1", Some(true)), ("lr", None), ("x", None)] {
         assert_eq!(EpochMetrics::higher_is_better(name), expected, "{name}");
@@ -133,7 +133,7 @@ fn metrics_are_known_by_name() {
 }
 
 #[test]
-fn events_are_one_line_each_with_their_name() {
+fn events_are_one_line_each() {
     for (event, expected) in [
         (Event::Started { updates: 7, epochs: 2 }, r#"{"event":"started","updates":7,"epochs":2}"#),
         (
@@ -150,14 +150,14 @@ fn events_are_one_line_each_with_their_name() {
 }
 
 #[test]
-fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
+fn stores_keep_the_first_result_and_report_unreadable_ones() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::new(folder.path());
     let (first, id) = (result(0.1), result(0.1).run_id);
     assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (false, None));
     assert_eq!(store.done().unwrap(), []);
     assert!(store.commit(&first).unwrap());
-    // A folder without a result, and one that is no run's.
+    // A folder without a result, and a folder that is not a run's.
     std::fs::create_dir(store.run_dir(&RunId::of("{}", "other data"))).unwrap();
     std::fs::create_dir(store.runs_dir().join("notes")).unwrap();
     assert_eq!(store.done().unwrap(), std::slice::from_ref(&id));
@@ -184,9 +184,9 @@ fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
     assert_eq!(store.plan("e").unwrap(), Some(plan));
 }
 
-/// A plan says which call it comes from; one that an earlier version wrote does not, and is read all the same.
+/// A plan names its command; a plan of an earlier version does not, and can still be read.
 #[test]
-fn plans_of_earlier_versions_are_read() {
+fn plans_of_earlier_versions_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::new(folder.path());
     let call = Call {
@@ -219,16 +219,16 @@ fn plans_of_earlier_versions_are_read() {
     assert_eq!(store.plan("e").unwrap().unwrap(), Plan { call: None, ..plan });
 }
 
-/// What lies beside the experiments' folders has a name that no experiment takes.
+/// No experiment may have the name of a folder beside the experiments' folders.
 #[test]
-fn reserved_names_are_those_of_the_stores_folders() {
+fn names_of_the_stores_folders_are_reserved() {
     let store = RunStore::new("s");
     let folders = [store.runs_dir(), store.cache_dir(), store.bin_dir()];
     assert_eq!(folders, RESERVED_NAMES.map(|name| store.experiment_dir(name)));
 }
 
 proptest! {
-    /// What is read is what was written, to the bit.
+    /// Numbers read back unchanged, to the bit.
     #[test]
     fn numbers_survive(bits in any::<u64>()) {
         let lr = f64::from_bits(bits);

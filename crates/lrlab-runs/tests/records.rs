@@ -1,5 +1,5 @@
-//! Files of records: what is written is read again, and what is wrong is told with file and line.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! Files of records read back unchanged, and mistakes are reported with file and line.
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_runs::{Records, RunId, RunResult, write_records};
 use serde_json::json;
@@ -14,7 +14,7 @@ fn result(n: u64, val_loss: f64, outcome: &str) -> RunResult {
 }
 
 #[test]
-fn files_hold_whole_results_in_the_order_of_their_ids() {
+fn files_have_complete_results_ordered_by_id() {
     let folder = tempfile::tempdir().unwrap();
     let results: Vec<RunResult> = (0..5).map(|n| result(n, 1.0 / (n as f64 + 3.0), "completed")).collect();
     let [a, b] = ["a.jsonl", "b.jsonl"].map(|name| folder.path().join(name));
@@ -24,7 +24,7 @@ fn files_hold_whole_results_in_the_order_of_their_ids() {
     assert_eq!(text, std::fs::read_to_string(&b).unwrap());
     let ids: Vec<&str> = text.lines().map(|line| &line[11..43]).collect();
     assert!(ids.len() == 5 && ids.is_sorted(), "{text}");
-    // Both files of the folder, each run once: as it is on record first.
+    // Both files of the folder, with each run once, as in the first record.
     let read = Records::read(&[folder.path().to_path_buf()]).unwrap();
     assert_eq!(read.len(), 5);
     for result in &results {
@@ -38,7 +38,7 @@ fn files_hold_whole_results_in_the_order_of_their_ids() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_file_and_line() {
+fn mistakes_have_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let fails = |names: &[&str]| {
@@ -72,7 +72,7 @@ fn what_is_wrong_is_told_with_file_and_line() {
     assert!(fails(&["nothing"]).starts_with("nothing: no record of a run, expected"));
     assert!(fails(&["absent.jsonl"]).starts_with("absent.jsonl: No such file"));
 
-    // What a search gave up gives way to the whole run, whichever comes first.
+    // A complete run replaces a pruned one, in any order.
     std::fs::write(path("pruned.jsonl"), line(1, 0.5, "pruned")).unwrap();
     for names in [["pruned.jsonl", "whole.jsonl"], ["whole.jsonl", "pruned.jsonl"]] {
         let read = Records::read(&names.map(path)).unwrap();

@@ -1,4 +1,4 @@
-//! A schedule on one of candle-nn's own optimizers: three lines.
+//! A schedule with an optimizer of candle-nn.
 //!
 //!     cargo run --release -p lrlab-schedulers --example candle_nn
 
@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Init, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use lrlab_schedulers::{Horizon, Rates, ScheduleSpec};
 
-/// `y = 2x + 1` by least squares.
+/// Fits `y = 2x + 1` by least squares.
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let map = VarMap::new();
     let vars = VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu);
@@ -22,10 +22,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let run = Horizon { updates: 200, updates_per_epoch: 20 };
     let schedule = ScheduleSpec::parse("warmup = { over = '1 epoch', then = { cosine = {} } }")?;
-    // 1: the rates of the run.
-    let rates = Rates::new(schedule.build(&run)?, 0.3, run);
-    for lr in rates {
-        // 2 and 3: each update at its rate.
+    for lr in Rates::new(schedule.build(&run)?, 0.3, run) {
         optimizer.set_learning_rate(lr);
         optimizer.backward_step(&loss()?)?;
     }
@@ -33,7 +30,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let last = loss()?.to_scalar::<f64>()?;
     eprintln!("loss {last:.3e}, rate of the last update {:.3e}", optimizer.learning_rate());
     if last > 1e-6 {
-        return Err(format!("the loss is {last}: it did not learn").into());
+        return Err(format!("the loss is {last}, expected at most 1e-6").into());
     }
     Ok(())
 }

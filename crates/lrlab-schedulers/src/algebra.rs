@@ -1,12 +1,12 @@
-//! Combinators: schedules made of schedules.
+//! Combinators of schedules.
 //!
 //! A schedule is a function from a base rate and a time to a rate, so composition is composition of functions: it
 //! is total, and it nests. Times are in updates here; experiment files say the same with lengths that carry their
 //! unit (`sequential`, `chained`, `clamp`, `scale`, `delay`, `repeat`, `min`, `max`, `sum`, `floor`, `warmup`).
 //!
-//! Laws, each a property test:
+//! Property tests check these laws:
 //!
-//! - `then` is associative up to its moments: `a.then(s, b).then(s + t, c) = a.then(s, b.then(t, c))`.
+//! - `then` is associative with shifted times: `a.then(s, b).then(s + t, c) = a.then(s, b.then(t, c))`.
 //! - `over` is associative, and `fixed()` is neutral on both sides.
 //! - `min` and `max` are commutative, associative and idempotent; `clamp(l, h)` is `min` of `h` after `max` of `l`.
 //! - `plus` is commutative, and `a.plus(a)` is `a.scale(2)`.
@@ -21,39 +21,39 @@ use crate::{Mark, MarkKind, Schedule, Time, check::saturate, schedules::MOST_MAR
 /// use lrlab_schedulers::{Compose, CosineSpec, Horizon, Schedule, ScheduleSpec, lambda};
 /// let run = Horizon { updates: 100, updates_per_epoch: 10 };
 /// let cosine = ScheduleSpec::from(CosineSpec { eta_min: 0.01, ..CosineSpec::default() }).build(&run)?;
-/// // A ramp of ten updates over the cosine: the cosine's floor is left as it is.
+/// // A linear warm-up of ten updates over the cosine does not change `eta_min`.
 /// let schedule = lambda(|at| (at.update as f64 / 10.0).min(1.0)).over(cosine);
 /// assert_eq!(schedule.lr(0.1, run.at(0)), 0.0);
 /// assert_eq!(schedule.lr(0.1, run.at(100)), 0.01);
 /// # Ok::<(), lrlab_schedulers::Error>(())
 /// ```
 pub trait Compose: Schedule + Sized {
-    /// This schedule before update `at`, then `next`, whose time begins there.
+    /// Applies this schedule before update `at`, and from then on `next`, whose time starts at `at`.
     fn then<B: Schedule>(self, at: u64, next: B) -> Then<Self, B> {
         Then { first: self, at, next }
     }
 
-    /// This schedule with `inner`'s rate as its base: `self(inner(base, t), t)`. A warm-up over a schedule.
+    /// Applies this schedule to the rate of `inner`: `self(inner(base, t), t)`, for example a warm-up over a schedule.
     fn over<B: Schedule>(self, inner: B) -> Over<Self, B> {
         Over { outer: self, inner }
     }
 
-    /// The rate kept within `low … high`; where `low > high`, `high`.
+    /// Limits the rate to `low … high`. If `low > high`, the rate is `high`.
     fn clamp(self, low: f64, high: f64) -> Clamp<Self> {
         Clamp { of: self, low, high }
     }
 
-    /// The rate times `by`.
+    /// Multiplies the rate by `by`.
     fn scale(self, by: f64) -> Scale<Self> {
         Scale { of: self, by }
     }
 
-    /// This schedule `by` updates later; until then its first rate.
+    /// Delays this schedule by `by` updates, during which its first rate applies.
     fn delay(self, by: u64) -> Delay<Self> {
         Delay { of: self, by }
     }
 
-    /// This schedule again and again, starting anew every `period` updates (at least 1).
+    /// Restarts this schedule every `period` updates (at least 1).
     fn repeat(self, period: u64) -> Repeat<Self> {
         Repeat { of: self, period: period.max(1), decay: 1.0, limit: u64::MAX }
     }
@@ -73,7 +73,7 @@ pub trait Compose: Schedule + Sized {
         Min(self, other)
     }
 
-    /// The higher of two rates.
+    /// Returns the higher rate of two schedules.
     fn max<B: Schedule>(self, other: B) -> Max<Self, B> {
         Max(self, other)
     }
@@ -198,7 +198,7 @@ impl<S> Repeat<S> {
         Self { decay, ..self }
     }
 
-    /// Repeats so many periods (at least 1), then holds what the last one ended with.
+    /// Limits the number of periods (at least 1), after which the last rate holds.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Self { limit: limit.max(1), ..self }

@@ -3,10 +3,10 @@
 use crate::{Error, LambdaSpec, Lambdas, ScheduleSpec};
 
 impl ScheduleSpec {
-    /// Looks up the functions of every [`LambdaSpec`] within, and fills in their versions.
+    /// Looks up the function of every nested [`LambdaSpec`] and sets its version.
     ///
     /// # Errors
-    /// A function is not registered, or in another version than the one that is asked for.
+    /// Returns an error if a function is not registered or has another version than the specification.
     pub fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
         match self {
             Self::Lambda(spec) => spec.bind(lambdas),
@@ -21,7 +21,7 @@ impl ScheduleSpec {
         }
     }
 
-    /// Every [`LambdaSpec`] within.
+    /// Returns every nested [`LambdaSpec`].
     #[must_use]
     pub fn lambdas(&self) -> Vec<LambdaSpec> {
         match self.clone() {
@@ -30,7 +30,7 @@ impl ScheduleSpec {
         }
     }
 
-    /// The schedules that it is made of.
+    /// Returns the schedules that this one combines.
     fn parts_mut(&mut self) -> Vec<&mut Self> {
         match self {
             Self::Warmup(spec) => vec![&mut *spec.then],

@@ -1,10 +1,10 @@
-//! A controller together with its state, behind one type whatever the controller.
+//! A controller with its state, as a trait object.
 
 use std::fmt::Debug;
 
 use crate::{Controller, Decision, Observation};
 
-/// A controller with its state, as a callback holds it.
+/// A controller of any type with its state.
 ///
 /// ```
 /// use lrlab_schedulers::{ControllerSpec, Decision, Observation, Plateau};
@@ -19,20 +19,20 @@ use crate::{Controller, Decision, Observation};
 /// # Ok::<(), lrlab_schedulers::Error>(())
 /// ```
 pub trait AnyController: Debug + Send {
-    /// Takes in one observation and decides.
+    /// Processes an observation and decides.
     fn observe(&mut self, seen: &Observation) -> Decision;
 
-    /// Takes in what the trial that [`Decision::Try`] asked for came to, and decides.
+    /// Processes the observation of the trial that [`Decision::Try`] requested, and decides.
     fn tried(&mut self, seen: &Observation) -> Decision;
 
-    /// The state, for a checkpoint. Configuration is not in it.
+    /// Returns the state for a checkpoint, without the configuration.
     #[cfg(feature = "serde")]
     fn state(&self) -> serde_json::Value;
 
-    /// Goes on from a state that [`AnyController::state`] gave. The configuration stays as it is here.
+    /// Restores a state that [`AnyController::state`] returned. The configuration does not change.
     ///
     /// # Errors
-    /// A state of another kind of controller; this one then keeps its own.
+    /// Returns an error, and keeps its own state, if the state belongs to another kind of controller.
     #[cfg(feature = "serde")]
     fn restore(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error>;
 }
@@ -45,7 +45,7 @@ pub struct Controlled<C: Controller> {
 }
 
 impl<C: Controller> Controlled<C> {
-    /// A controller before its first observation.
+    /// Creates a controller with its initial state.
     #[must_use]
     pub fn new(controller: C) -> Self {
         let state = controller.init();
@@ -67,7 +67,7 @@ where
 
     #[cfg(feature = "serde")]
     fn state(&self) -> serde_json::Value {
-        // States are plain structs of numbers, which always serialise.
+        // States are plain structs of numbers, whose serialization cannot fail.
         serde_json::to_value(&self.state).unwrap_or(serde_json::Value::Null)
     }
 

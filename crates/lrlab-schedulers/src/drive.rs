@@ -1,12 +1,12 @@
-//! Schedules at work on an optimizer: the rate of each update, any hyperparameter, any number of parameter groups.
+//! Applies schedules to an optimizer: rates, other hyperparameters, and parameter groups.
 
 use std::fmt;
 
 use crate::{Horizon, Schedule, Time};
 
-/// A schedule with its base rate and its run, counting updates: all that a training loop needs.
+/// A schedule with its base rate and its run, which counts updates.
 ///
-/// Three lines for any optimizer that takes a rate, candle-nn's among them (`examples/candle_nn.rs`):
+/// With an optimizer such as those of candle-nn (`examples/candle_nn.rs`):
 ///
 /// ```
 /// use lrlab_schedulers::{Horizon, Rates, ScheduleSpec};
@@ -26,8 +26,8 @@ use crate::{Horizon, Schedule, Time};
 /// # Ok::<(), lrlab_schedulers::Error>(())
 /// ```
 ///
-/// It is an iterator over the rates of the run, update 0 first. [`Rates::seek`] goes to any update: after a resume
-/// the number of updates made is all there is to restore. [`Rates::set_gain`] applies what a controller decided.
+/// It is an iterator over the rates of the run from update 0. To resume a run, pass the number of completed updates to
+/// [`Rates::seek`]. [`Rates::set_gain`] applies the decision of a controller.
 #[derive(Debug)]
 pub struct Rates<S> {
     schedule: S,
@@ -38,35 +38,35 @@ pub struct Rates<S> {
 }
 
 impl<S: Schedule> Rates<S> {
-    /// Before the first update, with gain 1.
+    /// Starts before the first update, with gain 1.
     pub fn new(schedule: S, base: f64, run: Horizon) -> Self {
         Self { schedule, base, run, update: 0, gain: 1.0 }
     }
 
-    /// The index of the next update; the number of those handed out.
+    /// Returns the index of the next update.
     #[must_use]
     pub fn update(&self) -> u64 {
         self.update
     }
 
-    /// Goes to the update with this index.
+    /// Sets the index of the next update.
     pub fn seek(&mut self, update: u64) {
         self.update = update;
     }
 
-    /// From the next update on the rate is the schedule's times `gain`.
+    /// Sets the factor of the rates from the next update on.
     pub fn set_gain(&mut self, gain: f64) {
         self.gain = gain;
     }
 
-    /// The rate of the next update, without going on.
+    /// Returns the rate of the next update without advancing.
     #[must_use]
     pub fn peek(&self) -> f64 {
         self.schedule.lr(self.base, self.run.at(self.update)) * self.gain
     }
 }
 
-/// Ends with the run.
+/// The iterator ends with the run.
 impl<S: Schedule> Iterator for Rates<S> {
     type Item = f64;
 
@@ -80,21 +80,21 @@ impl<S: Schedule> Iterator for Rates<S> {
     }
 }
 
-/// What a schedule drives. A schedule is a function from a base value to a value, so it fits any number.
+/// A hyperparameter that a schedule can drive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hyper {
     /// The learning rate.
     Lr,
-    /// Momentum; for a rule without one, the first moment's decay.
+    /// Momentum; for a rule without momentum, the decay of the first moment.
     Momentum,
-    /// The first moment's decay.
+    /// The decay of the first moment.
     Beta1,
-    /// The second moment's decay.
+    /// The decay of the second moment.
     Beta2,
     /// Weight decay.
     WeightDecay,
-    /// Any other, by name: dropout, label smoothing, temperature.
+    /// Another hyperparameter by name, such as dropout, label smoothing or temperature.
     Other(String),
 }
 
@@ -112,7 +112,7 @@ impl fmt::Display for Hyper {
     }
 }
 
-/// Which schedule drives what, by parameter group and hyperparameter.
+/// The schedules of hyperparameters, by parameter group.
 ///
 /// ```
 /// use lrlab_schedulers::{Driver, Horizon, Hyper, ScheduleSpec};
@@ -128,7 +128,7 @@ impl fmt::Display for Hyper {
 ///     )?);
 /// assert_eq!(driver.value("head", &Hyper::Lr, run.at(50)), Some(0.05));
 /// assert_eq!(driver.value("head", &Hyper::Momentum, run.at(30)), Some(0.85));
-/// // … or all of them at once:
+/// // Or all of them:
 /// driver.apply(run.at(0), |group, hyper, value| println!("{group} {hyper:?} {value}"));
 /// # Ok::<(), lrlab_schedulers::Error>(())
 /// ```
@@ -146,7 +146,7 @@ struct Driven {
 }
 
 impl Driver {
-    /// Lets `schedule` drive a hyperparameter of a group from `base`; one that is driven already has a new driver.
+    /// Adds a schedule from `base` for a hyperparameter of a group, or replaces the existing one.
     #[must_use]
     pub fn drive(
         mut self,
@@ -163,20 +163,20 @@ impl Driver {
         self
     }
 
-    /// Whether it drives nothing.
+    /// Returns whether there are no schedules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.driven.is_empty()
     }
 
-    /// The value in force for the update at `at`; none for what is not driven.
+    /// Returns the value for the update at `at`; `None` without a schedule.
     #[must_use]
     pub fn value(&self, group: &str, hyper: &Hyper, at: Time) -> Option<f64> {
         let found = self.driven.iter().find(|driven| driven.group == group && driven.hyper == *hyper)?;
         Some(found.schedule.lr(found.base, at))
     }
 
-    /// Hands every value for the update at `at` to whoever sets it, in the order in which they were added.
+    /// Calls `set` with every value for the update at `at`, in the order in which the schedules were added.
     pub fn apply(&self, at: Time, mut set: impl FnMut(&str, &Hyper, f64)) {
         for driven in &self.driven {
             set(&driven.group, &driven.hyper, driven.schedule.lr(driven.base, at));

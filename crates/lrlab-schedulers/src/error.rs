@@ -1,10 +1,10 @@
-//! What can be wrong with a schedule or controller, and where.
+//! Errors in schedules and controllers.
 
 use std::fmt;
 
 use crate::SpanError;
 
-/// A refused value and the keys that lead to it, as an experiment file spells them.
+/// An invalid value and its keys, as in an experiment file.
 ///
 /// ```
 /// use lrlab_schedulers::{CosineSpec, ScheduleSpec};
@@ -13,72 +13,72 @@ use crate::SpanError;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Error {
-    /// Keys from the outside in, joined by dots; positions in lists are numbers: `sequential.schedulers.1.step`.
+    /// The keys from the outside in, joined by dots, with positions in lists as numbers: `sequential.schedulers.1.step`.
     pub path: String,
-    /// What is wrong there.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// What is wrong with a value.
+/// The problem with a value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
-    /// A number outside its range, infinities and NaN included.
+    /// A number outside its range, including infinities and NaN.
     #[error("{value} is not {expected}")]
     Range {
         /// The number.
         value: f64,
-        /// What would be accepted.
+        /// The accepted numbers.
         expected: &'static str,
     },
-    /// A length of nothing where something has to happen.
-    #[error("\"{span}\" is no length: at least some part of an update is needed")]
+    /// A length of 0 where a positive one is required.
+    #[error("\"{span}\" is not a valid length: expected more than 0")]
     NoLength {
         /// The length.
         span: crate::Span,
     },
-    /// A text that is no length.
+    /// A malformed length.
     #[error(transparent)]
     Span(#[from] SpanError),
-    /// Keys of which one, and only one, has to be given.
-    #[error("exactly one of {keys} has to be given, found {found}")]
+    /// Keys that exclude each other, of which one is required.
+    #[error("expected exactly one of {keys}, found {found}")]
     ExactlyOne {
         /// The keys.
         keys: &'static str,
-        /// How many there are.
+        /// Their number.
         found: usize,
     },
-    /// A list that has to hold something.
+    /// An empty list.
     #[error("the list is empty")]
     Empty,
-    /// Moments that have to follow one another.
-    #[error("{next} follows {previous}: the values have to increase")]
+    /// Values that do not increase.
+    #[error("{next} follows {previous}: the values must increase")]
     NotIncreasing {
         /// The earlier entry.
         previous: String,
-        /// The entry that ought to be larger.
+        /// The entry that must be larger.
         next: String,
     },
-    /// Lists that belong together but differ in length.
-    #[error("{found} entries, expected {expected}")]
+    /// A list of the wrong length.
+    #[error("the number of entries is {found}, expected {expected}")]
     Length {
-        /// How many there are.
+        /// Their number.
         found: usize,
-        /// How many there ought to be, and why.
+        /// The expected number, and the reason.
         expected: String,
     },
-    /// A run without a single update.
+    /// A run without updates.
     #[error("the run has no updates")]
     EmptyRun,
-    /// A controller that decides by trials, asked about a recorded curve.
-    #[error("decides by trials of its own, which a recorded curve cannot answer")]
+    /// A controller with trials on a recorded curve.
+    #[error("cannot be replayed on a recorded curve, because it decides by trials")]
     NeedsTrials,
-    /// A text that is no schedule or controller.
+    /// A text that is not a schedule or controller.
     #[error("{message}")]
     Syntax {
-        /// The parser's words, with line and column.
+        /// The message, with line and column.
         message: String,
     },
-    /// Where `PyTorch` raises an exception, so does [`torch`](crate::torch).
+    /// An exception of `PyTorch`, which [`torch`](crate::torch) reproduces.
     #[error("PyTorch raises {what}")]
     Raises {
         /// The exception.
@@ -87,13 +87,13 @@ pub enum Problem {
 }
 
 impl Error {
-    /// A problem at `path`.
+    /// Creates an error at `path`.
     #[must_use]
     pub fn new(path: impl Into<String>, problem: impl Into<Problem>) -> Self {
         Self { path: path.into(), problem: problem.into() }
     }
 
-    /// The same problem seen from further outside: `prefix` goes before the path.
+    /// Prepends `prefix` to the path.
     #[must_use]
     pub fn under(mut self, prefix: &str) -> Self {
         self.path = if self.path.is_empty() { prefix.to_owned() } else { format!("{prefix}.{}", self.path) };

@@ -1,5 +1,4 @@
-//! Schedules from functions, for what no name covers. They are not data: an experiment file holds
-//! their names ([`Lambdas`](crate::Lambdas)).
+//! Schedules from functions. An experiment file refers to such functions by name ([`Lambdas`](crate::Lambdas)).
 
 use std::fmt;
 
@@ -7,7 +6,7 @@ use crate::{Schedule, Time, check::saturate};
 
 /// `lr(t) = base · factor(t)` for any function (PyTorch's `LambdaLR`).
 ///
-/// A factor that is NaN counts as 0: the schedule's promise holds for any function.
+/// A NaN factor counts as 0.
 ///
 /// ```
 /// use lrlab_schedulers::{Horizon, Schedule, lambda};
@@ -18,14 +17,14 @@ pub fn lambda<F: Fn(Time) -> f64 + Send + Sync>(factor: F) -> Lambda<F> {
     Lambda(factor)
 }
 
-/// The base rate throughout: neutral for [`Compose::over`](crate::Compose::over).
+/// Returns a schedule that is always the base rate, the neutral element of [`Compose::over`](crate::Compose::over).
 #[must_use]
 pub fn fixed() -> Lambda<fn(Time) -> f64> {
     Lambda(|_| 1.0)
 }
 
 /// `lr(t) = base · factor(1) · factor(2) · … · factor(t)`, t in updates, for any function (PyTorch's
-/// `MultiplicativeLR`). The products are taken once, for `updates` updates; after those the rate holds.
+/// `MultiplicativeLR`). The products for `updates` updates are computed once; after them the rate holds.
 pub fn multiplicative(factor: impl Fn(u64) -> f64, updates: usize) -> Lambda<Factor> {
     let mut products = vec![1.0];
     let mut product = 1.0;

@@ -1,17 +1,17 @@
 //! Learning-rate schedules as pure functions of time, and metric-driven controllers.
 //!
-//! Three things that training libraries tend to fuse are apart here:
+//! The crate separates three things that training libraries often combine:
 //!
 //! - A [`Schedule`] is a pure function from base rate and [`Time`] to rate. It holds no optimizer and has no state
-//!   to save; any rate of any run can be asked for at any time. The same function drives momentum or weight decay.
-//! - A [`Controller`] watches a metric and decides on a *gain*, which multiplies whatever the schedule says. Its
+//!   to save; the rate at any time can be computed in any order. The same function drives momentum or weight decay.
+//! - A [`Controller`] observes a metric and decides on a *gain*, which multiplies the rate of the schedule. Its
 //!   configuration never changes; its state is a value that can be saved.
-//! - Whoever trains applies them: `lr = clamp(schedule.lr(base, t) × product of gains)`.
+//! - The training loop applies both: `lr = clamp(schedule.lr(base, t) × product of gains)`.
 //!
-//! Both exist as data ([`ScheduleSpec`], [`ControllerSpec`]), externally tagged (`cosine = { … }`), with lengths
-//! that carry their unit ([`Span`]). Building resolves the lengths for a run ([`Horizon`]); a wrong value is an
-//! [`Error`] that names the keys that lead to it. Nothing here panics, and no accepted value gives a rate that is
-//! NaN or infinite for a finite base rate.
+//! Schedules and controllers exist as data ([`ScheduleSpec`], [`ControllerSpec`]), externally tagged (`cosine = { … }`),
+//! with lengths that include their unit ([`Span`]). Building resolves the lengths for a run ([`Horizon`]). An invalid value
+//! is an [`Error`] that names its keys. Nothing in this crate panics, and no accepted value gives a rate that is NaN or
+//! infinite for a finite base rate.
 //!
 //! ```
 //! use lrlab_schedulers::{ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
@@ -37,11 +37,11 @@
 //!
 //! # Conventions
 //!
-//! - Time is the 0-based index of the update about to be made. A run of T updates uses times 0 … T − 1: what a
-//!   schedule reaches at T is not applied.
-//! - Past its end a schedule holds its last value; each one's documentation says so, or that it has no end.
-//! - Percentages are of the part of the run that a schedule is given: behind a warm-up, of what is left.
-//! - The base rate is an argument, so parameter groups with base rates of their own share one schedule.
+//! - Time is the 0-based index of the next update. A run of T updates uses times 0 … T − 1, so the value of a schedule
+//!   at T is not applied.
+//! - After its end, a schedule holds its last value, unless its documentation states otherwise.
+//! - Percentages refer to the part of the run that a schedule covers: after a warm-up, to the rest of the run.
+//! - The base rate is an argument, so parameter groups with different base rates share one schedule.
 //!
 //! # Where to look
 //!
@@ -50,17 +50,18 @@
 //!   [`CyclicSpec::with_peaks`]; from gradient norms: [`refined`];
 //! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
 //!   [`NewBob`], [`BoldDriver`], [`AutoLrs`], [`Scripted`]);
-//! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
-//!   library, candle-nn among them (`examples/candle_nn.rs`);
-//! - from text: [`trace`], [`replay`], [`replay_scheduled`], [`decisions`]; an example of each name: [`EXAMPLES`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
-//! - what others have: [`comparison`].
+//! - use in a training loop: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, with
+//!   any library, for example candle-nn (`examples/candle_nn.rs`);
+//! - tools: [`trace`], [`replay`], [`replay_scheduled`] and [`decisions`] for text, [`EXAMPLES`], [`lint`], [`plot_svg`],
+//!   [`plot_text`];
+//! - comparison with other libraries: [`comparison`].
 //!
 //! # Features
 //!
-//! All are on by default. Without them the schedules and controllers remain, with `libm` and `thiserror` as the only
-//! dependencies outside this project.
+//! All are enabled by default. Without them, the schedules and controllers depend only on `libm` and `thiserror` outside
+//! this project.
 //!
-//! - `serde`: specifications and the states of controllers can be read and saved.
+//! - `serde`: reading and writing of specifications and of the states of controllers.
 //! - `schemars`: JSON schemas of the specifications.
 //! - `toml`: schedules and controllers from a line of text (`ScheduleSpec::parse`, [`trace`], [`replay`], [`decisions`]).
 //!
@@ -73,9 +74,9 @@
 
 #![cfg_attr(
     not(feature = "serde"),
-    allow(dead_code, unused_imports, reason = "defaults that only files need")
+    allow(dead_code, unused_imports, reason = "only deserialization uses these defaults")
 )]
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "references may call the system's functions"))]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,4 +1,4 @@
-//! What is legal but hardly meant: schedules whose lengths do not fit the run, controllers that cannot act.
+//! Warnings: schedules whose lengths do not fit the run, and controllers that cannot act.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::{
     Span, WarmupClock,
 };
 
-/// Something that looks like a mistake.
+/// A probable mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The keys that lead to it.
+    /// The keys.
     pub path: String,
-    /// What happens, or does not.
+    /// The consequence.
     pub message: String,
 }
 
@@ -22,8 +22,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks for mis-scaled lengths, floors above the base rate, updates without a rate, and patience that cannot run
-/// out. Controllers are taken to observe once per epoch.
+/// Finds lengths that do not fit the run, an `eta_min` above the base rate, updates at rate 0, and patience that cannot run
+/// out. Controllers are assumed to observe once per epoch.
 ///
 /// ```
 /// use lrlab_schedulers::{Horizon, ScheduleSpec, lint};
@@ -37,7 +37,7 @@ impl fmt::Display for Finding {
 /// ```
 ///
 /// # Errors
-/// What [`ScheduleSpec::build`] and [`ControllerSpec::check`] find: errors come before doubts.
+/// Returns an error of [`ScheduleSpec::build`] or [`ControllerSpec::check`].
 pub fn lint(
     spec: &ScheduleSpec,
     base: f64,
@@ -49,12 +49,12 @@ pub fn lint(
     let mut findings = Findings { base, found: Vec::new() };
     findings.schedule(spec, spec.name(), run);
     let stride = stride(run);
-    let silent: Vec<u64> = (0..run.updates)
+    let zero: Vec<u64> = (0..run.updates)
         .step_by(stride)
         .filter(|&update| base > 0.0 && schedule.lr(base, run.at(update)) == 0.0)
         .collect();
-    if let (Some(first), Some(last)) = (silent.first(), silent.last()) {
-        let share = percent(silent.len() as f64 * stride as f64 / run.updates as f64);
+    if let (Some(first), Some(last)) = (zero.first(), zero.last()) {
+        let share = percent(zero.len() as f64 * stride as f64 / run.updates as f64);
         let message =
             format!("the rate is 0 for {share} of the run, first at update {first}, last at {last}");
         findings.add(spec.name(), message);
@@ -65,7 +65,7 @@ pub fn lint(
     Ok(findings.found)
 }
 
-/// Every update of a short run, 10,000 to 20,000 of a long one.
+/// Returns the distance of the updates to check: every update of a short run, 10,000 to 20,000 of a long one.
 fn stride(run: &Horizon) -> usize {
     usize::try_from((run.updates / 10_000).max(1)).unwrap_or(usize::MAX)
 }
@@ -80,7 +80,7 @@ impl Findings {
         self.found.push(Finding { path: path.into(), message });
     }
 
-    /// A descent that the run does not finish.
+    /// Warns of a descent that the run does not finish.
     fn descent(&mut self, path: &str, field: &str, span: Span, run: &Horizon) {
         let (length, updates) = (span.resolve(run), run.updates as f64);
         if length > updates {
@@ -90,7 +90,8 @@ impl Findings {
         }
     }
 
-    fn floor(&mut self, path: &str, eta_min: f64) {
+    /// Warns of an `eta_min` above the base rate.
+    fn minimum(&mut self, path: &str, eta_min: f64) {
         let base = self.base;
         if eta_min > base {
             self.add(
@@ -100,13 +101,12 @@ impl Findings {
         }
     }
 
-    /// A descent to a floor.
-    fn fall(&mut self, path: &str, field: &str, (length, eta_min): (Span, f64), run: &Horizon) {
+    fn descent_to(&mut self, path: &str, field: &str, (length, eta_min): (Span, f64), run: &Horizon) {
         self.descent(path, field, length, run);
-        self.floor(path, eta_min);
+        self.minimum(path, eta_min);
     }
 
-    /// A moment that the run does not see.
+    /// Warns of a time after the end of the run.
     fn moment(&mut self, path: String, span: Span, run: &Horizon, what: &str) {
         if span.resolve(run) >= run.updates as f64 {
             self.add(path, format!("\"{span}\" is not within the run of {} updates: {what}", run.updates));
@@ -117,22 +117,24 @@ impl Findings {
         let field = |name: &str| format!("{path}.{name}");
         match spec {
             ScheduleSpec::Step(s) => {
-                self.moment(field("step_size"), s.step_size, run, "no step is ever made");
+                self.moment(field("step_size"), s.step_size, run, "the rate never steps");
             }
             ScheduleSpec::MultiStep(s) => {
                 for (i, &span) in s.milestones.iter().enumerate() {
-                    self.moment(format!("{path}.milestones.{i}"), span, run, "it never comes");
+                    self.moment(format!("{path}.milestones.{i}"), span, run, "it is never reached");
                 }
             }
             ScheduleSpec::Constant(s) => {
-                self.moment(field("total_iters"), s.total_iters, run, "the base rate never comes");
+                self.moment(field("total_iters"), s.total_iters, run, "the base rate is never reached");
             }
             ScheduleSpec::Linear(s) => self.descent(path, "total_iters", s.total_iters, run),
-            ScheduleSpec::Polynomial(s) => self.fall(path, "total_iters", (s.total_iters, s.eta_min), run),
-            ScheduleSpec::Cosine(s) => self.fall(path, "t_max", (s.t_max, s.eta_min), run),
-            ScheduleSpec::Rex(s) => self.fall(path, "t_max", (s.t_max, s.eta_min), run),
-            ScheduleSpec::Tanh(s) => self.fall(path, "t_max", (s.t_max, s.eta_min), run),
-            ScheduleSpec::Wsd(s) => self.fall(path, "cooldown", (s.cooldown, s.eta_min), run),
+            ScheduleSpec::Polynomial(s) => {
+                self.descent_to(path, "total_iters", (s.total_iters, s.eta_min), run)
+            }
+            ScheduleSpec::Cosine(s) => self.descent_to(path, "t_max", (s.t_max, s.eta_min), run),
+            ScheduleSpec::Rex(s) => self.descent_to(path, "t_max", (s.t_max, s.eta_min), run),
+            ScheduleSpec::Tanh(s) => self.descent_to(path, "t_max", (s.t_max, s.eta_min), run),
+            ScheduleSpec::Wsd(s) => self.descent_to(path, "cooldown", (s.cooldown, s.eta_min), run),
             ScheduleSpec::LinearToZero(s) => self.descent(path, "t_max", s.t_max, run),
             ScheduleSpec::OneCycle(s) => self.descent(path, "total_steps", s.total_steps, run),
             ScheduleSpec::Cyclic(s) => {
@@ -154,7 +156,7 @@ impl Findings {
             ScheduleSpec::Sequential(s) => {
                 let starts: Vec<u64> = s.milestones.iter().map(|span| span.resolve_updates(run)).collect();
                 for (i, &span) in s.milestones.iter().enumerate() {
-                    self.moment(format!("{path}.milestones.{i}"), span, run, "it never comes");
+                    self.moment(format!("{path}.milestones.{i}"), span, run, "it is never reached");
                 }
                 for (i, child) in s.schedulers.iter().enumerate() {
                     let start = if i == 0 { 0 } else { starts[i - 1] };
@@ -176,11 +178,11 @@ impl Findings {
             ScheduleSpec::Scale(s) => self.child(&s.of, &field("of"), run),
             ScheduleSpec::Floor(s) => self.child(&s.of, &field("of"), run),
             ScheduleSpec::Clamp(s) => {
-                self.never_low(path, s.min, &s.of, run);
+                self.lower_bound(path, s.min, &s.of, run);
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Staircase(s) => {
-                self.moment(field("step"), s.step, run, "the rate never moves");
+                self.moment(field("step"), s.step, run, "the rate never changes");
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Noise(s) => {
@@ -209,7 +211,7 @@ impl Findings {
                 self.child(&s.of, &field("of"), &Horizon { updates, ..*run });
             }
             ScheduleSpec::InverseTime(s) if s.staircase => {
-                self.moment(field("decay_steps"), s.decay_steps, run, "no step is ever made");
+                self.moment(field("decay_steps"), s.decay_steps, run, "the rate never steps");
             }
             ScheduleSpec::Static(_)
             | ScheduleSpec::Exponential(_)
@@ -220,9 +222,9 @@ impl Findings {
         }
     }
 
-    /// Cycles that the run does not see the end of.
+    /// Warns of a run that ends within a cycle.
     fn restarts(&mut self, s: &CosineWarmRestartsSpec, path: &str, run: &Horizon) {
-        self.floor(path, s.eta_min);
+        self.minimum(path, s.eta_min);
         self.moment(format!("{path}.t_0"), s.t_0, run, "it never restarts");
         let (cycle, share) = s.position(run.updates, run);
         if share > 0.0 && cycle > 0.0 && s.limit.is_none_or(|limit| cycle < f64::from(limit)) {
@@ -231,14 +233,14 @@ impl Findings {
         }
     }
 
-    /// A floor that the rate never falls to.
-    fn never_low(&mut self, path: &str, floor: f64, of: &ScheduleSpec, run: &Horizon) {
+    /// Warns of a lower bound that the rate never reaches.
+    fn lower_bound(&mut self, path: &str, bound: f64, of: &ScheduleSpec, run: &Horizon) {
         let Ok(schedule) = of.build(run) else { return };
         let rates =
             (0..run.updates).step_by(stride(run)).map(|update| schedule.lr(self.base, run.at(update)));
         let lowest = rates.fold(f64::INFINITY, f64::min);
-        if floor > 0.0 && lowest > floor {
-            let message = format!("{floor} is never reached: the rate does not fall below {lowest}");
+        if bound > 0.0 && lowest > bound {
+            let message = format!("{bound} is never reached: the rate does not fall below {lowest}");
             self.add(format!("{path}.min"), message);
         }
     }
@@ -269,8 +271,8 @@ impl Findings {
         };
         if needed >= observations {
             let message = format!(
-                "{patience} cannot run out: the first decision takes {needed} observations, the run has \
-                 {observations} and the last one's decision comes too late"
+                "{patience} cannot run out: the first decision needs {needed} observations, the run has {observations}, \
+                 and no update follows the last one"
             );
             self.add(format!("{}.patience", spec.name()), message);
             return;
@@ -290,34 +292,36 @@ impl Findings {
         let cuts = (observations - 1 - needed) / apart + 1;
         let lowest = libm::pow(factor, cuts as f64);
         if min_gain > 0.0 && lowest > min_gain {
-            let message = format!("{min_gain} is never reached: {cuts} cuts at the most come to {lowest}");
+            let message = format!(
+                "{min_gain} is never reached: the run has time for {cuts} cuts, which lower the gain to {lowest}"
+            );
             self.add(format!("{}.min_gain", spec.name()), message);
         }
     }
 
-    /// A script that is not played to its end.
+    /// Warns of a script that is longer than the run.
     fn script(&mut self, scripted: &Scripted, observations: u64) {
         let late = scripted.gains.iter().position(|(observation, _)| *observation >= observations);
         if let Some(i) = late {
             let message = format!(
-                "observation {} comes too late: the run has {observations}, and no update follows the last",
+                "observation {} has no effect: the run has {observations} observations, and no update follows the last one",
                 scripted.gains[i].0
             );
             self.add(format!("scripted.gains[{i}]"), message);
         }
     }
 
-    /// Searches that never begin, or that cost more than what lies between them.
+    /// Warns of searches that never begin, or that make more updates than lie between them.
     fn search(&mut self, auto: &AutoLrs, run: &Horizon, observations: u64) {
         if auto.every >= observations {
-            let message = format!("{} observations never come: the run has {observations}", auto.every);
+            let message = format!("{} is never reached: the run has {observations} observations", auto.every);
             self.add("auto_lrs.every", message);
         }
         let cost = u64::from(auto.trials).saturating_mul(auto.updates);
         let between = auto.every.saturating_mul(run.updates_per_epoch);
         if cost > between {
             let message =
-                format!("a search makes {cost} updates, more than the {between} between two of them");
+                format!("a search makes {cost} updates, more than the {between} between two searches");
             self.add("auto_lrs.updates", message);
         }
     }

@@ -1,10 +1,10 @@
-//! Reading a specification from a line of text.
+//! Parsing of specifications.
 
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Problem};
 
-/// Reads `name = { … }`; a name alone stands for it with its defaults.
+/// Parses `name = { … }`; a name without parameters has the defaults.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let trimmed = text.trim();
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';

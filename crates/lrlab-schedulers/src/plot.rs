@@ -1,13 +1,13 @@
-//! Rates, and other curves, as a picture: SVG for pages, text for terminals.
+//! Plots of rates and other curves, as SVG and as text for terminals.
 
-#![allow(clippy::disallowed_methods, reason = "a drawing decides no bits of a run")]
+#![allow(clippy::disallowed_methods, reason = "plots do not affect runs")]
 
 use std::fmt::Write;
 
-/// A curve to be drawn as SVG, 640 × 320. Colours follow the page's text colour.
+/// A curve as SVG of 640 × 320 in the text colour of the page.
 ///
-/// Where there are more points than columns the range within a column is drawn, so that no peak is lost; points that
-/// are not finite are left out, and what lies outside `y` is drawn at its edge.
+/// If there are more points than columns, the range of each column is drawn, so that no peak is lost. Points that are not
+/// finite are omitted, and values outside `y` are drawn at its edge.
 ///
 /// ```
 /// let curve = lrlab_schedulers::Curve {
@@ -17,15 +17,15 @@ use std::fmt::Write;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Curve<'a> {
-    /// What stands above it.
+    /// The title.
     pub title: &'a str,
-    /// The points in order of x.
+    /// The points in the order of x.
     pub points: &'a [(f64, f64)],
-    /// The horizontal axis's name, and whether it is logarithmic (then x > 0).
+    /// The label of the horizontal axis, and whether it is logarithmic (then x > 0).
     pub x: (&'a str, bool),
-    /// The ends of the vertical axis.
+    /// The bounds of the vertical axis.
     pub y: (f64, f64),
-    /// An x with a line of its own.
+    /// The x of a vertical line.
     pub mark: Option<f64>,
 }
 
@@ -37,7 +37,7 @@ const TOP: f64 = 36.0;
 const BOTTOM: f64 = 40.0;
 
 impl Curve<'_> {
-    /// The picture.
+    /// Returns the SVG.
     #[must_use]
     pub fn svg(&self) -> String {
         let along = |x: f64| if self.x.1 { x.max(f64::MIN_POSITIVE).log10() } else { x };
@@ -59,7 +59,7 @@ impl Curve<'_> {
         for step in 0..=4 {
             let value = low + (high - low) * f64::from(step) / 4.0;
             let (line, label) = (y(value), y(value) + 4.0);
-            // Writing to a String cannot fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(
                 svg,
                 "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{line:.1}\" y2=\"{line:.1}\" stroke=\"currentColor\" \
@@ -105,7 +105,7 @@ impl Curve<'_> {
         svg
     }
 
-    /// Where the horizontal axis has numbers: powers of ten, or four equal parts.
+    /// Returns the labelled positions of the horizontal axis: powers of ten, or the ends of four equal parts.
     fn ticks(&self, begin: f64, end: f64) -> Vec<f64> {
         if self.x.1 {
             let (first, last) = (begin.ceil() as i32, end.floor() as i32);
@@ -116,7 +116,7 @@ impl Curve<'_> {
     }
 }
 
-/// An SVG of rates by update, linear from 0: a [`Curve`].
+/// Returns an SVG of rates by update, a [`Curve`] with a linear axis from 0.
 ///
 /// ```
 /// let svg = lrlab_schedulers::plot_svg(&[0.1, 0.05, 0.0], "linear_to_zero");
@@ -129,8 +129,8 @@ pub fn plot_svg(rates: &[f64], title: &str) -> String {
     Curve { title, points: &points, x: ("update", false), y: (0.0, ceiling(rates)), mark: None }.svg()
 }
 
-/// A plot of `width` × `height` characters in Braille dots (two by four in each), with the highest rate and the
-/// number of updates at its edges.
+/// Returns a plot of `width` × `height` Braille characters (two by four dots each) with the highest rate above and the number
+/// of updates below.
 ///
 /// ```
 /// let plot = lrlab_schedulers::plot_text(&[0.1, 0.05, 0.0], 20, 4);
@@ -143,7 +143,7 @@ pub fn plot_text(rates: &[f64], width: usize, height: usize) -> String {
     format!("{}\n{}0 … {} updates\n", short(top), plot_dots(rates, (0.0, top), width, height), rates.len())
 }
 
-/// A line of `width` bars, each the mean of its part of the rates, from 0 to the highest.
+/// Returns a line of `width` bars from 0 to the highest mean, where each bar is the mean of its part of the rates.
 ///
 /// ```
 /// assert_eq!(lrlab_schedulers::plot_line(&[0.1, 0.1, 0.05, 0.05, 0.0, 0.0], 3), "█▅▁");
@@ -164,7 +164,7 @@ pub fn plot_line(rates: &[f64], width: usize) -> String {
     means.iter().map(|mean| BARS[((mean / top).clamp(0.0, 1.0) * 7.0).round() as usize]).collect()
 }
 
-/// The dots of [`plot_text`] alone, for values between `low` and `high`; what lies outside is drawn at the edge.
+/// Returns the dots of [`plot_text`] for values between `low` and `high`; other values are drawn at the edge.
 ///
 /// ```
 /// assert_eq!(lrlab_schedulers::plot_dots(&[2.0, 1.0], (1.0, 2.0), 2, 1), "⠉⢹\n");
@@ -178,21 +178,21 @@ pub fn plot_dots(values: &[f64], (low, high): (f64, f64), width: usize, height: 
     let last = values.len().saturating_sub(1).max(1);
     let share = |value: f64| ((value - low) / range).clamp(0.0, 1.0);
     let row = |value: f64| ((1.0 - share(value)) * (rows - 1) as f64).round() as usize;
-    let mut before: Option<usize> = None;
+    let mut previous: Option<usize> = None;
     for column in 0..columns {
-        // One rate per column, or all that fall into it where there are more.
+        // One rate per column, or all rates of the column if there are more rates than columns.
         let from = column * last / (columns - 1).max(1);
         let to = ((column + 1) * last / (columns - 1).max(1)).max(from + 1).min(values.len());
         let Some(part) = values.get(from..to).filter(|part| !part.is_empty()) else { continue };
-        let reached = part.iter().map(|&value| row(value));
+        let rows_of_part = part.iter().map(|&value| row(value));
         let (mut above, mut below) = (rows, 0);
-        for r in reached.chain(before) {
+        for r in rows_of_part.chain(previous) {
             (above, below) = (above.min(r), below.max(r));
         }
         for r in above..=below {
             dots[r / 4 * width + column / 2] |= BRAILLE[column % 2][r % 4];
         }
-        before = part.last().map(|&value| row(value));
+        previous = part.last().map(|&value| row(value));
     }
     let mut text = String::new();
     for line in dots.chunks(width) {
@@ -202,16 +202,16 @@ pub fn plot_dots(values: &[f64], (low, high): (f64, f64), width: usize, height: 
     text
 }
 
-/// Bits of the dots of a Braille character, by column and row (Unicode block U+2800).
+/// The bits of the dots of a Braille character, by column and row (Unicode block U+2800).
 const BRAILLE: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
 
-/// The highest finite rate, or 1 where there is none above 0.
+/// Returns the highest finite rate, or 1 if none is above 0.
 fn ceiling(rates: &[f64]) -> f64 {
     let top = rates.iter().copied().filter(|rate| rate.is_finite()).fold(0.0, f64::max);
     if top > 0.0 { top } else { 1.0 }
 }
 
-/// At most about `most` points: the first, lowest, highest and last of equal parts, in order.
+/// Returns about `most` points or fewer: the first, lowest, highest and last point of equal parts, in order.
 fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let points: Vec<(f64, f64)> =
         points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
@@ -230,7 +230,7 @@ fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     kept
 }
 
-/// Three digits.
+/// Formats a rate with about three digits.
 fn short(rate: f64) -> String {
     if rate == 0.0 || (1e-3..1e4).contains(&rate) {
         let digits = format!("{rate:.4}");
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text() {
+    fn text_plots() {
         assert_eq!(plot_text(&[1.0, 0.0], 2, 1), "1\n⠉⢹\n0 … 2 updates\n");
         assert_eq!(plot_text(&[], 1, 1), "1\n⠀\n0 … 0 updates\n");
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
+    fn short_numbers() {
         for (rate, words) in
             [(0.1, "0.1"), (0.0, "0"), (0.075, "0.075"), (1e-5, "1e-5"), (2.5e-5, "2.5e-5"), (1.0, "1")]
         {

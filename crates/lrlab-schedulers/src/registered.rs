@@ -1,4 +1,4 @@
-//! Functions by name: what lets a file say a schedule that only a program can compute.
+//! Functions by name, so that experiment files can refer to schedules that a program computes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::schedules::Plan;
+use crate::schedules::Specification;
 use crate::{Error, Horizon, Problem, Schedule, Time, lambda};
 
 type Function = Arc<dyn Fn(Time) -> f64 + Send + Sync>;
@@ -24,7 +24,7 @@ type Function = Arc<dyn Fn(Time) -> f64 + Send + Sync>;
 /// let mut spec = ScheduleSpec::parse("warmup = { over = '1 epoch', then = { lambda = { name = 'halves' } } }")?;
 /// spec.bind(&lambdas)?;
 /// let run = Horizon { updates: 100, updates_per_epoch: 10 };
-/// // The function's time begins when the warm-up has ended.
+/// // The time of the function starts after the warm-up.
 /// assert_eq!(spec.build(&run)?.lr(0.1, run.at(25)), 0.05);
 /// # Ok::<(), lrlab_schedulers::Error>(())
 /// ```
@@ -32,8 +32,8 @@ type Function = Arc<dyn Fn(Time) -> f64 + Send + Sync>;
 pub struct Lambdas(BTreeMap<String, (Option<String>, Function)>);
 
 impl Lambdas {
-    /// Registers `factor`: the rate is the base rate times `factor(t)`, where NaN counts as 0. One that is registered already is
-    /// replaced. The version tells two functions of one name apart.
+    /// Registers `factor`, or replaces the function of this name. The rate is the base rate times `factor(t)`, where NaN counts
+    /// as 0. The version distinguishes functions of one name.
     pub fn register(
         &mut self,
         name: impl Into<String>,
@@ -43,7 +43,7 @@ impl Lambdas {
         self.0.insert(name.into(), (version, Arc::new(factor)));
     }
 
-    /// The names, sorted, with their versions.
+    /// Returns the sorted names with their versions.
     pub fn names(&self) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
         self.0.iter().map(|(name, (version, _))| (name.as_str(), version.as_deref()))
     }
@@ -55,7 +55,7 @@ impl fmt::Debug for Lambdas {
     }
 }
 
-/// Two are equal where names and versions are.
+/// Compares names and versions.
 impl PartialEq for Lambdas {
     fn eq(&self, other: &Self) -> bool {
         self.names().eq(other.names())
@@ -66,16 +66,16 @@ impl Eq for Lambdas {}
 
 /// `lambda = { name = "mine" }`: the base rate times a function that a program registers.
 ///
-/// `lr(t) = base · factor(t)`. A custom runner registers functions with `lrlab::Registry::lambda`; `ScheduleSpec::bind` looks
-/// them up, before which the schedule cannot be built.
+/// `lr(t) = base · factor(t)`. A custom runner registers functions with `lrlab::Registry::lambda`. `ScheduleSpec::bind` must
+/// look them up before the schedule is built.
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct LambdaSpec {
-    /// The name it is registered under.
+    /// The name of the function.
     pub name: String,
-    /// The version that the program registers, which it fills in; `None` for a function without a version.
+    /// The registered version, set by the program; `None` for a function without a version.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schemars", schemars(skip))]
     pub version: Option<String>,
@@ -85,7 +85,7 @@ pub struct LambdaSpec {
 }
 
 impl LambdaSpec {
-    /// The function of this name, to be looked up.
+    /// Refers to the function `name`, which is not looked up yet.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), version: None, function: None }
@@ -95,17 +95,18 @@ impl LambdaSpec {
         let Some((version, function)) = lambdas.0.get(&self.name) else {
             let names: Vec<&str> = lambdas.names().map(|(name, _)| name).collect();
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let message = format!("{:?} is no registered function; registered are: {known}", self.name);
+            let message =
+                format!("{:?} is not a registered function; registered functions: {known}", self.name);
             return Err(Error::new("lambda.name", Problem::Syntax { message }));
         };
         if self.version.is_some() && self.version != *version {
-            let word = |version: &Option<String>| {
+            let describe = |version: &Option<String>| {
                 version
                     .as_ref()
                     .map_or_else(|| "no version".to_owned(), |version| format!("version {version:?}"))
             };
-            let (ours, theirs) = (word(&self.version), word(version));
-            let message = format!("{:?} is wanted in {ours}, but registered is {theirs}", self.name);
+            let (expected, registered) = (describe(&self.version), describe(version));
+            let message = format!("{:?} is registered with {registered}, expected {expected}", self.name);
             return Err(Error::new("lambda.version", Problem::Syntax { message }));
         }
         self.version.clone_from(version);
@@ -123,22 +124,21 @@ impl fmt::Debug for LambdaSpec {
     }
 }
 
-/// As data: whether the function has been looked up makes no difference.
+/// Compares name and version, regardless of whether the function has been looked up.
 impl PartialEq for LambdaSpec {
     fn eq(&self, other: &Self) -> bool {
         (&self.name, &self.version) == (&other.name, &other.version)
     }
 }
 
-impl Plan for LambdaSpec {
+impl Specification for LambdaSpec {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
     fn build(&self, _: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let Some(function) = self.function.clone() else {
-            let message =
-                format!("{:?} is a function that only the program that registers it has", self.name);
+            let message = format!("the function {:?} is not registered in this program", self.name);
             return Err(Error::new("name", Problem::Syntax { message }));
         };
         Ok(Box::new(lambda(move |at| function(at))))

@@ -1,4 +1,4 @@
-//! The trait every schedule implements.
+//! The trait of schedules.
 
 use std::fmt::Debug;
 
@@ -6,33 +6,33 @@ use crate::Time;
 
 /// A learning-rate schedule: a pure function from base rate and time to rate.
 ///
-/// Pure means: the same arguments give the same bits, whatever was asked before. A schedule never panics and
-/// never returns NaN for a finite `base`. Composition is composition of functions, so every combinator nests.
+/// Equal arguments give equal bits, independently of earlier calls. A schedule never panics and never returns NaN for a
+/// finite `base`. [`Compose`](crate::Compose) has the combinators.
 pub trait Schedule: Debug + Send + Sync {
-    /// The rate in force for the update at `at`, given the base rate.
+    /// Returns the rate for the update at `at`.
     fn lr(&self, base: f64, at: Time) -> f64;
 
-    /// Moments worth knowing: restarts, milestones, the end.
+    /// Returns restarts, milestones and the end.
     fn marks(&self) -> Vec<Mark> {
         Vec::new()
     }
 }
 
-/// A moment at which a schedule does something.
+/// An event of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
-    /// The first update at which it holds.
+    /// The first update after the event.
     pub update: u64,
-    /// What happens.
+    /// The kind of the event.
     pub kind: MarkKind,
 }
 
-/// What happens at a [`Mark`].
+/// The kind of a [`Mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkKind {
-    /// A cycle begins anew.
+    /// A new cycle begins.
     Restart,
-    /// The rate changes by a step, or one phase hands over to the next.
+    /// The rate changes by a step, or a new phase begins.
     Milestone,
     /// The schedule has reached its end value.
     End,

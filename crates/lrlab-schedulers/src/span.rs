@@ -1,4 +1,4 @@
-//! Lengths that carry their unit.
+//! Lengths with a unit.
 
 #[cfg(feature = "schemars")]
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Horizon;
 
-/// A length that carries its unit: `"3 epochs"`, `"200 updates"`, `"30%"`. A bare number is refused.
+/// A length with its unit: `"3 epochs"`, `"200 updates"`, `"30%"`. A number without a unit is an error.
 ///
 /// ```
 /// use lrlab_schedulers::{Horizon, Span};
@@ -25,35 +25,37 @@ use crate::Horizon;
 pub enum Span {
     /// Optimizer updates.
     Updates(u64),
-    /// Epochs, not necessarily whole.
+    /// Epochs, possibly fractional.
     Epochs(f64),
     /// A fraction of the run; 1 is the whole run.
     Fraction(f64),
 }
 
-/// A text that is no [`Span`].
+/// The error of parsing a [`Span`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
-    /// A number alone: of what?
+    /// A number without a unit.
     #[error("{text} has no unit: write \"{text} epochs\", \"{text} updates\" or \"{text}%\"")]
     NoUnit {
-        /// The number as written.
+        /// The number.
         text: String,
     },
-    /// Nothing that could be meant.
-    #[error("{text:?} is no length: write it like \"3 epochs\", \"200 updates\" or \"30%\"")]
+    /// A malformed length.
+    #[error(
+        "{text:?} is not a valid length: expected, for example, \"3 epochs\", \"200 updates\" or \"30%\""
+    )]
     Malformed {
         /// The text.
         text: String,
     },
-    /// A part of an update.
-    #[error("{text:?}: updates come whole")]
+    /// A fractional number of updates.
+    #[error("{text:?}: the number of updates must be an integer")]
     PartOfUpdate {
         /// The text.
         text: String,
     },
-    /// Longer than any run.
-    #[error("{text:?} is too long: 1e15 is the most")]
+    /// A length above the maximum.
+    #[error("{text:?} is too long: expected at most 1e15")]
     TooLong {
         /// The text.
         text: String,
@@ -64,9 +66,9 @@ impl Span {
     /// The whole run, `"100%"`.
     pub const WHOLE: Self = Self::Fraction(1.0);
 
-    /// The length in updates of a run; not necessarily whole. A phase that ends at 10.5 hands over at update 11.
+    /// Returns the length in updates, possibly fractional. A phase of length 10.5 ends before update 11.
     ///
-    /// A length that misses a whole number by rounding only (7 % of 100 is 7.000000000000001) is that number.
+    /// A length within rounding of an integer is that integer: 7 % of 100 would otherwise be 7.000000000000001.
     #[must_use]
     pub fn resolve(&self, run: &Horizon) -> f64 {
         snap(match *self {
@@ -76,13 +78,13 @@ impl Span {
         })
     }
 
-    /// The first update at or past the length: [`Span::resolve`], rounded up.
+    /// Returns the first update at or after the length: [`Span::resolve`], rounded up.
     #[must_use]
     pub fn resolve_updates(&self, run: &Horizon) -> u64 {
         self.resolve(run).ceil() as u64
     }
 
-    /// The number before the unit; a fraction as such.
+    /// Returns the number before the unit; for a percentage, the fraction.
     pub(crate) fn amount(&self) -> f64 {
         match *self {
             Self::Updates(n) => n as f64,
@@ -97,7 +99,7 @@ impl Span {
 
 const MAX_AMOUNT: f64 = 1e15;
 
-/// The whole number that `x` misses by rounding only, or `x`.
+/// Returns the nearest integer if `x` is within rounding of it, or `x`.
 pub(crate) fn snap(x: f64) -> f64 {
     let whole = x.round();
     if (x - whole).abs() <= 1e-9 * whole { whole } else { x }
@@ -118,7 +120,7 @@ impl FromStr for Span {
                 return Err(SpanError::PartOfUpdate { text: text() });
             }
             "update" | "updates" => Self::Updates(amount as u64),
-            // "7%" is the number nearest to 0.07, which 7 / 100 need not be.
+            // "7%" is the number nearest to 0.07, from which 7 / 100 may differ.
             "%" => Self::Fraction(
                 format!("{number}e-2").parse().map_err(|_| SpanError::Malformed { text: text() })?,
             ),
@@ -141,7 +143,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// `100 x` in decimal, exactly the digits of `x` with the point moved, so that reading it gives `x` back.
+/// Formats `100 x` with exactly the digits of `x`, so that parsing it returns `x`.
 fn hundredfold(x: f64) -> String {
     if x == 0.0 {
         return "0".to_owned();
@@ -176,7 +178,7 @@ impl<'de> Deserialize<'de> for Span {
             type Value = Span;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a length with its unit like \"3 epochs\", \"200 updates\" or \"30%\"")
+                f.write_str("a length with its unit such as \"3 epochs\", \"200 updates\" or \"30%\"")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
                 text.parse().map_err(E::custom)
@@ -204,7 +206,7 @@ impl JsonSchema for Span {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A length that carries its unit: \"3 epochs\", \"200 updates\", \"30%\" of the run.",
+            "description": "A length with its unit: \"3 epochs\", \"200 updates\", \"30%\" of the run.",
             "pattern": r"^\s*(([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*(epochs?|%)|[0-9]+(\.0*)?\s*updates?)\s*$",
             "examples": ["3 epochs", "200 updates", "30%"],
         })
@@ -216,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_prints() {
+    fn spans_parse_and_print() {
         let check = |text: &str, span: Span, printed: &str| {
             assert_eq!(text.parse(), Ok(span), "{text}");
             assert_eq!(span.to_string(), printed);
@@ -236,12 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn refuses_in_words() {
+    fn malformed_spans_are_errors() {
         let check =
             |text: &str, words: &str| assert_eq!(text.parse::<Span>().unwrap_err().to_string(), words);
         check("30", "30 has no unit: write \"30 epochs\", \"30 updates\" or \"30%\"");
-        check("1.5 updates", "\"1.5 updates\": updates come whole");
-        check("9999999999999999 epochs", "\"9999999999999999 epochs\" is too long: 1e15 is the most");
+        check("1.5 updates", "\"1.5 updates\": the number of updates must be an integer");
+        check("9999999999999999 epochs", "\"9999999999999999 epochs\" is too long: expected at most 1e15");
         for text in ["", "epochs", "-3 epochs", "1..2 epochs", "3 steps", "NaN epochs", "1e3 epochs", "%"] {
             assert!(matches!(text.parse::<Span>(), Err(SpanError::Malformed { .. })), "{text}");
         }
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn resolves() {
+    fn spans_resolve_to_updates() {
         let run = Horizon { updates: 100, updates_per_epoch: 7 };
         let check = |text: &str, updates: f64, first: u64| {
             let span: Span = text.parse().unwrap();
@@ -265,7 +267,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_span_survives_printing(n in 0_u64..1_000_000_000_000_000, x in 0.0..1e15, y in 0.0..2.0) {
+        fn printed_spans_parse_to_the_same_span(n in 0_u64..1_000_000_000_000_000, x in 0.0..1e15, y in 0.0..2.0) {
             for span in [Span::Updates(n), Span::Epochs(x), Span::Fraction(x), Span::Fraction(y), Span::Epochs(y)] {
                 proptest::prop_assert_eq!(span.to_string().parse::<Span>(), Ok(span));
             }

@@ -1,5 +1,5 @@
-//! Schedules as experiment files write them, externally tagged: `cosine = { … }`. Those that are made of schedules are
-//! defined here, beside what they are made of; what they do is in [`schedules`](crate::schedules).
+//! Schedules as data, externally tagged: `cosine = { … }`, and the specifications of combined schedules. The
+//! [`schedules`](crate::schedules) module has the other specifications and the formulas.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -22,33 +22,33 @@ use crate::{
 pub enum ScheduleSpec {
     /// A fixed rate.
     Static(StaticSpec),
-    /// A factor for a while, then the base rate.
+    /// A factor at first, then the base rate.
     Constant(ConstantSpec),
-    /// Falls by a factor at equal distances.
+    /// Falls by a factor at regular intervals.
     Step(StepSpec),
-    /// Falls by a factor at given moments.
+    /// Falls by a factor at each milestone.
     MultiStep(MultiStepSpec),
     /// A straight line between two factors.
     Linear(LinearSpec),
     /// Falls by a factor per epoch.
     Exponential(ExponentialSpec),
-    /// Falls like a power of the time left.
+    /// Falls like a power of the remaining time.
     Polynomial(PolynomialSpec),
     /// Falls along half a cosine.
     Cosine(CosineSpec),
-    /// Falls along a cosine, again and again.
+    /// Falls along half a cosine, repeatedly.
     CosineWarmRestarts(CosineWarmRestartsSpec),
     /// Up and down between two rates.
     Cyclic(CyclicSpec),
     /// Up once, then far down.
     OneCycle(OneCycleSpec),
-    /// Falls with the square root of time.
+    /// Falls with the inverse square root of time.
     InverseSqrt(InverseSqrtSpec),
     /// Falls with the inverse of time.
     InverseTime(InverseTimeSpec),
     /// Falls like a power of the tokens seen.
     Power(PowerSpec),
-    /// The Transformer's: a linear rise, then the square root of time.
+    /// The schedule of the original Transformer: a linear rise, then the inverse square root of time.
     Noam(NoamSpec),
     /// Stable, then down.
     Wsd(WsdSpec),
@@ -60,21 +60,21 @@ pub enum ScheduleSpec {
     Tanh(TanhSpec),
     /// Straight lines from knot to knot.
     PiecewiseLinear(PiecewiseLinearSpec),
-    /// Rises linearly into any schedule.
+    /// A warm-up before or over any schedule.
     Warmup(WarmupSpec),
     /// One after the other.
     Sequential(SequentialSpec),
-    /// All at once, each on top of the one before.
+    /// Each schedule applied to the rate of the previous one.
     Chained(ChainedSpec),
-    /// A schedule times a number.
+    /// A schedule multiplied by a number.
     Scale(ScaleSpec),
     /// A schedule within bounds.
     Clamp(ClampSpec),
     /// A schedule that starts later.
     Delay(DelaySpec),
-    /// A schedule again and again.
+    /// A repeated schedule.
     Repeat(RepeatSpec),
-    /// A schedule that moves only so often.
+    /// A schedule that is constant within each step.
     Staircase(StaircaseSpec),
     /// The lowest of several.
     Min(MinSpec),
@@ -86,17 +86,17 @@ pub enum ScheduleSpec {
     Floor(FloorSpec),
     /// A schedule with seeded noise.
     Noise(NoiseSpec),
-    /// A schedule that ends at the rate of weight averaging.
+    /// A schedule, then a constant rate for weight averaging.
     Swa(SwaSpec),
     /// A function that a program registers.
     Lambda(LambdaSpec),
 }
 
-/// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a linear ramp into any schedule.
+/// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a warm-up before or over any schedule.
 ///
-/// The ramp multiplies the schedule's rate by `start_factor + (1 − start_factor) · shape(t / over)`, t in updates, until
-/// `t = over`, where it is 1; a `start_factor` above 1 comes from above. A floor of the schedule's (`eta_min`) stays as
-/// it is afterwards. The shapes are transformers' `warmup_type`s.
+/// The warm-up multiplies the rate of the schedule by `start_factor + (1 − start_factor) · shape(t / over)`, t in updates,
+/// for `t < over`. With a `start_factor` above 1 the rate falls. The rate of the schedule after the warm-up, and its
+/// `eta_min`, do not change. The shapes are the `warmup_type`s of transformers.
 ///
 /// With `clock = "after"` the schedule starts when the warm-up has ended (at the first update at or past it), its
 /// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
@@ -109,22 +109,22 @@ pub enum ScheduleSpec {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct WarmupSpec {
-    /// Length of the ramp, > 0.
+    /// Length of the warm-up, > 0.
     pub over: Span,
-    /// The ramp's first factor, 0 … 1e30; default 0.1. A start of 0 wastes the first update.
+    /// The first factor, 0 … 1e30; default 0.1. With 0 the first update has no effect.
     #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub start_factor: f64,
-    /// When the schedule's own time begins; default `after`.
+    /// When the time of the schedule starts; default `after`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub clock: WarmupClock,
-    /// How the ramp rises; default `linear`.
+    /// The shape of the warm-up; default `linear`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub shape: WarmupShape,
-    /// The schedule that is warmed up.
+    /// The inner schedule.
     pub then: Box<ScheduleSpec>,
 }
 
-/// The shape of a warm-up; p goes from 0 to 1.
+/// The shape of a warm-up, where p goes from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -139,18 +139,18 @@ pub enum WarmupShape {
     OneMinusSqrt,
 }
 
-/// When the time of a warmed-up schedule begins.
+/// When the time of the schedule of a warm-up starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WarmupClock {
-    /// When the warm-up has ended.
+    /// After the warm-up.
     #[default]
     After,
     /// With the warm-up.
     Shared,
-    /// With the warm-up, but not seen until that has ended.
+    /// With the warm-up, which ignores the schedule.
     Hidden,
     /// As `hidden`, and the ramp ends at the schedule's rate.
     Aimed,
@@ -158,29 +158,29 @@ pub enum WarmupClock {
 
 /// `sequential = { schedulers = [{ … }, { … }], milestones = ["30%"] }`: one schedule after the other.
 ///
-/// Each begins anew at its milestone, which belongs to it, and its percentages are of its own part of the run. Any
-/// schedule may stand anywhere in the list, sequences and chains too.
+/// Each schedule starts at its milestone, and its percentages refer to its part of the run. All positions accept all
+/// schedules, including sequences and chains.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SequentialSpec {
-    /// One after the other; at least one.
+    /// The schedules in order; at least one.
     pub schedulers: Vec<ScheduleSpec>,
-    /// When each of them but the first begins; increasing, one fewer than schedules.
+    /// The start of each schedule except the first; increasing, one fewer than schedules.
     pub milestones: Vec<Span>,
 }
 
-/// `chained = { schedulers = [{ … }, { … }] }`: all at once; each takes the one before's rate as its base.
+/// `chained = { schedulers = [{ … }, { … }] }`: applies each schedule to the rate of the previous one.
 ///
-/// `chained = { schedulers = [{ cosine = {} }, { constant = {…} }] }` is `constant(cosine(base, t), t)`: products
-/// for schedules that multiply, and floors come out as the order says.
+/// `chained = { schedulers = [{ cosine = {} }, { constant = {…} }] }` is `constant(cosine(base, t), t)`. The order matters
+/// for schedules that do more than multiply, such as those with an `eta_min`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ChainedSpec {
-    /// From the inside out; at least one.
+    /// The schedules from the innermost; at least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
@@ -190,7 +190,7 @@ pub struct ChainedSpec {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MinSpec {
-    /// At least one.
+    /// The schedules; at least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
@@ -200,7 +200,7 @@ pub struct MinSpec {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MaxSpec {
-    /// At least one.
+    /// The schedules; at least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
@@ -242,11 +242,11 @@ pub struct FloorSpec {
 pub struct ScaleSpec {
     /// The number, 0 … 1e30.
     pub by: f64,
-    /// Whose rate.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 
-/// `clamp = { min = 1e-5, max = 0.1, of = { … } }`: the rate kept within bounds.
+/// `clamp = { min = 1e-5, max = 0.1, of = { … } }`: limits the rate.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -258,61 +258,62 @@ pub struct ClampSpec {
     /// The highest rate, from `min` to 1e30; default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub max: Option<f64>,
-    /// Whose rate.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 
-/// `delay = { by = "1 epoch", of = { … } }`: a schedule that starts later; until then its first rate.
+/// `delay = { by = "1 epoch", of = { … } }`: starts the schedule later. Before the start, its first rate applies.
 ///
-/// Its percentages are of what is left of the run.
+/// The percentages of the schedule refer to the rest of the run.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct DelaySpec {
-    /// How much later.
+    /// The delay.
     pub by: Span,
-    /// What starts later.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 
-/// `repeat = { period = "10 epochs", of = { … } }`: a schedule again and again.
+/// `repeat = { period = "10 epochs", of = { … } }`: restarts the schedule after every period.
 ///
-/// Its percentages are of a period. After `limit` periods it holds what the last one ended with; without a limit
-/// it goes on. A period that is no whole number of updates is rounded up.
+/// The percentages of the schedule refer to a period. After `limit` periods the last rate holds. A period is rounded up to
+/// whole updates.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct RepeatSpec {
-    /// After how long it starts anew, > 0.
+    /// Length of a period, > 0.
     pub period: Span,
-    /// What the base rate is multiplied by from one period to the next, 0 … 1e30; default 1.
+    /// Factor of the base rate from one period to the next, 0 … 1e30; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay: f64,
-    /// How many periods, ≥ 1; default: no limit.
+    /// Number of periods, ≥ 1; default: no limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub limit: Option<u32>,
-    /// What is repeated.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 
-/// `staircase = { step = "1 epoch", of = { … } }`: a schedule that moves only so often.
+/// `staircase = { step = "1 epoch", of = { … } }`: a schedule that is constant within each step.
 ///
-/// `lr(t) = of(step · ⌊t / step⌋)`, t in updates: within a step the rate is that of the step's first update (rounded
-/// up to a whole one). Optax's and Keras's `staircase`, for every schedule.
+/// `lr(t) = of(step · ⌊t / step⌋)`, t in updates, where the start of a step is rounded up to a whole update. This is
+/// `staircase` of Optax and Keras for every schedule.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct StaircaseSpec {
-    /// How long the rate stays, > 0.
+    /// Length of a step, > 0.
     pub step: Span,
-    /// Whose rate.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 
-/// `noise = { std = 0.1, of = { cosine = {} } }`: the rate times `1 + n`, n a normal number of its update or epoch.
+/// `noise = { std = 0.1, of = { cosine = {} } }`: multiplies the rate by `1 + n`, where n is a normal random number of the
+/// update or epoch.
 ///
 /// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0; or it is uniform between
 /// `−limit` and `limit`. Before `start` and from `end` on there is none. The draw is a function of seed and time, nothing else:
@@ -329,7 +330,7 @@ pub struct NoiseSpec {
     /// Bound of |n|, above 0, at most 1; default 0.67.
     #[cfg_attr(feature = "serde", serde(default = "two_thirds"))]
     pub limit: f64,
-    /// Seed of the draws; default 42.
+    /// The seed; default 42.
     #[cfg_attr(feature = "serde", serde(default = "forty_two"))]
     pub seed: u64,
     /// How often n changes; default `update`.
@@ -364,10 +365,10 @@ pub enum NoiseKind {
 /// `swa = { swa_lr = 0.05, start = "75%", anneal = "5 epochs", of = { cosine = {} } }`: a schedule, then a fixed rate for
 /// stochastic weight averaging.
 ///
-/// From `start` on the rate goes from the one that the schedule has there to `swa_lr` within `anneal`, along half a cosine or
-/// a straight line, and stays: `swa_lr · α + lr(start) · (1 − α)`, α = `(1 − cos(π p)) / 2` or p, where p is the share of
-/// `anneal` that has passed. Source: `torch.optim.swa_utils.SWALR`, whose first step is at `start` and which counts
-/// `anneal_epochs` of its own steps; Izmailov et al., UAI 2018.
+/// At `start` the rate begins to move from the rate of the schedule to `swa_lr`, which it reaches after `anneal` and holds:
+/// `swa_lr · α + lr(start) · (1 − α)`, with α = `(1 − cos(π p)) / 2` or p, where p is the elapsed share of `anneal`. Source:
+/// `torch.optim.swa_utils.SWALR`, whose first step is at `start` and which counts `anneal_epochs` in its own steps; Izmailov
+/// et al., UAI 2018.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -375,29 +376,29 @@ pub enum NoiseKind {
 pub struct SwaSpec {
     /// The last rate, absolute, 0 … 1e30.
     pub swa_lr: f64,
-    /// When the schedule is left; default `"75%"`.
+    /// When the schedule ends; default `"75%"`.
     #[cfg_attr(feature = "serde", serde(default = "three_quarters"))]
     pub start: Span,
-    /// How long the rate moves; 0 is not at all. Default `"10 epochs"`.
+    /// Length of the transition; 0 changes the rate immediately. Default `"10 epochs"`.
     #[cfg_attr(feature = "serde", serde(default = "ten_epochs"))]
     pub anneal: Span,
-    /// How it moves; default `cos`.
+    /// The shape of the transition; default `cos`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub anneal_strategy: Anneal,
-    /// The schedule before.
+    /// The schedule before `start`.
     pub of: Box<ScheduleSpec>,
 }
 
 macro_rules! schedules {
     ($($variant:ident($spec:ty) = $name:literal),* $(,)?) => {
         impl ScheduleSpec {
-            /// The name by which files call it.
+            /// Returns the name in experiment files.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $name),* }
             }
 
-            fn plan(&self) -> &dyn Plan {
+            fn specification(&self) -> &dyn Specification {
                 match self { $(Self::$variant(spec) => spec),* }
             }
         }
@@ -448,31 +449,32 @@ schedules! {
 }
 
 impl ScheduleSpec {
-    /// Checks every value that can be checked without knowing the run.
+    /// Checks every value that does not depend on the run.
     ///
     /// # Errors
-    /// The first value out of its range, with the keys that lead to it.
+    /// Returns an error with the keys of the first value outside its range.
     pub fn check(&self) -> Result<(), Error> {
-        self.plan().check().map_err(|error| error.under(self.name()))
+        self.specification().check().map_err(|error| error.under(self.name()))
     }
 
-    /// Whether any of its rates depends on the base rate. Those of `cyclic` and `one_cycle` do not, nor do those of
-    /// what is made of them alone.
+    /// Returns whether the rates depend on the base rate. Those of `cyclic` and `one_cycle` with absolute rates, and of
+    /// schedules that combine only these, do not.
     #[must_use]
     pub fn reads_base(&self) -> bool {
-        self.plan().reads_base()
+        self.specification().reads_base()
     }
 
-    /// The schedule for a run of this length: every length is resolved here, once.
+    /// Creates the schedule for a run and resolves all lengths.
     ///
     /// # Errors
-    /// What [`ScheduleSpec::check`] finds, and a run without updates.
+    /// Returns the error of [`ScheduleSpec::check`], or an error if the run has no updates or a list of lengths does not
+    /// increase.
     pub fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         self.check()?;
         if run.updates == 0 || run.updates_per_epoch == 0 {
             return Err(Error::new(self.name(), Problem::EmptyRun));
         }
-        self.plan().build(run).map_err(|error| error.under(self.name()))
+        self.specification().build(run).map_err(|error| error.under(self.name()))
     }
 }
 

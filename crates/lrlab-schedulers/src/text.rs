@@ -1,21 +1,21 @@
-//! Schedules and controllers from a line of text, as the command line takes them.
+//! Rates and decisions from schedules and controllers given as text.
 
 use crate::parse::parse;
 use crate::{ControllerSpec, Decision, Error, Horizon, Observation, Problem, Schedule, ScheduleSpec, torch};
 
-/// Whose meaning a text has.
+/// The conventions of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compat {
-    /// This crate's: lengths carry their unit, closed forms, gains.
+    /// Those of this crate: lengths with units, closed forms, gains.
     #[default]
     Lrlab,
-    /// `PyTorch`'s, to the bit: lengths are numbers of steps, one update is one `scheduler.step()`.
+    /// Those of `PyTorch`, bit for bit: lengths are numbers of steps, and each update is a `scheduler.step()`.
     Torch,
 }
 
-/// The rates of a whole run, update 0 first.
+/// Returns the rates of a run from update 0.
 ///
-/// With [`Compat::Torch`] only `run.updates` counts.
+/// [`Compat::Torch`] only uses `run.updates`.
 ///
 /// ```
 /// use lrlab_schedulers::{Compat, Horizon, trace};
@@ -28,7 +28,7 @@ pub enum Compat {
 /// ```
 ///
 /// # Errors
-/// A text that is no schedule, or one that the run or `PyTorch` refuses.
+/// Returns an error if the text is not a schedule, or the schedule is invalid for the run or for `PyTorch`.
 pub fn trace(schedule: &str, base: f64, run: &Horizon, compat: Compat) -> Result<Vec<f64>, Error> {
     match compat {
         Compat::Lrlab => {
@@ -39,10 +39,9 @@ pub fn trace(schedule: &str, base: f64, run: &Horizon, compat: Compat) -> Result
     }
 }
 
-/// The rate in force after each observation, had the controller seen them under a fixed rate.
+/// Returns the rate after each observation for a controller with a fixed base rate.
 ///
-/// The metrics are given, so this is open loop: a changed rate would have changed what follows. After a decision to
-/// stop the rate stays as it is.
+/// This is an open loop: the metrics do not react to the changed rate. After a decision to stop, the rate does not change.
 ///
 /// ```
 /// use lrlab_schedulers::{Compat, Observation, replay};
@@ -53,7 +52,7 @@ pub fn trace(schedule: &str, base: f64, run: &Horizon, compat: Compat) -> Result
 /// ```
 ///
 /// # Errors
-/// As [`decisions`]; with [`Compat::Torch`] what `ReduceLROnPlateau` refuses.
+/// Returns an error as [`decisions`] does; with [`Compat::Torch`], if `ReduceLROnPlateau` rejects the parameters.
 pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -> Result<Vec<f64>, Error> {
     match compat {
         Compat::Lrlab => {
@@ -81,10 +80,10 @@ pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -
     }
 }
 
-/// The rate of every update under a schedule and a controller together: the schedule's times the gain in force.
+/// Returns the rate of every update with a schedule and a controller: the rate of the schedule times the gain.
 ///
-/// The controller sees one observation at the end of each epoch; where there are fewer than epochs, the last gain stays.
-/// Open loop, as [`replay`]. A decision to stop ends the rates.
+/// The controller receives one observation at the end of each epoch. If there are fewer observations than epochs, the last
+/// gain holds. This is an open loop, as in [`replay`]. A decision to stop ends the rates.
 ///
 /// ```
 /// use lrlab_schedulers::{Horizon, Observation, replay_scheduled};
@@ -97,7 +96,7 @@ pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -
 /// ```
 ///
 /// # Errors
-/// As [`decisions`]; a text that is no schedule, or one that the run refuses.
+/// Returns an error as [`decisions`] does, or if the text is not a schedule or the schedule is invalid for the run.
 pub fn replay_scheduled(
     schedule: &str,
     controller: &str,
@@ -135,8 +134,8 @@ pub fn replay_under(
     Ok(rates)
 }
 
-/// What the controller would have decided on this curve, and after which observation, counted from 1: open loop, as
-/// [`replay`]. After a decision to stop there are no more.
+/// Returns the decisions of a controller on these observations, each with the index of its observation, counted from 1.
+/// A decision to stop is the last one. This is an open loop, as in [`replay`].
 ///
 /// ```
 /// use lrlab_schedulers::{Decision, Observation, decisions};
@@ -148,7 +147,8 @@ pub fn replay_under(
 /// ```
 ///
 /// # Errors
-/// A text that is no controller, one out of its ranges, or one that decides by trials ([`Problem::NeedsTrials`]).
+/// Returns an error if the text is not a controller, a value is outside its range, or the controller decides by trials
+/// ([`Problem::NeedsTrials`]).
 pub fn decisions(controller: &str, seen: &[Observation]) -> Result<Vec<(usize, Decision)>, Error> {
     let spec = ControllerSpec::parse(controller)?;
     let mut controller = spec.build()?;
@@ -173,20 +173,20 @@ enum TorchController {
 }
 
 impl ScheduleSpec {
-    /// Reads `cosine = { t_max = "50 epochs" }`; a name alone has its defaults. Ranges are not checked here.
+    /// Parses `cosine = { t_max = "50 epochs" }`; a name without parameters has the defaults. Ranges are not checked.
     ///
     /// # Errors
-    /// What is no schedule, with line and column.
+    /// Returns an error with line and column if the text is not a schedule.
     pub fn parse(text: &str) -> Result<Self, Error> {
         parse(text)
     }
 }
 
 impl ControllerSpec {
-    /// Reads `plateau = { patience = 2 }`; a name alone has its defaults. Ranges are not checked here.
+    /// Parses `plateau = { patience = 2 }`; a name without parameters has the defaults. Ranges are not checked.
     ///
     /// # Errors
-    /// What is no controller, with line and column.
+    /// Returns an error with line and column if the text is not a controller.
     pub fn parse(text: &str) -> Result<Self, Error> {
         parse(text)
     }

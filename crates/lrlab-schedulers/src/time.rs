@@ -1,21 +1,21 @@
-//! Moments of a run, and how long it is.
+//! Times within a run, and its length.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-/// A moment of a run: the update about to be made.
+/// A time within a run: the next update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Time {
-    /// 0-based index of the optimizer update about to be made (after accumulation).
+    /// The 0-based index of the next optimizer update (after accumulation).
     pub update: u64,
-    /// `update / updates_per_epoch`, a fraction.
+    /// `update / updates_per_epoch`, not rounded.
     pub epoch: f64,
 }
 
 impl Time {
-    /// The same moment on a clock that started at update `start`; its zero if that is still to come.
+    /// Returns this time relative to update `start`; 0 before it.
     #[must_use]
     pub fn since(&self, start: u64) -> Self {
         let update = self.update.saturating_sub(start);
@@ -24,43 +24,43 @@ impl Time {
     }
 }
 
-/// How long a run is: what turns a [`Span`](crate::Span) into updates.
+/// The length of a run, which converts a [`Span`](crate::Span) to updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horizon {
-    /// Updates of the whole run.
+    /// Updates of the run.
     pub updates: u64,
     /// Updates of one epoch, `ceil(batches / accumulate)`.
     pub updates_per_epoch: u64,
 }
 
 impl Horizon {
-    /// The moment of the update with this 0-based index.
+    /// Returns the time of the update with this 0-based index.
     #[must_use]
     pub fn at(&self, update: u64) -> Time {
         Time { update, epoch: update as f64 / self.updates_per_epoch.max(1) as f64 }
     }
 
-    /// What is left of the run after its first `updates`; one update at least, so that shares of it are lengths.
+    /// Returns the rest of the run after its first `updates`, but at least one update, so that percentages of it are positive.
     #[must_use]
     pub fn after(&self, updates: u64) -> Self {
         Self { updates: self.updates.saturating_sub(updates).max(1), ..*self }
     }
 }
 
-/// How often a schedule moves. Epochs are counted from where the schedule starts.
+/// How often a schedule changes the rate. Epochs are counted from the start of the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Every {
-    /// Every update has its own rate.
+    /// At every update.
     #[default]
     Update,
-    /// One rate per epoch: time is floored to whole epochs.
+    /// At every epoch: time is rounded down to whole epochs.
     Epoch,
 }
 
-/// A schedule's own clock: updates since its start, floored to epochs where it moves by epochs.
+/// The time of a schedule in updates or epochs, rounded down according to [`Every`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     every: Every,
@@ -72,7 +72,7 @@ impl Clock {
         Self { every, updates_per_epoch: run.updates_per_epoch.max(1) }
     }
 
-    /// Time in updates. Integer arithmetic, so that no epoch is missed by rounding.
+    /// Returns the time in updates, computed with integers to avoid rounding errors.
     pub(crate) fn updates(&self, at: Time) -> f64 {
         match self.every {
             Every::Update => at.update as f64,
@@ -80,7 +80,7 @@ impl Clock {
         }
     }
 
-    /// Time in epochs.
+    /// Returns the time in epochs.
     pub(crate) fn epochs(&self, at: Time) -> f64 {
         self.updates(at) / self.updates_per_epoch as f64
     }

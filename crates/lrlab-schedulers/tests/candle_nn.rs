@@ -1,4 +1,4 @@
-//! The example with candle-nn's own optimizer runs and learns.
+//! The example with an optimizer of candle-nn learns.
 
 #[path = "../examples/candle_nn.rs"]
 mod example;

@@ -1,7 +1,7 @@
-//! What controllers decide, and that their state is all they remember.
+//! Decisions and states of controllers.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use lrlab_schedulers::{AnyController, Compat, ControllerSpec, Decision, Observation, replay};
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn build(text: &str) -> Box<dyn AnyController> {
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Observes, and answers every trial with the loss of its gain, to the decision that is none.
+/// Passes an observation and the losses of all requested trials. Returns the final decision and the number of trials.
 fn observe(
     controller: &mut dyn AnyController,
     observation: &Observation,
@@ -47,7 +47,7 @@ fn seen(value: f64) -> Observation {
     Observation { value, stderr: None }
 }
 
-/// Observations, counted from 0, at which something was decided, and what.
+/// Returns the decisions and the indices of their observations, counted from 0.
 fn decisions(text: &str, values: &[f64]) -> Vec<(usize, Decision)> {
     let mut controller = build(text);
     let decide = |(i, &value)| (i, observe(&mut *controller, &seen(value), |_| f64::NAN).0);
@@ -58,7 +58,7 @@ fn moments(text: &str, values: &[f64]) -> Vec<usize> {
     decisions(text, values).into_iter().map(|(i, _)| i).collect()
 }
 
-/// When a constant metric is cut, by patience and cooldown: PyTorch's rule and Keras's.
+/// Cuts of a constant metric by patience and cooldown, with the rules of PyTorch and Keras.
 #[test]
 fn patience_rules() {
     let check = |rule: &str, patience: u64, cooldown: u64, expected: [usize; 3]| {
@@ -74,7 +74,7 @@ fn patience_rules() {
 }
 
 #[test]
-fn reasons() {
+fn decisions_state_reasons() {
     let check = |text: &str, values: &[f64], expected: &[(usize, Decision)]| {
         assert_eq!(decisions(text, values), expected, "{text}");
     };
@@ -168,43 +168,43 @@ fn observations_are_left_out_or_averaged() {
 
 /// PyTorch's relative threshold takes a slow rise of a negative metric for improvement; ours does not.
 #[test]
-fn negative_metrics() {
+fn relative_threshold_for_negative_metrics() {
     let rising: Vec<f64> = (0..40).map(|k| -1.0 + 5e-5 * f64::from(k)).collect();
     let observed: Vec<Observation> = rising.iter().map(|&value| seen(value)).collect();
     let torch = replay("plateau = { patience = 3 }", 0.1, &observed, Compat::Torch).unwrap();
-    assert!(torch.iter().all(|&lr| lr == 0.1), "PyTorch does not see it");
+    assert!(torch.iter().all(|&lr| lr == 0.1), "PyTorch does not cut");
     assert_eq!(moments("plateau = { patience = 3 }", &rising)[0], 4);
 }
 
 #[test]
-fn noise_is_no_improvement() {
+fn changes_within_the_noise_are_not_improvements() {
     let observe = |stderr: f64| {
         let mut controller = build("noise_aware_plateau = { z = 1, patience = 2 }");
         let values = [1.0, 0.99, 0.98, 0.97, 0.96, 0.95];
         let act = |value| controller.observe(&Observation { value, stderr: Some(stderr) }) != Decision::Keep;
         values.map(act)
     };
-    assert_eq!(observe(0.001), [false; 6], "each step stands out");
-    assert_eq!(observe(0.1), [false, false, false, true, false, false], "none stands out");
-    assert_eq!(observe(0.015), [false; 6], "the third stands out from the first");
+    assert_eq!(observe(0.001), [false; 6], "each step exceeds the noise");
+    assert_eq!(observe(0.1), [false, false, false, true, false, false], "no step exceeds the noise");
+    assert_eq!(observe(0.015), [false; 6], "two steps exceed the noise");
 }
 
-/// A spike makes PyTorch's rule see a plateau in the descent after it; `NewBob` compares with the one before.
+/// PyTorch's rule compares the descent after a spike with the best value; `NewBob` with the previous one.
 #[test]
-fn a_spike_is_no_plateau() {
+fn the_descent_after_a_spike_is_not_a_plateau() {
     let spike: Vec<f64> = [0.5, 2.0].into_iter().chain((0..8).map(|k| 1.5 * 0.9_f64.powi(k))).collect();
     assert!(moments("new_bob = { patience = 1 }", &spike).is_empty());
     assert!(!moments("plateau = { patience = 4 }", &spike).is_empty());
 }
 
-/// The loss of a trial at this gain: lowest at 2.
+/// The loss of a trial at a gain, with the minimum at 2.
 fn trial(gain: f64) -> f64 {
     (gain.ln() - 2.0_f64.ln()).powi(2)
 }
 
-/// The search finds the lowest loss, stays there, and says what it tried.
+/// The search finds the lowest loss, keeps it, and its reason lists the trials.
 #[test]
-fn auto_lrs_searches() {
+fn auto_lrs_finds_the_gain_with_the_lowest_loss() {
     let mut controller = build("auto_lrs = { trials = 12, updates = 7 }");
     let (Decision::Gain { gain, reason }, 12) = observe(&mut *controller, &seen(1.0), trial) else {
         panic!()
@@ -214,20 +214,21 @@ fn auto_lrs_searches() {
         format!("raise × {gain}: the best of 12 trials of 7 updates (× 1.000: 0.4805, × 0.250: 4.3241, ");
     assert!(reason.starts_with(&words), "{reason}");
     let (decision, trials) = observe(&mut *controller, &seen(1.0), |gain| (trial(gain) * 100.0).round());
-    assert_eq!((decision, trials), (Decision::Keep, 12), "nothing is lower than here");
+    assert_eq!((decision, trials), (Decision::Keep, 12), "the current gain has the lowest loss");
 }
 
 #[test]
-fn auto_lrs_knows_its_limits() {
+fn auto_lrs_in_edge_cases() {
     let decide = |text: &str, loss: &dyn Fn(f64) -> f64| {
         let mut controller = build(text);
         let (decision, trials) = observe(&mut *controller, &seen(1.0), loss);
         let gain = if let Decision::Gain { gain, .. } = decision { gain } else { 1.0 };
         (gain, trials)
     };
-    // Every other observation only.
+    // The search runs at every other observation.
     assert_eq!(decide("auto_lrs = { every = 2 }", &trial), (1.0, 0));
-    // The less the better: the lower end. All diverged: too. Only the rate in force diverged: the better end.
+    // The lower bound wins if lower gains have lower losses, and if all trials diverge. If only the trial of the current gain
+    // diverges, the better bound wins.
     assert_eq!(decide("auto_lrs", &|gain| gain).0, 0.25);
     assert_eq!(decide("auto_lrs = { min_gain = 0.5 }", &|gain| gain).0, 0.5);
     assert_eq!(decide("auto_lrs", &|_| f64::NAN), (0.25, 3));
@@ -235,18 +236,18 @@ fn auto_lrs_knows_its_limits() {
         decide("auto_lrs = { trials = 3 }", &|gain| if gain == 1.0 { f64::INFINITY } else { -gain }).0,
         4.0
     );
-    // A difference within the noise is none: the losses' standard errors are 0.01.
+    // A difference within the noise does not count; the standard errors of the losses are 0.01.
     assert_eq!(decide("auto_lrs = { trials = 3, z = 2 }", &|gain| 1.0 - gain / 1000.0).0, 1.0);
     assert_eq!(decide("auto_lrs = { trials = 3 }", &|gain| 1.0 - gain / 1000.0).0, 4.0);
-    // Nowhere to go: no trial is made.
+    // Equal bounds: there are no trials.
     assert_eq!(decide("auto_lrs = { min_gain = 1, max_gain = 1 }", &trial), (1.0, 0));
     let error = replay("auto_lrs", 0.1, &[seen(1.0)], Compat::Lrlab).unwrap_err();
-    assert!(error.to_string().starts_with("auto_lrs: decides by trials"), "{error}");
+    assert!(error.to_string().starts_with("auto_lrs: cannot be replayed"), "{error}");
 }
 
-/// `GreedyLR` begins anew after many cuts that its floor swallowed.
+/// The gain returns to 1 after `reset_after` cuts at the lowest gain.
 #[test]
-fn greedy_begins_anew() {
+fn greedy_resets_after_cuts_without_effect() {
     let text = "greedy = { factor = 0.5, patience = 0, min_gain = 0.5, reset_after = 2 }";
     let found = decisions(text, &[1.0, 2.0, 2.0, 2.0, 2.0]);
     let gains: Vec<_> = found
@@ -259,7 +260,7 @@ fn greedy_begins_anew() {
     assert_eq!(gains, [(0, 2.0), (1, 1.0), (2, 0.5), (4, 1.0)], "{found:?}");
 }
 
-/// transformers' `GreedyLR` in plain `f64`, without its `eps`.
+/// `GreedyLR` of transformers, without `eps`.
 struct TransformersGreedy {
     lr: f64,
     best: f64,
@@ -270,7 +271,7 @@ struct TransformersGreedy {
     resets_in: u64,
 }
 
-/// Rates of `GreedyLR(factor=0.5, patience=1, cooldown=2, warmup=1, min_lr=0.02, max_lr=0.4, reset_start=3)` from 0.1.
+/// Returns the rates of `GreedyLR(factor=0.5, patience=1, cooldown=2, warmup=1, min_lr=0.02, max_lr=0.4, reset_start=3)` from 0.1.
 fn transformers_greedy(values: &[f64]) -> Vec<f64> {
     let new = || TransformersGreedy {
         lr: 0.1,
@@ -312,9 +313,9 @@ fn transformers_greedy(values: &[f64]) -> Vec<f64> {
 }
 
 #[test]
-fn greedy_counts_as_transformers() {
+fn greedy_equals_transformers() {
     use lrlab_schedulers::{Greedy, transformers};
-    // Falls for a while, then stays, again and again, so that there are raises, cuts, and resets.
+    // Repeated descents and plateaus cause raises, cuts and resets.
     let values: Vec<f64> = (0..300).map(|i| if i % 60 < 12 { 100.0 - f64::from(i) } else { 200.0 }).collect();
     let greedy =
         Greedy { factor: 0.5, patience: 1, cooldown: 2, warmup: 1, reset_after: 3, ..Greedy::default() };
@@ -331,9 +332,9 @@ fn greedy_counts_as_transformers() {
     assert!(resets >= 3, "{resets} resets");
 }
 
-/// A script sets its gains when it says, whatever it sees; pairs out of order or without a place are refused.
+/// Pairs that are out of order or have an invalid index are errors.
 #[test]
-fn a_script_is_followed() {
+fn scripted_gains_do_not_depend_on_the_metric() {
     let text = "scripted = { gains = [[2, 0.5], [3, 0.125], [6, 4]] }";
     let found = decisions(text, &[1.0, f64::NAN, 9.0, 0.1, f64::INFINITY]);
     let gain = |gain: f64, reason: &str| Decision::Gain { gain, reason: reason.into() };
@@ -360,7 +361,7 @@ fn a_script_is_followed() {
 }
 
 #[test]
-fn replays() {
+fn replayed_rates() {
     let observed: Vec<Observation> = [1.0, 1.0, 1.0, 1.0, 1.0].map(seen).to_vec();
     let check = |text: &str, compat, expected: &[f64]| {
         assert_eq!(replay(text, 0.1, &observed, compat).unwrap(), expected, "{text}");
@@ -376,7 +377,7 @@ fn replays() {
 }
 
 #[test]
-fn foreign_state_is_refused() {
+fn the_state_of_another_controller_is_an_error() {
     let mut controller = build("bold_driver");
     controller.observe(&seen(1.0));
     let before = controller.state();
@@ -394,7 +395,7 @@ fn metric() -> impl Strategy<Value = Observation> {
     (value, prop::option::of(stderr)).prop_map(|(value, stderr)| Observation { value, stderr })
 }
 
-/// Any specification, accepted or not, with numbers at and beyond the edges of what is accepted.
+/// Valid and invalid specifications, with numbers at and beyond the bounds.
 fn spec() -> impl Strategy<Value = ControllerSpec> {
     let number = || {
         let odd =
@@ -467,9 +468,9 @@ fn spec() -> impl Strategy<Value = ControllerSpec> {
     )
 }
 
-/// A new controller fails here until the tests that go over all of them have it.
+/// `EVERY` and the random specifications contain every controller.
 #[test]
-fn every_name_is_covered() {
+fn every_controller_is_tested() {
     use proptest::strategy::ValueTree;
     use std::collections::BTreeSet;
     let schema = serde_json::to_value(schemars::schema_for!(ControllerSpec)).unwrap();
@@ -481,12 +482,12 @@ fn every_name_is_covered() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let drawn = (0..3000).map(|_| spec().new_tree(&mut runner).unwrap().current());
     let accepted = drawn.filter(|spec| spec.check().is_ok()).map(|spec| spec.name());
-    assert_eq!(accepted.collect::<BTreeSet<&str>>(), known, "none of that name is accepted");
+    assert_eq!(accepted.collect::<BTreeSet<&str>>(), known, "valid random specifications");
 }
 
-/// Saved after any observation, as text, and restored, every controller decides what it would have decided.
+/// Every controller that is saved as text after any observation and restored makes the same decisions.
 #[test]
-fn resumes_at_every_observation() {
+fn controllers_resume_after_every_observation() {
     let odd = [f64::NAN, f64::INFINITY, 0.0, -1.0, f64::MAX];
     let value = |k: usize| {
         if k % 9 == 8 { odd[k / 9 % 5] } else { 1.0 / (1.0 + k as f64) + (k as f64 * 1.7).sin() * 0.2 }
@@ -509,7 +510,7 @@ fn resumes_at_every_observation() {
     }
 }
 
-/// A search interrupted between two trials goes on with the next.
+/// A search that is interrupted between two trials continues with the next one.
 #[test]
 fn a_search_resumes_between_trials() {
     let text = "auto_lrs = { trials = 8 }";
@@ -537,9 +538,9 @@ fn a_search_resumes_between_trials() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// No panic, and gains that are finite and above 0, whatever is accepted and whatever is observed.
+    /// Valid specifications never panic, and gains are finite and above 0 for any observations.
     #[test]
-    fn gains_are_positive_for_any_specification(spec in spec(), metrics in prop::collection::vec(metric(), 1..60), scale in metric()) {
+    fn gains_are_finite_and_positive_for_random_specifications(spec in spec(), metrics in prop::collection::vec(metric(), 1..60), scale in metric()) {
         let Ok(mut controller) = spec.build() else { return Ok(()) };
         for observation in &metrics {
             let (decision, _) = observe(&mut *controller, observation, |gain| scale.value * gain);
@@ -553,9 +554,9 @@ proptest! {
 }
 
 proptest! {
-    /// Saved at any moment, as text, and restored, a controller decides what it would have decided.
+    /// A controller that is saved as text at any time and restored makes the same decisions.
     #[test]
-    fn resumes(text in prop::sample::select(EVERY), metrics in prop::collection::vec(metric(), 1..40), k in 0_usize..40) {
+    fn controllers_resume_after_random_observations(text in prop::sample::select(EVERY), metrics in prop::collection::vec(metric(), 1..40), k in 0_usize..40) {
         let mut whole = build(text);
         let mut resumed = build(text);
         for (i, observation) in metrics.iter().enumerate() {
@@ -570,9 +571,9 @@ proptest! {
         prop_assert_eq!(whole.state(), resumed.state());
     }
 
-    /// Gains stay finite and above 0, whatever is observed and however often.
+    /// Gains are finite and above 0 for any number of observations.
     #[test]
-    fn gains_are_positive(text in prop::sample::select(EVERY), metrics in prop::collection::vec(metric(), 1..200)) {
+    fn gains_are_finite_and_positive(text in prop::sample::select(EVERY), metrics in prop::collection::vec(metric(), 1..200)) {
         let mut controller = build(text);
         for _ in 0..10 {
             for observation in &metrics {
@@ -585,9 +586,9 @@ proptest! {
         }
     }
 
-    /// Where PyTorch's threshold is right, both plateaus act together.
+    /// For positive metrics both plateaus make the same decisions.
     #[test]
-    fn acts_with_pytorch(
+    fn plateau_equals_pytorch_for_positive_metrics(
         metrics in prop::collection::vec(0.1..2.0, 1..60), patience in 0_i64..4, cooldown in 0_i64..3,
         max in any::<bool>(), abs in any::<bool>(),
     ) {

@@ -1,8 +1,8 @@
-//! PyTorch's defects, one test each: what PyTorch does (the `torch` module shows it, to the bit), and that the
-//! schedules and controllers of this crate do not.
+//! The defects of PyTorch, which the `torch` module reproduces and the schedules and controllers of this crate avoid. The
+//! comment of each test describes PyTorch.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use lrlab_schedulers::torch::{self, Group, Scheduler, Spec};
 use lrlab_schedulers::{
@@ -27,7 +27,7 @@ fn torch_rates(text: &str, steps: u64) -> Vec<f64> {
     torch::trace(&Spec::parse(text).unwrap(), 0.1, steps).unwrap()
 }
 
-fn torch_raises(text: &str, steps: u64) -> String {
+fn errors_of_pytorch_are_errors(text: &str, steps: u64) -> String {
     Spec::parse(text).and_then(|spec| torch::trace(&spec, 0.1, steps)).unwrap_err().to_string()
 }
 
@@ -47,16 +47,16 @@ fn controller(text: &str) -> Box<dyn AnyController> {
     ControllerSpec::parse(text).and_then(|spec| spec.build()).unwrap()
 }
 
-/// When a controller acts, counted from 0.
+/// Returns the indices of the observations, counted from 0, at which a controller acts.
 fn acts(text: &str, values: &[f64]) -> Vec<usize> {
     let mut controller = controller(text);
     let decisions = metrics(values).into_iter().map(|seen| controller.observe(&seen)).collect::<Vec<_>>();
     (0..values.len()).filter(|&i| decisions[i] != Decision::Keep).collect()
 }
 
-/// Making a scheduler changes the optimizer at once, and a second one builds on that.
+/// Creating a scheduler changes the rate of the optimizer, and a second scheduler starts from the changed rate.
 #[test]
-fn making_a_schedule_changes_nothing() {
+fn creating_a_schedule_has_no_side_effects() {
     let mut group = Group::new(0.1, 0.9);
     for expected in [0.1 / 3.0, 0.1 / 9.0] {
         Scheduler::new(&Spec::parse("linear").unwrap(), &mut group).unwrap();
@@ -67,19 +67,19 @@ fn making_a_schedule_changes_nothing() {
     assert_eq!(one.lr(0.1, RUN.at(0)), two.lr(0.1, RUN.at(0)));
 }
 
-/// The first scheduler ever made on an optimizer fixes the base rate of all later ones.
+/// The first scheduler of an optimizer fixes the base rate of all later ones.
 #[test]
 fn the_base_rate_is_an_argument() {
     let mut group = Group::new(0.1, 0.9);
     Scheduler::new(&Spec::parse("constant").unwrap(), &mut group).unwrap();
     group.lr = 1.0;
     Scheduler::lambda(|_| 1.0, &mut group).unwrap();
-    assert_eq!(group.lr, 0.1, "the rate that was just set is gone");
+    assert_eq!(group.lr, 0.1, "the scheduler ignores the rate that was set");
     let schedule = build("static");
     assert_eq!([0.1, 1.0].map(|base| schedule.lr(base, RUN.at(7))), [0.1, 1.0]);
 }
 
-/// `state_dict` holds hyperparameters, so that loading it undoes a changed configuration.
+/// `state_dict` contains hyperparameters, so loading it reverts a changed configuration.
 #[test]
 fn a_restored_state_leaves_the_configuration_alone() {
     let mut old = controller("plateau = { patience = 9 }");
@@ -94,8 +94,8 @@ fn a_restored_state_leaves_the_configuration_alone() {
     assert_eq!(gain, 0.5);
 }
 
-/// A scheduler made for a later epoch multiplies once more (`StepLR`), forgets its cycle (warm restarts), or ignores
-/// it (`SequentialLR`). Here a schedule is asked for any time at any moment.
+/// A scheduler that is created for a later epoch multiplies once more (`StepLR`), loses its cycle (warm restarts), or ignores
+/// the epoch (`SequentialLR`).
 #[test]
 fn resuming_needs_no_history() {
     for text in [
@@ -112,57 +112,59 @@ fn resuming_needs_no_history() {
     }
 }
 
-/// The rate lives in the optimizer: loaded without it, a scheduler reports one rate while another is in force.
+/// The optimizer stores the rate: if only the scheduler is restored, the reported rate differs from the applied one.
 #[test]
-fn no_rate_is_kept_anywhere() {
+fn no_rate_is_stored() {
     let mut group = Group::new(0.1, 0.9);
     let mut scheduler =
         Scheduler::new(&Spec::parse("exponential = { gamma = 0.5 }").unwrap(), &mut group).unwrap();
     scheduler.step(&mut group).unwrap();
     let mut other = Group::new(1.0, 0.9);
     scheduler.step(&mut other).unwrap();
-    assert_eq!(other.lr, 0.5, "0.025 is what the schedule says");
+    assert_eq!(other.lr, 0.5, "the schedule gives 0.025");
     assert!(close(rates("exponential = { gamma = 0.5 }", &[20])[0], 0.025));
 }
 
-/// `total_iters = 0` is stuck at the factor for ever; a factor of 0 divides by zero.
+/// With `total_iters = 0` the factor never ends, and a factor of 0 causes a division by zero.
 #[test]
-fn constant_ends() {
+fn constant_needs_a_positive_length() {
     assert_eq!(torch_rates("constant = { factor = 0.5, total_iters = 0 }", 3), [0.05; 3]);
-    assert!(torch_raises("constant = { factor = 0.0 }", 6).contains("ZeroDivisionError"));
-    assert!(refused("constant = { factor = 0.5, total_iters = '0 updates' }").contains("is no length"));
+    assert!(errors_of_pytorch_are_errors("constant = { factor = 0.0 }", 6).contains("ZeroDivisionError"));
+    assert!(
+        refused("constant = { factor = 0.5, total_iters = '0 updates' }").contains("is not a valid length")
+    );
     assert_eq!(rates("constant = { factor = 0, total_iters = '5 updates' }", &[4, 5]), [0.0, 0.1]);
 }
 
-/// `total_iters = 0` is stuck at a third of the rate; no ramp goes above the base rate or starts at 0.
+/// With `total_iters = 0` the rate stays at a third, and a ramp cannot exceed the base rate or start at 0.
 #[test]
-fn linear_ends_and_rises() {
+fn linear_may_start_at_0_and_exceed_the_base_rate() {
     assert!(torch_rates("linear = { total_iters = 0 }", 3).iter().all(|&lr| close(lr, 0.1 / 3.0)));
-    assert!(torch_raises("linear = { end_factor = 2.0 }", 1).contains("ValueError"));
-    assert!(torch_raises("linear = { start_factor = 0.0 }", 1).contains("ValueError"));
-    assert!(refused("linear = { total_iters = '0%' }").contains("is no length"));
+    assert!(errors_of_pytorch_are_errors("linear = { end_factor = 2.0 }", 1).contains("ValueError"));
+    assert!(errors_of_pytorch_are_errors("linear = { start_factor = 0.0 }", 1).contains("ValueError"));
+    assert!(refused("linear = { total_iters = '0%' }").contains("is not a valid length"));
     let text = "linear = { start_factor = 0, end_factor = 2, total_iters = '10 updates' }";
     assert_eq!(rates(text, &[0, 5, 10, 50]), [0.0, 0.1, 0.2, 0.2]);
 }
 
-/// A length of 0 is taken by PyTorch and never decays.
+/// A length of 0 is accepted and never decays.
 #[test]
-fn polynomial_has_a_length() {
+fn polynomial_needs_a_positive_length() {
     assert_eq!(torch_rates("polynomial = { total_iters = 0 }", 3), [0.1; 3]);
-    assert!(refused("polynomial = { total_iters = '0 updates' }").contains("is no length"));
+    assert!(refused("polynomial = { total_iters = '0 updates' }").contains("is not a valid length"));
 }
 
-/// Past `T_max` the rate rises again.
+/// After `T_max` the rate rises again.
 #[test]
-fn cosine_stays_down() {
+fn cosine_does_not_rise_again() {
     let torch = torch_rates("cosine = { T_max = 10 }", 21);
     assert!(torch[10] < 1e-12 && torch[20] > 0.09, "{torch:?}");
     assert_eq!(rates("cosine = { t_max = '10 updates' }", &[10, 15, 20]), [0.0; 3]);
 }
 
-/// A logarithm in floating point misses restarts: epoch 121 of cycles 1, 3, 9, … has the lowest rate, not the highest.
+/// The floating-point logarithm misses restarts: epoch 121 of cycles 1, 3, 9, … has the lowest rate instead of the highest.
 #[test]
-fn no_restart_is_missed() {
+fn rounding_does_not_miss_restarts() {
     let mut group = Group::new(0.1, 0.9);
     let mut scheduler =
         Scheduler::new(&Spec::parse("cosine_warm_restarts = { T_0 = 1, T_mult = 3 }").unwrap(), &mut group)
@@ -172,11 +174,11 @@ fn no_restart_is_missed() {
     assert_eq!(rates("cosine_warm_restarts = { t_0 = '1 update', t_mult = 3 }", &[121]), [0.1]);
 }
 
-/// One step of warm-up divides by zero, less than one has none; the step after the last goes up again.
+/// A warm-up of one step causes a division by zero, a shorter one has no effect, and the rate rises after the last step.
 #[test]
-fn one_cycle_has_no_holes() {
+fn one_cycle_accepts_short_phases() {
     assert!(
-        torch_raises("one_cycle = { max_lr = 1.0, total_steps = 10, pct_start = 0.1 }", 1)
+        errors_of_pytorch_are_errors("one_cycle = { max_lr = 1.0, total_steps = 10, pct_start = 0.1 }", 1)
             .contains("ZeroDivisionError")
     );
     let torch = torch_rates("one_cycle = { max_lr = 1.0, total_steps = 10 }", 11);
@@ -186,22 +188,22 @@ fn one_cycle_has_no_holes() {
     assert!(rates(short, &[9, 10, 11, 1000]).is_sorted_by(|a, b| a >= b));
 }
 
-/// `OneCycleLR` overwrites the other schedulers' base rate.
+/// `OneCycleLR` overwrites the base rate of the other schedulers.
 #[test]
-fn parts_of_a_sequence_do_not_meddle() {
+fn parts_of_a_sequence_are_independent() {
     let torch = torch_rates(
         "sequential = { milestones = [3], schedulers = [{ constant = { factor = 1.0 } }, \
          { one_cycle = { max_lr = 0.1, total_steps = 20 } }] }",
         1,
     );
-    assert!(close(torch[0], 0.004), "{torch:?}: the constant part ought to begin at 0.1");
+    assert!(close(torch[0], 0.004), "{torch:?}: the constant part should start at 0.1");
     let text = "sequential = { milestones = ['3 updates'], schedulers = [{ static = {} }, { one_cycle = { max_lr = 0.1 } }] }";
     assert_eq!(rates(text, &[0, 2]), [0.1, 0.1]);
 }
 
-/// The first rate of `CyclicLR` after another scheduler is computed from that one's base rate.
+/// The first rate of `CyclicLR` after another scheduler uses the base rate of that scheduler.
 #[test]
-fn cyclic_begins_at_its_own_rate() {
+fn cyclic_starts_at_base_lr() {
     let mut group = Group::new(0.5, 0.9);
     Scheduler::lambda(|_| 1.0, &mut group).unwrap();
     let cyclic = "cyclic = { base_lr = 0.1, max_lr = 1.0, step_size_up = 4 }";
@@ -212,7 +214,7 @@ fn cyclic_begins_at_its_own_rate() {
 
 /// A sequence does not reset a multiplicative part.
 #[test]
-fn a_part_begins_with_its_own_base() {
+fn each_part_of_a_sequence_starts_at_the_base_rate() {
     let mut group = Group::new(0.1, 0.9);
     let warmup = Spec::parse("linear = { start_factor = 0.1, total_iters = 3 }").unwrap();
     let parts = vec![
@@ -227,12 +229,12 @@ fn a_part_begins_with_its_own_base() {
     assert!(close(ours.lr(0.1, RUN.at(3)), 0.1) && close(ours.lr(0.1, RUN.at(4)), 0.09));
 }
 
-/// A sequence or chain inside a sequence raises unless it comes first.
+/// A sequence or chain inside a sequence raises an exception unless it is the first scheduler.
 #[test]
 fn sequences_and_chains_nest() {
     let torch = "sequential = { milestones = [2], schedulers = [{ constant = {} }, \
                  { chained = { schedulers = [{ exponential = { gamma = 0.9 } }] } }] }";
-    assert!(torch_raises(torch, 3).contains("NotImplementedError"));
+    assert!(errors_of_pytorch_are_errors(torch, 3).contains("NotImplementedError"));
     let text = "sequential = { milestones = ['2 updates'], schedulers = [{ static = {} }, { chained = { schedulers = [\
                 { linear_to_zero = {} }, { sequential = { milestones = ['50%'], schedulers = [{ static = {} }, \
                 { scale = { by = 0.5, of = { static = {} } } }] } }] } }] }";
@@ -242,7 +244,7 @@ fn sequences_and_chains_nest() {
     assert!(found.iter().zip(expected).all(|(&a, b)| close(a, b)), "{found:?}, not {expected:?}");
 }
 
-/// A first milestone of 0 begins with the wrong scheduler.
+/// With a first milestone of 0 the sequence starts with the wrong scheduler.
 #[test]
 fn a_milestone_at_the_start_is_refused() {
     let torch = torch_rates(
@@ -254,9 +256,9 @@ fn a_milestone_at_the_start_is_refused() {
     assert!(refused(text).contains("sequential.milestones.0"));
 }
 
-/// In a chain the last scheduler that sets a rate wins over those before it.
+/// In a chain, the last scheduler that sets the rate overrides the previous ones.
 #[test]
-fn chains_compose() {
+fn every_part_of_a_chain_applies() {
     let mut group = Group::new(0.1, 0.9);
     let half = Spec::parse("exponential = { gamma = 0.5 }").unwrap();
     let parts =
@@ -268,9 +270,9 @@ fn chains_compose() {
     assert!(close(ours.lr(0.1, RUN.at(10)), 0.05));
 }
 
-/// A warm-up chained with a cosine that has a floor distorts it for ever.
+/// A warm-up that is chained with a cosine permanently changes the cosine if `eta_min` is above 0.
 #[test]
-fn a_warmup_leaves_the_floor_alone() {
+fn a_warmup_does_not_change_eta_min() {
     let torch = torch_rates(
         "chained = { schedulers = [{ linear = { start_factor = 0.1, total_iters = 3 } }, { cosine = { T_max = 10, eta_min = 0.01 } }] }",
         11,
@@ -281,11 +283,11 @@ fn a_warmup_leaves_the_floor_alone() {
     assert_eq!(rates(text, &[3, 5, 10, 50]), rates(cosine, &[3, 5, 10, 50]));
 }
 
-/// A plateau cut is wiped by schedules that set the rate, and both combinators refuse a plateau. A gain multiplies.
+/// Schedules that set the rate override the cut of a plateau, and sequences and chains reject a plateau.
 #[test]
 fn a_plateau_composes_with_every_schedule() {
     assert!(
-        torch_raises("sequential = { schedulers = [{ plateau = {} }], milestones = [] }", 1)
+        errors_of_pytorch_are_errors("sequential = { schedulers = [{ plateau = {} }], milestones = [] }", 1)
             .contains("plateau")
     );
     let mut group = Group::new(0.1, 0.9);
@@ -293,7 +295,7 @@ fn a_plateau_composes_with_every_schedule() {
     let mut scheduler = Scheduler::new(&restarts, &mut group).unwrap();
     group.lr *= 0.5;
     scheduler.step(&mut group).unwrap();
-    assert!(group.lr > 0.09, "the cut is gone: {}", group.lr);
+    assert!(group.lr > 0.09, "the cut is lost: {}", group.lr);
 
     let mut plateau = controller("plateau = { factor = 0.5, patience = 0 }");
     plateau.observe(&Observation { value: 1.0, stderr: None });
@@ -307,18 +309,18 @@ fn a_plateau_composes_with_every_schedule() {
     }
 }
 
-/// A relative threshold calls a rise of a negative metric an improvement.
+/// A relative threshold accepts a rise of a negative metric as improvement.
 #[test]
-fn a_relative_threshold_knows_negative_metrics() {
+fn a_relative_threshold_is_correct_for_negative_metrics() {
     let rising: Vec<f64> = (0..20).map(|k| -1.0 + 5e-5 * f64::from(k)).collect();
     let torch = replay("plateau = { patience = 3 }", 0.1, &metrics(&rising), Compat::Torch).unwrap();
     assert!(torch.iter().all(|&lr| lr == 0.1));
     assert_eq!(acts("plateau = { patience = 3 }", &rising)[0], 4);
 }
 
-/// NaN counts as a bad observation, and there is no other way.
+/// NaN always counts as a bad observation.
 #[test]
-fn nan_has_a_policy() {
+fn the_effect_of_nan_is_configurable() {
     let values = [1.0, f64::NAN, f64::NAN];
     let torch =
         replay("plateau = { patience = 1, factor = 0.5 }", 0.1, &metrics(&values), Compat::Torch).unwrap();
@@ -334,9 +336,9 @@ fn nan_has_a_policy() {
     }
 }
 
-/// A spike of the best value makes the steady descent after it look like a plateau.
+/// The descent after a spike counts as a plateau.
 #[test]
-fn a_descent_after_a_spike_is_no_plateau() {
+fn a_descent_after_a_spike_is_not_a_plateau() {
     let spike: Vec<f64> =
         [0.5, 2.0].into_iter().chain((0..8).map(|k| 1.5 * 0.9_f64.powf(f64::from(k)))).collect();
     let torch = replay("plateau = { patience = 4 }", 0.1, &metrics(&spike), Compat::Torch).unwrap();
@@ -344,14 +346,14 @@ fn a_descent_after_a_spike_is_no_plateau() {
     assert!(acts("new_bob = { patience = 1 }", &spike).is_empty());
 }
 
-/// Patience runs out one observation late; the other count is there too.
+/// PyTorch cuts one observation later than Keras. Both rules are available.
 #[test]
-fn patience_is_counted_as_one_says() {
+fn patience_follows_pytorch_or_keras() {
     assert_eq!(acts("plateau = { patience = 2 }", &[1.0; 6])[0], 3);
     assert_eq!(acts("plateau = { patience = 2, rule = 'keras' }", &[1.0; 6])[0], 2);
 }
 
-/// Senseless parameters are taken: a negative factor, a floor above the rate; small rates never move.
+/// Invalid parameters are accepted (a negative factor, a minimum above the rate), and small rates never change.
 #[test]
 fn plateaus_check_their_parameters() {
     let seen = metrics(&[1.0; 4]);
@@ -366,9 +368,9 @@ fn plateaus_check_their_parameters() {
     assert!(close(ours[3], 1e-11) && ours[3] < ours[1]);
 }
 
-/// Some schedules set their rates themselves: over them a base rate is no choice, and they say so.
+/// `reads_base` is false exactly if the rates do not depend on the base rate.
 #[test]
-fn a_schedule_says_whether_it_reads_the_base() {
+fn reads_base_agrees_with_the_rates() {
     let check = |text: &str, expected: bool| {
         let spec: ScheduleSpec = toml::from_str(text).unwrap();
         assert_eq!(spec.reads_base(), expected, "{text}");

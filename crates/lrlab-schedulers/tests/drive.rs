@@ -1,6 +1,6 @@
-//! Schedules at work: rates of a run, groups, other hyperparameters.
+//! `Rates` and `Driver`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_schedulers::{Driver, Horizon, Hyper, Rates, Schedule, ScheduleSpec};
 
@@ -10,9 +10,9 @@ fn build(text: &str) -> Box<dyn Schedule> {
     ScheduleSpec::parse(text).unwrap().build(&RUN).unwrap()
 }
 
-/// The rates are the schedule's times the gain, and the count of updates is all there is to restore.
+/// The rates are those of the schedule times the gain, and the number of updates restores them.
 #[test]
-fn rates_go_on_from_any_update() {
+fn rates_continue_from_any_update() {
     let all: Vec<f64> = Rates::new(build("cosine"), 0.1, RUN).collect();
     assert_eq!(all.len(), 40);
     for k in 0..=40 {
@@ -27,14 +27,14 @@ fn rates_go_on_from_any_update() {
 }
 
 #[test]
-fn drives_groups_and_hyperparameters() {
+fn the_driver_supports_groups_and_hyperparameters() {
     let momentum = "one_cycle = { max_lr = 0.95, div_factor = 1.1, final_div_factor = 1 }";
     let driver = Driver::default()
         .drive("backbone", Hyper::Lr, 0.01, build("linear_to_zero"))
         .drive("head", Hyper::Lr, 0.1, build("static"))
         .drive("head", Hyper::Momentum, 1.0, build(momentum))
         .drive("head", Hyper::Other("dropout".to_owned()), 0.5, build("linear_to_zero"))
-        // Another driver for what is driven already.
+        // Replaces an existing schedule.
         .drive("head", Hyper::Lr, 0.1, build("linear_to_zero"));
     let mut set = Vec::new();
     driver.apply(RUN.at(20), |group, hyper, value| set.push((group.to_owned(), hyper.clone(), value)));

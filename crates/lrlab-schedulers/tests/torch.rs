@@ -1,11 +1,11 @@
-//! Bits of `PyTorch` 2.11: `torch_lr.json` (every scheduler once) and `torch_random.json` (random parameters,
-//! sequences and chains inside one another) and 2.15 (`torch_edges.json`: odd parameters); `torch_random.py` made both.
+//! Comparison with recorded rates of `PyTorch` 2.11 (`torch_lr.json`: every scheduler; `torch_random.json`: random parameters,
+//! nested sequences and chains) and 2.15 (`torch_edges.json`: edge cases). `torch_random.py` generates the last two.
 //!
-//! Equal bits on linux-gnu, whose mathematical library `CPython` uses too; elsewhere 4 units in the last place for
-//! each step taken.
+//! Bits are equal on linux-gnu, whose mathematical library `CPython` uses too; elsewhere the difference is at most 4 units in
+//! the last place per step.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use lrlab_schedulers::torch::{Group, Plateau, Scheduler, Spec, trace};
 use serde_json::Value;
@@ -136,7 +136,7 @@ fn every_scheduler_once() {
 }
 
 #[test]
-fn warm_restarts_at_parts_of_epochs() {
+fn warm_restarts_at_fractional_epochs() {
     let golden = golden();
     let mut group = Group::new(0.1, 0.9);
     let text = "cosine_warm_restarts = { T_0 = 10, T_mult = 2, eta_min = 1e-6 }";
@@ -148,7 +148,7 @@ fn warm_restarts_at_parts_of_epochs() {
 }
 
 #[test]
-fn plateaus() {
+fn plateau_equals_pytorch() {
     let golden = golden();
     for (name, case) in golden["cases"]["ReduceLROnPlateau"].as_object().unwrap() {
         let plateau: Plateau = serde_json::from_value(case["kw"].clone()).unwrap();
@@ -171,10 +171,10 @@ fn random_parameters() {
     check_cases(&read(include_str!("torch_random.json")), 100);
 }
 
-/// Lengths of 0, 1, below 0 and not whole; factors of 0, 1, below 0 and far above; unsorted milestones; metrics that
+/// Lengths that are 0, 1, negative or fractional; factors that are 0, 1, negative or large; unsorted milestones; metrics that
 /// are not finite.
 #[test]
-fn odd_parameters() {
+fn edge_case_parameters() {
     check_cases(&read(include_str!("torch_edges.json")), 80);
 }
 
@@ -215,7 +215,7 @@ fn raises_where_pytorch_does() {
     check(
         "sequential = { schedulers = [{ constant = {} }], milestones = [1] }",
         1,
-        "sequential.milestones: 1 entries",
+        "sequential.milestones: the number of entries is 1, expected 0",
     );
     check(
         "sequential = { milestones = [2], schedulers = [{ constant = {} }, { chained = { schedulers = \

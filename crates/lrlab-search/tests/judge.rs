@@ -1,6 +1,6 @@
-//! Searches over landscapes whose best is known.
+//! Searches over loss functions whose minimum is known.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use lrlab_random::{Purpose, Stream};
@@ -15,7 +15,7 @@ fn arm() -> Arm {
     Arm::of_trials(27, "val_loss", 9, vec![1, 3], ETA)
 }
 
-/// Validation loss of a run at `lr` after `epoch` epochs: a valley at 0.1, above 1 no numbers at all.
+/// Validation loss of a run at `lr` after `epoch` epochs: a minimum at 0.1, and NaN above 1.
 fn loss(lr: f64, epoch: u64) -> Option<f64> {
     (lr <= 1.0).then(|| (lr.log10() + 1.0).powi(2) + 2.0 / epoch as f64)
 }
@@ -38,7 +38,7 @@ struct Search {
     verdict: Verdict,
 }
 
-/// Trains what is due until nothing is; `pick` chooses which of the due runs end before the next look.
+/// Trains all due runs until none is due; `pick` chooses which of them end before the next judgement.
 fn search(arm: &Arm, rates: &[f64], mut pick: impl FnMut(usize) -> usize) -> Search {
     let mut known: Vec<Option<Record>> = vec![None; rates.len()];
     let mut epochs = 0;
@@ -85,7 +85,7 @@ fn halving_finds_the_best_of_a_grid_with_a_third_of_its_epochs() {
 }
 
 #[test]
-fn the_order_in_which_runs_end_does_not_matter() {
+fn the_order_of_runs_does_not_matter() {
     let arm = arm();
     let rates = rates(&draw(&log(None), 27, 5).unwrap());
     let reference = search(&arm, &rates, |_| 0);
@@ -101,9 +101,9 @@ fn the_order_in_which_runs_end_does_not_matter() {
     }
 }
 
-/// The verdict's stages do not change when later epochs become known, so that a search can be judged again at its end.
+/// A verdict's stages do not change when later epochs become known, so that a search can be judged again at its end.
 #[test]
-fn what_was_judged_stays_judged() {
+fn verdicts_do_not_change_later() {
     let arm = Arm::of_trials(4, "val_accuracy", 4, vec![1, 2], 2);
     let curves = [[0.5, 0.6, 0.9, 0.9], [0.6, 0.5, 0.95, 0.99], [0.4, 0.9, 0.9, 0.9], [0.7, 0.7, 0.1, 0.1]];
     let at = |trial: usize, epochs: usize| {
@@ -122,7 +122,7 @@ fn what_was_judged_stays_judged() {
         [TrialStatus::Pruned(1), TrialStatus::Active, TrialStatus::Pruned(1), TrialStatus::Active]
     );
     assert_eq!(verdict.eliminated, [0, 2]);
-    // All of them trained in full, as another experiment may have done.
+    // All trials were trained in full, for example by another experiment.
     let all: Vec<Record> = (0..4).map(|trial| at(trial, 4)).collect();
     let later = judge(&arm, |run| all.get(run));
     assert_eq!(later.stages[0], verdict.stages[0]);
@@ -134,7 +134,7 @@ fn what_was_judged_stays_judged() {
 }
 
 #[test]
-fn equal_trials_in_their_order_and_diverged_ones_last() {
+fn equal_trials_keep_their_order_and_diverged_ones_are_last() {
     let arm = Arm::of_trials(4, "val_loss", 2, vec![1], 2);
     let flat = |trial: usize| record(1, 2, |_| [None, Some(1.0), Some(1.0), Some(1.0)][trial]);
     let known: Vec<Record> = (0..4).map(flat).collect();
@@ -156,7 +156,7 @@ fn equal_trials_in_their_order_and_diverged_ones_last() {
 }
 
 #[test]
-fn a_pruned_run_can_go_on() {
+fn pruned_runs_can_continue() {
     let arm = Arm::of_trials(2, "val_loss", 4, vec![2], 2);
     let pruned = Record::new(record(1, 4, |_| Some(1.0)).history, Some(Outcome::Pruned));
     let verdict = judge(&arm, |_| Some(&pruned));
@@ -164,7 +164,7 @@ fn a_pruned_run_can_go_on() {
 }
 
 #[test]
-fn seeds_judge_together_and_the_winner_is_run_with_the_others() {
+fn seeds_are_judged_together_and_the_winner_gets_all_seeds() {
     let trial =
         |first: usize| Trial { point: [].into(), judged: vec![first, first + 1], remaining: vec![first + 2] };
     let arm = Arm {
@@ -181,7 +181,7 @@ fn seeds_judge_together_and_the_winner_is_run_with_the_others() {
         (Some(1), vec![5])
     );
     assert_eq!(verdict.stages[0].ranking[0].value, Some(0.4));
-    // One of two that diverges makes the trial a diverged one.
+    // A trial counts as diverged if one of its two seeds diverges.
     known[3] = Some(record(1, 1, |_| None));
     assert_eq!(judge(&arm, |run| known[run].as_ref()).winner, Some(0));
 }

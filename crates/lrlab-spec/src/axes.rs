@@ -80,7 +80,7 @@ fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Opti
     (values.len() == items.len()).then_some(Axis { key, values })
 }
 
-/// Whether the axis is known; logs an error otherwise.
+/// Returns whether the axis is known; logs an error otherwise.
 fn known(log: &mut Log, key: &Key) -> bool {
     if is_named(&key.name) {
         return true;

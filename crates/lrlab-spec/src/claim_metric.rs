@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_have_their_metrics() {
+    fn prefixes_select_metrics() {
         let accepted = [
             "val_loss",
             "final.test_accuracy",

@@ -36,7 +36,7 @@ pub(crate) fn values(node: &Node) -> &[Node] {
     if let Value::List(items) = &node.value { items } else { std::slice::from_ref(node) }
 }
 
-/// Whether `name` is a key of a run that can be an axis.
+/// Returns whether `name` is a key of a run that can be an axis.
 pub(crate) fn is_key(name: &str) -> bool {
     target(name).is_ok()
 }
@@ -56,7 +56,7 @@ pub(crate) fn of_run(cell: &Cell, spec: impl FnOnce() -> Option<Json>, name: &st
     spec.pointer(&path).cloned().map(coordinate)
 }
 
-/// Whether a coordinate is one of the wanted values.
+/// Returns whether a coordinate is one of the wanted values.
 pub(crate) fn any(ours: Option<Json>, wanted: impl IntoIterator<Item = Json>) -> bool {
     ours.is_some_and(|ours| wanted.into_iter().any(|wanted| meets(&ours, &wanted)))
 }

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_continues_one_with_the_same_rates() {
+    fn runs_continue_shorter_runs_with_the_same_rates() {
         let steps = |each: &str| json!({ "step": { "step_size": each, "gamma": 0.5 } });
         let exponential = json!({ "exponential": { "gamma": 0.9 } });
         let cosine = |length: Value| json!({ "cosine": { "t_max": length } });
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_must_be_equal() {
+    fn continued_runs_must_be_equal_otherwise() {
         let long = spec(&json!({ "epochs": 9 }));
         for (key, value) in [
             ("seed", json!(4)),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_of_the_optimizer_count() {
+    fn schedules_of_constants_must_be_equal() {
         for (schedule, expected) in [
             (json!({ "exponential": { "gamma": 0.9 } }), true),
             (json!({ "cosine": { "t_max": "100%" } }), false),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn averages_that_start_at_a_fraction_differ() {
+    fn averages_that_start_at_a_fraction_are_not_continued() {
         for (averaging, expected) in [
             (json!({ "ema": {} }), true),
             (json!({ "swa": {} }), false),

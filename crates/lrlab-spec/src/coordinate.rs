@@ -15,7 +15,7 @@ pub(crate) const OPTIMIZER: &str = "optimizer";
 /// The key of the factor of the rate in a table of `[optimizers]`.
 pub(crate) const LR_SCALE: &str = "lr_scale";
 
-/// Whether an axis selects names or seeds instead of setting a single key.
+/// Returns whether an axis selects names or seeds instead of setting a single key.
 pub(crate) fn is_named(axis: &str) -> bool {
     NAMED.contains(&axis) || axis == OPTIMIZER
 }
@@ -34,12 +34,12 @@ pub(crate) fn chosen<'a>(point: &'a Point, axis: &str) -> Option<&'a Node> {
     point.iter().find(|entry| entry.0.name == axis).map(|entry| &entry.1)
 }
 
-/// Whether two coordinates are equal: `1` equals `1.0`; integers are compared exactly.
+/// Returns whether two coordinates are equal: `1` equals `1.0`; integers are compared exactly.
 pub(crate) fn same(a: &Json, b: &Json) -> bool {
     a == b || ((a.is_f64() || b.is_f64()) && a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b))
 }
 
-/// Whether a coordinate satisfies a condition; `1` also matches the name `"1"`.
+/// Returns whether a coordinate satisfies a condition; `1` also matches the name `"1"`.
 pub(crate) fn meets(ours: &Json, wanted: &Json) -> bool {
     same(ours, wanted) || label(ours) == label(wanted)
 }

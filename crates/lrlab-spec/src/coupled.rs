@@ -88,7 +88,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     found
 }
 
-/// What the schedules and the controller refuse, built for the run's real length where the data set's size is known.
+/// The errors of schedules and controller, built for the run's length if the data set's size is known.
 fn rate(run: &RunSpec) -> Vec<Disagreement> {
     let horizon = run.horizon();
     let schedule = match &horizon {
@@ -138,7 +138,7 @@ pub(crate) fn model(model: &ModelSpec) -> Vec<Disagreement> {
     }
 }
 
-/// Whether there is a residual network of this depth.
+/// Returns whether there is a residual network of this depth.
 fn has_depth(depth: usize) -> bool {
     matches!(depth, 18 | 34 | 50) || (depth >= 8 && depth % 6 == 2)
 }

@@ -90,7 +90,7 @@ impl Definitions {
         found
     }
 
-    /// Whether a network supports bf16; a custom one declares it when it is registered.
+    /// Returns whether a network supports bf16; a custom one declares it when it is registered.
     pub(crate) fn honours_bf16(&self, model: &ModelSpec) -> bool {
         let ModelSpec::Custom(custom) = model else { return true };
         self.catalog.models.iter().any(|known| known.name == custom.name && known.bf16)

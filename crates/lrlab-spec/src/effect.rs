@@ -31,7 +31,7 @@ impl Idle {
         Self { path: path.into(), why: why.into() }
     }
 
-    /// Whether it includes `key`.
+    /// Returns whether it includes `key`.
     pub(crate) fn covers(&self, key: &str) -> bool {
         key.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
@@ -115,7 +115,7 @@ fn of_limits(run: &RunSpec) -> Vec<Idle> {
     .collect()
 }
 
-/// Whether the schedule restarts within the run; `None` if the run's length is unknown.
+/// Returns whether the schedule restarts within the run; `None` if the run's length is unknown.
 fn restarts(run: &RunSpec) -> Option<bool> {
     let horizon = run.horizon()?;
     let marks = run.schedule.build(&horizon).ok()?.marks();

@@ -21,7 +21,7 @@ impl DataSpec {
 }
 
 impl DataSpec {
-    /// Whether validation reads the test split, so that choices by validation depend on the test examples.
+    /// Returns whether validation reads the test split, so that choices by validation depend on the test examples.
     #[must_use]
     pub fn validates_on_test(&self) -> bool {
         self.validation == Some(Validation::TEST_SPLIT)

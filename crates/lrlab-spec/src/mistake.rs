@@ -81,7 +81,7 @@ impl Mistakes {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -168,7 +168,7 @@ impl Log {
         message: String,
         suggestion: Option<String>,
     ) {
-        // A built-in value has no place of its own: it is the file that lacks one of its own.
+        // A built-in value has no position: the mistake is that the file does not set the key.
         let place = if place.source.is_some() { place } else { Place::in_file(0, 0) };
         let source = &self.sources[place.source.unwrap_or(0)];
         let span = snap(&source.text, place.start, place.end);
@@ -188,12 +188,12 @@ impl Log {
         }
     }
 
-    /// Whether there is an error at exactly this place.
+    /// Returns whether there is an error at exactly this place.
     pub(crate) fn has_error_at(&self, place: Place) -> bool {
         self.found.iter().any(|(known, mistake)| *known == place && mistake.severity == Severity::Error)
     }
 
-    /// Whether there is an error or warning at exactly this place.
+    /// Returns whether there is an error or warning at exactly this place.
     pub(crate) fn knows_of(&self, place: Place) -> bool {
         self.found.iter().any(|(known, _)| *known == place)
     }

@@ -104,7 +104,7 @@ pub(crate) fn resolve(
         if !log.has_error_at(place) {
             let name = if let ModelSpec::Custom(custom) = &spec.model { &custom.name } else { "" };
             let message = format!(
-                "`precision` is \"{}\", but the network `{name}` is not registered as one that multiplies in it",
+                "`precision` is \"{}\", but the network `{name}` is not registered with support for it",
                 spec.precision.name()
             );
             let hint = "train it with `precision = \"f32\"`, or register it with `Registration::bf16`";
@@ -240,7 +240,7 @@ fn merge(base: &mut Node, over: &Node, path: &str) {
     }
 }
 
-/// Whether a path exists in the tree: it does not if it refers to another variant, or to a monitor that is off.
+/// Returns whether a path exists in the tree: it does not if it refers to another variant, or to a monitor that is off.
 pub(crate) fn applies(tree: &Node, path: &str) -> bool {
     blocked(tree, path).is_none()
 }

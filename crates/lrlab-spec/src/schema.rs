@@ -186,8 +186,8 @@ const SCOPES: [&str; 3] = ["every", "most", "average"];
 /// The verdicts that an experiment can expect of a claim.
 const EXPECTED: [&str; 4] = ["supported", "contradicted", "equivalent", "any"];
 
-const SEARCH: &str = "A search by itself in every arm of the grid: equally many trials for each, judged on the \
-                      validation split; the winner stands for the arm.";
+const SEARCH: &str = "A separate search in every arm of the grid, with the same number of trials, judged on the \
+                      validation split; the winner is the arm's result.";
 
 /// Every single value of a run by its dotted path. Schedules nest recursively, so their keys are given as a pattern.
 fn leaves(definitions: &Map<String, Value>) -> Vec<(String, Value)> {

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_was_meant() {
+    fn suggestions_find_the_intended_word() {
         let keys = ["lr", "lr_min", "batch_size", "epochs", "optimizer"];
         let check = |word: &str, expected: Option<&str>| assert_eq!(nearest(word, keys), expected, "{word}");
         check("batch-size", Some("batch_size"));

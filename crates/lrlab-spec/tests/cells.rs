@@ -1,4 +1,4 @@
-//! Good experiments: their cells, runs, identities, and that no text brings the reader down.
+//! Valid experiments: their cells, runs and ids. No text makes the reader panic.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as the test does")]
 
@@ -61,7 +61,7 @@ cosine = {{ cosine = {{}} }}
 }
 
 #[test]
-fn the_experiments_of_the_house() {
+fn the_experiments_of_this_repository_are_valid() {
     let mut names: Vec<String> = std::fs::read_dir(FOLDER)
         .unwrap()
         .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
@@ -101,7 +101,7 @@ fn the_experiments_of_the_house() {
 }
 
 #[test]
-fn the_smoke_test_is_the_paper_in_small() {
+fn the_smoke_test_has_the_arms_of_the_paper() {
     let arms = |name: &str| -> Vec<RunSpec> {
         let mut runs: Vec<RunSpec> =
             experiment(name).cells(&[], Some(1)).unwrap().into_iter().map(|c| c.1).collect();
@@ -211,9 +211,9 @@ fn filters_and_seeds() {
     );
 }
 
-/// Whatever may be an axis is a condition too, written as under `[axes]`, whether it is an axis of the grid or not.
+/// Every possible axis is a valid condition, with the syntax of `[axes]`, whether it is an axis of the grid or not.
 #[test]
-fn conditions_take_what_axes_take() {
+fn conditions_accept_every_axis() {
     let axes = "seed = [0, 1]\noptimizer.sgd.momentum = [0.0, 0.9]\ndata.augment.flip = [false, true]";
     assert_eq!(small(axes, "").len(), 16);
     let left = |rest: &str| small(axes, &format!("[[exclude]]\n{rest}")).len();
@@ -239,7 +239,7 @@ fn conditions_take_what_axes_take() {
     assert!(included.iter().all(|(cell, _)| cell["optimizer.sgd.momentum"] == 0.5));
 }
 
-/// A run that validates on the test split trains on every example, and has another id than one that holds examples out.
+/// A run that validates on the test split trains on all examples, and has another id than one with a validation split.
 #[test]
 fn validation_may_be_the_test_split() {
     let cells = small("seed = [0]\ndata.validation = [\"test\", 140, \"off\"]", "");
@@ -259,7 +259,7 @@ fn validation_may_be_the_test_split() {
     assert!(id(test) != id(held_out) && id(held_out) != id(own) && id(own) != id(test));
 }
 
-/// torchvision's initialisation is what runs without the key had.
+/// Runs without the key have torchvision's initialisation.
 #[test]
 fn the_initialisation_of_convolutions_is_an_axis() {
     let text = std::fs::read_to_string(format!("{FOLDER}/quickstart.toml")).unwrap();
@@ -278,7 +278,7 @@ fn the_initialisation_of_convolutions_is_an_axis() {
 }
 
 #[test]
-fn filters_take_what_axes_take() {
+fn filters_accept_every_axis() {
     let text = std::fs::read_to_string(format!("{FOLDER}/quickstart.toml")).unwrap();
     let experiment = read(&text, "q.toml", &[], &Catalog::default()).unwrap();
     let count = |filter: &str| experiment.cells(&[filter.to_owned()], None).map_or(0, |cells| cells.len());
@@ -299,9 +299,9 @@ fn filters_take_what_axes_take() {
     assert!(wrong("optimizer.sgd.momentun=0.9").contains("is not an axis of this grid"));
 }
 
-/// The report reads the coordinates of claims: each under one key, however the file writes them.
+/// Each coordinate of a claim has one key, for both notations in the file.
 #[test]
-fn claims_state_dotted_keys_as_one() {
+fn claims_have_one_key_per_coordinate() {
     let axes = "seed = [0]\noptimizer.sgd.momentum = [0.0, 0.9]";
     let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"final.val_accuracy\"\ncompare = \">\"\n\
                  where.optimizer.sgd.momentum = 0.9\nthan = { optimizer.sgd.momentum = 0.0 }";
@@ -312,7 +312,7 @@ fn claims_state_dotted_keys_as_one() {
 }
 
 #[test]
-fn explains_where_every_value_comes_from() {
+fn explanations_have_the_origin_of_every_value() {
     let text = std::fs::read_to_string(format!("{FOLDER}/cifar-resnet20.toml")).unwrap();
     let experiment = read(&text, "c.toml", &["defaults.lr=0.2".to_owned()], &Catalog::default()).unwrap();
     let lines = experiment.explain(&[], None).unwrap().join("\n");
@@ -328,7 +328,7 @@ fn explains_where_every_value_comes_from() {
 }
 
 #[test]
-fn custom_parts_of_a_runner() {
+fn registered_parts_are_accepted() {
     let text = "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 1\nepochs = 1\n\
         batch_size = 1\noptimizer = { adam = {} }\n[models.m]\nnetwork = { custom = { name = \"mine\", options = { width = 3 } } }\n\
         data = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n[schedules.s]\nstatic = {}\n";
@@ -345,7 +345,7 @@ fn custom_parts_of_a_runner() {
 }
 
 #[test]
-fn a_folder_is_no_part_of_the_identity() {
+fn folders_do_not_enter_ids() {
     let (_, run) = experiment("cifar-resnet20").cells(&[], None).unwrap().remove(0);
     let mut moved = run.clone();
     moved.data.source = serde_json::from_value(json!({ "cifar10": { "folder": "/elsewhere" } })).unwrap();
@@ -358,9 +358,9 @@ fn a_folder_is_no_part_of_the_identity() {
     );
 }
 
-/// What a builder of the user's own can tell apart are different runs; what none can is one.
+/// Options that a user's builder can distinguish are different runs; others are the same run.
 #[test]
-fn options_of_ones_own_enter_the_identity_as_they_are() {
+fn user_defined_options_enter_ids() {
     let text = |options: &str| {
         format!(
             "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"static\"]\nseed = [0]\n[defaults]\nlr = 0.1\n\
@@ -410,9 +410,9 @@ fn options_of_ones_own_enter_the_identity_as_they_are() {
     assert_ne!(run_id(&one, "d"), run_id(&other, "d"));
 }
 
-/// Once the id of all of them was that of the empty text.
+/// Values without an identity must not all get the id of the empty text.
 #[test]
-fn what_has_no_identity_gets_none() {
+fn specifications_without_an_identity_have_no_id() {
     let (_, run) = experiment("cifar-resnet20").cells(&[], None).unwrap().remove(0);
     for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         for spec in [RunSpec { lr: x, ..run.clone() }, RunSpec { clip_norm: Some(x), ..run.clone() }] {
@@ -433,10 +433,9 @@ fn what_has_no_identity_gets_none() {
     }
 }
 
-/// Identities are for ever: a change here makes every stored result unknown. A field that is added later must not
-/// change them.
+/// Ids never change: a change here makes every stored result unknown. A field that is added later must not change them.
 #[test]
-fn identities_are_pinned() {
+fn ids_are_pinned() {
     let text = include_str!("identities.toml");
     let cells = read(text, "identities.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
     let line = |(cell, run): &(Cell, RunSpec)| {
@@ -453,7 +452,7 @@ fn identities_are_pinned() {
 }
 
 #[test]
-fn a_run_survives_json() {
+fn runs_survive_json() {
     for name in ["quickstart", "paper"] {
         for (_, run) in experiment(name).cells(&[], Some(1)).unwrap() {
             let text = canonical(&run).unwrap();
@@ -468,9 +467,9 @@ fn a_run_survives_json() {
     }
 }
 
-/// Editors read the copy that lies beside the experiments.
+/// Editors read the copy of the schema beside the experiments.
 #[test]
-fn the_schema_beside_the_experiments_is_this_one() {
+fn the_schema_beside_the_experiments_is_current() {
     let text = std::fs::read_to_string(format!("{FOLDER}/schema.json")).unwrap();
     let expected = serde_json::to_string_pretty(&schema()).unwrap();
     assert!(text.trim_end() == expected, "`lrlab schema > experiments/schema.json` brings it up to date");
@@ -483,9 +482,9 @@ fn the_schema_beside_the_experiments_is_this_one() {
     }
 }
 
-/// A number without a bound in the schema is one that every value may have, and so is a text without words.
+/// Every number without a bound and every string without a pattern in the schema accepts all values.
 #[test]
-fn the_schema_bounds_what_the_program_bounds() {
+fn the_schema_has_the_bounds_of_the_program() {
     let definitions = schema()["$defs"].clone();
     let at = |pointer: &str| definitions.pointer(pointer).cloned().unwrap_or_default();
     assert_eq!(at("/RunKeys/properties/lr/exclusiveMinimum"), 0);
@@ -510,9 +509,9 @@ fn the_schema_bounds_what_the_program_bounds() {
     assert_eq!(free, ["LstmConfig.forget_bias", "EarlyStoppingConfig.baseline"]);
 }
 
-/// Validators refuse a schema with a null where a list or a table belongs.
+/// Validators reject a schema with a null in place of a list or a table.
 #[test]
-fn the_schema_holds_no_null() {
+fn the_schema_has_no_null() {
     fn nulls(path: &str, json: &serde_json::Value, found: &mut Vec<String>) {
         match json {
             serde_json::Value::Null if !path.ends_with("/default") => found.push(path.to_owned()),
@@ -564,9 +563,10 @@ fn the_schema_names_every_section() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is done to a good file and its arguments, the answer is an experiment or mistakes that can be shown.
+    /// After any edit of a valid file and of its arguments, the reader returns an experiment or mistakes that can be
+    /// shown.
     #[test]
-    fn no_text_brings_the_reader_down(
+    fn edited_files_never_panic(
         file in prop::sample::select(vec!["quickstart", "paper-smoke", "cifar-resnet20"]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[ -~\n\u{e9}\u{1F600}]{0,6}"), 1..6),
         argument in "[a-z.=\"\\[\\]{}0-9 ]{0,24}",
@@ -586,21 +586,22 @@ proptest! {
         }
     }
 
-    /// Text that never was an experiment.
+    /// Arbitrary text.
     #[test]
-    fn no_noise_brings_the_reader_down(text in "\\PC{0,200}") {
+    fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
         let _ = read(&text, "x.toml", &[], &Catalog::default()).map_err(|mistakes| mistakes.to_string());
     }
 }
 
-/// A field that did not exist when the ids were pinned, left at what runs did before it existed, changes none of them.
+/// A field that did not exist when the ids were pinned changes none of them if it has the behaviour of earlier
+/// versions.
 #[test]
-fn a_field_that_is_added_later_keeps_old_ids() {
+fn later_fields_keep_old_ids() {
     let cells = small("seed = [0]", "");
     let (_, run) = &cells[0];
     let mut json = serde_json::to_value(run).unwrap();
     let old = run_id(run, "d").unwrap();
-    // A field added later: f32, explicit or not, keeps the id, and bf16 gives another.
+    // The field `precision` was added later: f32, explicit or not, keeps the id, and bf16 gives another.
     let id_of =
         |json: &serde_json::Value| run_id(&serde_json::from_value(json.clone()).unwrap(), "d").unwrap();
     let mut without = json.clone();
@@ -609,12 +610,12 @@ fn a_field_that_is_added_later_keeps_old_ids() {
     without["precision"] = json!("bf16");
     assert_ne!(id_of(&without), old);
     json.as_object_mut().unwrap().remove("precision").unwrap();
-    // What a later version reads of an old file, and writes where the field says nothing new.
+    // A later version reads an old file and does not write the field if it has its default.
     json["mixup"] = json!(null);
     assert_eq!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]).unwrap(), old);
     json["mixup"] = json!(0.2);
     assert_ne!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]).unwrap(), old);
-    // Deeper down, too.
+    // A nested field.
     json["mixup"] = json!(null);
     json["optimizer"]["sgd"]["centered"] = json!(false);
     let later = [("mixup", json!(null)), ("optimizer.*.centered", json!(false))];
@@ -639,9 +640,9 @@ fn included_axes_stay_zipped() {
     );
 }
 
-/// The rules of `[optimizers]` along an axis, a factor of the rate for each, and a key of whichever rule a run has.
+/// An axis over `[optimizers]`, a rate factor for each, and a key of the rule that a run has.
 #[test]
-fn optimizers_by_name() {
+fn named_optimizers_are_an_axis() {
     let rest =
         "[optimizers.momentum]\nsgd = { momentum = 0.8 }\n[optimizers.adam]\nadamw = {}\nlr_scale = 0.125\n";
     let axes = "optimizer = [\"momentum\", \"adam\"]\n\"optimizer.weight_decay\" = [0, 0.5]\nlr = [0.5, 1]\nseed = [0]";
@@ -734,7 +735,7 @@ fn the_weight_decay_of_adamw() {
 
 /// A named rule is the run that the rule itself would be.
 #[test]
-fn a_named_optimizer_changes_no_identity() {
+fn named_optimizers_do_not_change_ids() {
     let plain = small("seed = [0]", "[optimizers]\n");
     let named = small(
         "optimizer = [\"s\"]\nseed = [0]",
@@ -745,9 +746,9 @@ fn a_named_optimizer_changes_no_identity() {
     }
 }
 
-/// The registered version is part of the identity, and a network without it keeps the id that it had.
+/// The registered version enters the id, and a network without a version keeps its id.
 #[test]
-fn versions_of_registered_parts() {
+fn versions_of_registered_parts_enter_ids() {
     let text = "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nprecision = [\"f32\"]\nseed = [0]\n[defaults]\n\
         lr = 1\nepochs = 1\nbatch_size = 1\noptimizer = { adam = {} }\n[models.m]\n\
         network = { custom = { name = \"mine\" } }\ndata = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n\
@@ -781,16 +782,16 @@ fn versions_of_registered_parts() {
     assert!(read(&bf16, "x.toml", &[], &catalog(true)).is_ok());
     let refused = read(&bf16, "x.toml", &[], &catalog(false)).unwrap_err().to_string();
     for words in [
-        "`precision` is \"bf16\", but the network `mine` is not registered as one that multiplies in it",
+        "`precision` is \"bf16\", but the network `mine` is not registered with support for it",
         "train it with `precision = \"f32\"`, or register it with `Registration::bf16`",
     ] {
         assert!(refused.contains(words), "no {words:?} in {refused}");
     }
 }
 
-/// A constant that follows a schedule makes another run; without one, the identity has no word of it.
+/// A constant that follows a schedule makes another run; without one, the identity does not contain the key.
 #[test]
-fn constants_of_the_optimizer_by_schedule() {
+fn schedules_of_constants_enter_ids() {
     let rule = |keys: &str| {
         small(
             "optimizer = [\"s\"]\nseed = [0]",
@@ -802,13 +803,13 @@ fn constants_of_the_optimizer_by_schedule() {
     let text = canonical(&falls[0].1).unwrap();
     assert!(text.contains("\"weight_decay_schedule\":{\"cosine\":{"), "{text}");
     assert_ne!(run_id(&plain[0].1, "d").unwrap(), run_id(&falls[0].1, "d").unwrap());
-    // A peak at the base rate is told from one of the schedule's own.
+    // A peak at the base rate differs from a peak of the schedule.
     assert_eq!(rule(", momentum_schedule = { one_cycle = {} }")[0].1.optimizer.scheduled()[0].base, 0.9);
 }
 
-/// A function that a schedule names is one that the runner registers; its version is part of the identity.
+/// A schedule names a function that the runner registers; the function's version enters the id.
 #[test]
-fn functions_of_a_runner() {
+fn registered_functions_enter_ids() {
     let text = |schedule: &str| {
         format!(
             "name = \"x\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 0.1\nepochs = 2\n\

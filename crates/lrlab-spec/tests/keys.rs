@@ -1,6 +1,6 @@
-//! Keys of what watches a run: what they resolve to, where `--explain` says that they come from, and what they do to ids.
+//! Keys of callbacks: their values, their origins in `--explain`, and their effect on ids.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_config::{
     AtRestart, AverageEvery, AveragingConfig, EmaConfig, GainPolicy, OnDivergence, SwaConfig,
@@ -41,7 +41,7 @@ fn run(more: &str) -> RunSpec {
 }
 
 #[test]
-fn what_they_resolve_to() {
+fn keys_have_values_and_defaults() {
     assert_eq!(run("").averaging, None);
     assert_eq!(run("averaging = \"off\"\ndivergence = \"off\""), run(""));
     assert_eq!(run("averaging = { ema = {} }").averaging, Some(AveragingConfig::Ema(EmaConfig::default())));
@@ -58,7 +58,7 @@ fn what_they_resolve_to() {
     assert_eq!(plain.early_stopping.unwrap().at_restart, AtRestart::Ignore);
     assert_eq!(plain.monitor.unwrap().at_restart, GainPolicy::Keep);
     assert_eq!(run("keep_top = 3").keep_top, 3);
-    // Whatever is written is read back as it was.
+    // Every written value reads back unchanged.
     for more in ["averaging = { lawa = { every = \"cycle\" } }", "averaging = { swa = {} }\ndivergence = {}"]
     {
         let json = serde_json::to_value(run(more)).unwrap();
@@ -66,9 +66,9 @@ fn what_they_resolve_to() {
     }
 }
 
-/// Left alone they keep the ids that runs had before there were such keys; how many weights are kept never counts.
+/// With their defaults, the keys keep the ids of earlier versions; the number of kept weights never enters the id.
 #[test]
-fn what_they_do_to_ids() {
+fn keys_enter_ids_unless_default() {
     let old = run_id(&run(""), "d").unwrap();
     let mut before = serde_json::to_value(run("")).unwrap();
     for key in ["averaging", "divergence", "keep_top"] {
@@ -107,7 +107,7 @@ fn what_they_do_to_ids() {
 }
 
 #[test]
-fn where_they_come_from() {
+fn explanations_have_the_origin_of_keys() {
     let text = experiment("averaging = { swa = { start = \"50%\" } }").explain(&[], None).unwrap().join("\n");
     let origin = |key: &str| {
         let line = text.lines().find(|line| line.starts_with(&format!("{key} ="))).unwrap_or(key);

@@ -1,4 +1,4 @@
-//! `[search]`: its trials, and what is wrong with it.
+//! The trials of `[search]`, and its error messages.
 
 #![expect(clippy::panic, reason = "a helper fails as the test does")]
 
@@ -78,7 +78,7 @@ fn every_arm_gets_the_same_trials() {
 }
 
 #[test]
-fn the_whole_space_and_draws_from_it() {
+fn spaces_are_enumerated_or_sampled() {
     let rates = |method: &str| -> Vec<f64> {
         let text =
             format!("method = {{ {method} }}\nspace.lr = {{ log = {{ min = 0.001, max = 1, points = 4 }} }}");
@@ -92,7 +92,7 @@ fn the_whole_space_and_draws_from_it() {
 }
 
 #[test]
-fn schedules_and_monitors_are_searched_where_they_are() {
+fn keys_of_schedules_and_monitors_are_searched_in_their_arms() {
     let experiment = good(
         "method = { random = { trials = 2 } }\nspace.schedule.cosine.eta_min = { linear = { min = 0.0, max = 0.01 } }\n\
          space.\"monitor.controller.plateau.factor\" = { choice = [0.1, 0.5] }\n\
@@ -116,7 +116,7 @@ fn schedules_and_monitors_are_searched_where_they_are() {
 }
 
 #[test]
-fn mistakes_in_the_space() {
+fn mistakes_in_the_space_are_reported() {
     let method = "method = { random = { trials = 2 } }\n";
     let check = |space: &str, expected: &[&str]| bad(&format!("{method}{space}"), expected);
     check(
@@ -162,7 +162,7 @@ fn mistakes_in_the_space() {
 }
 
 #[test]
-fn mistakes_in_the_method() {
+fn mistakes_in_the_method_are_reported() {
     let space = "\nspace.lr = { choice = [0.2, 0.3] }";
     let check = |method: &str, expected: &[&str]| bad(&format!("{method}{space}"), expected);
     check("metric = \"val_loss\"", &["x.toml:21:1: `method` is missing"]);
@@ -208,7 +208,7 @@ fn mistakes_in_the_method() {
 }
 
 #[test]
-fn trials_are_judged_together() {
+fn trials_that_cannot_be_compared_are_rejected() {
     let experiment = good("method = { grid = {} }\nspace.lr = { choice = [0.2, 0.3] }");
     let mistakes = experiment.cells(&["lr=0.2".into()], None).unwrap_err().to_string();
     assert!(mistakes.contains("`lr` is searched: an arm's trials are ranked together"), "{mistakes}");

@@ -14,7 +14,7 @@
 //! [`fit_from`] resumes from a [`State`], which a [`CheckpointPolicy`] saved between two updates, and gives the same bits as a
 //! run without interruption.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "references may call the system's functions"))]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

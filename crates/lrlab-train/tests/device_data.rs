@@ -1,6 +1,6 @@
-//! Batches made of examples that a device holds are the host's, to the bit. The CPU is its own stand-in.
+//! Batches of examples that a device holds have the bits of the host's. Here the CPU is the device.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use candle_core::{DType, Device, Tensor};
 use lrlab_data::{
@@ -24,7 +24,7 @@ fn reviews() -> Dataset {
     data(Source::SyntheticReviews(SyntheticReviews { train: 70, test: 23, ..SyntheticReviews::default() }))
 }
 
-/// Shape and bits of everything in a batch.
+/// Shapes and bits of all tensors in a batch.
 fn written(batch: Batch) -> Vec<(Vec<usize>, Vec<u32>)> {
     let bits = |tensor: &Tensor| {
         let flat = tensor.flatten_all().unwrap().to_dtype(DType::F32).unwrap();
@@ -38,7 +38,7 @@ fn written(batch: Batch) -> Vec<(Vec<usize>, Vec<u32>)> {
     all
 }
 
-/// Every split, order and beginning.
+/// Compares batches of every split, order and start.
 fn check(data: &Dataset, augment: AugmentConfig) {
     let there = DeviceData::upload(data, &Device::Cpu).unwrap();
     for split in [&data.train, &data.validation, &data.test] {
@@ -79,7 +79,7 @@ fn sequences_have_the_same_bits() {
 }
 
 #[test]
-fn other_splits_and_batches_of_nothing() {
+fn invalid_splits_and_empty_batches_are_rejected() {
     let (data, other) = (pictures(16), pictures(16));
     let there = DeviceData::upload(&data, &Device::Cpu).unwrap();
     let plan = BatchPlan::new(0, Order::Sequential);

@@ -1,7 +1,7 @@
-//! The loop on small synthetic data: what is applied when, and what is left at the end.
+//! The training loop on small synthetic data: when changes take effect, and the state at the end.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +31,7 @@ fn linear(data: &Dataset) -> Box<dyn Model> {
     Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap())
 }
 
-/// Trains and returns what is left with every event.
+/// Trains and returns the result with all events.
 fn train_with(
     data: &Dataset,
     model: Box<dyn Model>,
@@ -71,9 +71,9 @@ fn rates(events: &[Event]) -> Vec<f64> {
         .collect()
 }
 
-/// A run of T updates uses the times 0 … T − 1: the end value is not applied. The last, partial batch is an update.
+/// A run of T updates uses the times 0 … T − 1, so the end value is not used. The last, partial batch is an update.
 #[test]
-fn the_schedule_is_asked_once_per_update() {
+fn the_schedule_is_evaluated_once_per_update() {
     let settings = Settings { epochs: 3, batch_size: 24, ..Settings::new(0.01) };
     let (fitted, events) = train(&settings, "cosine = {}", Callbacks::default());
     // 80 training examples: 4 batches, the last of 8.
@@ -90,9 +90,9 @@ fn the_schedule_is_asked_once_per_update() {
     assert_eq!((fitted.history[1].lr_first, fitted.history[1].lr), (Some(seen[4]), Some(seen[7])));
 }
 
-/// However many batches are made ahead, the run is the same; what it waited for them is part of its time.
+/// The run does not depend on the number of batches made ahead; the time waited for them is part of its time.
 #[test]
-fn batches_made_ahead_change_no_bit() {
+fn prefetching_does_not_change_the_bits() {
     let settings = Settings { epochs: 2, batch_size: 24, accumulate: 2, ..Settings::new(0.01) };
     let run =
         |prefetch| train(&Settings { prefetch, ..settings.clone() }, "static = {}", Callbacks::default()).0;
@@ -109,7 +109,7 @@ fn batches_made_ahead_change_no_bit() {
 /// The gradient of a window is the mean over its examples, so two batches of 16 are one of 32; 80 examples make
 /// windows of 32, 32 and 16.
 #[test]
-fn accumulation_is_a_larger_batch() {
+fn accumulation_equals_a_larger_batch() {
     let whole = Settings { epochs: 2, batch_size: 32, ..Settings::new(0.01) };
     let halves = Settings { batch_size: 16, accumulate: 2, ..whole.clone() };
     let (whole, _) = train(&whole, "static = {}", Callbacks::default());
@@ -123,7 +123,7 @@ fn accumulation_is_a_larger_batch() {
 }
 
 #[test]
-fn a_network_learns_and_the_same_seed_gives_the_same_bits() {
+fn networks_learn_and_equal_seeds_give_equal_bits() {
     let data = data();
     let network = || -> Box<dyn Model> {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
@@ -144,9 +144,9 @@ fn a_network_learns_and_the_same_seed_gives_the_same_bits() {
     assert_eq!(one.best.metrics.val_accuracy, Some(best));
 }
 
-/// The weights handed back are the best epoch's.
+/// The returned weights are those of the best epoch.
 #[test]
-fn best_weights_score_as_recorded() {
+fn best_weights_have_the_recorded_metrics() {
     let data = data();
     let settings = Settings { epochs: 4, select: "val_loss".to_owned(), ..Settings::new(0.03) };
     let never = AtomicBool::new(false);
@@ -161,7 +161,7 @@ fn best_weights_score_as_recorded() {
 
 #[test]
 fn divergence_is_an_outcome() {
-    // Far enough for f32 to overflow to infinity, whose difference is no number.
+    // A rate large enough for f32 to overflow to infinity, whose difference is NaN.
     let settings = Settings { epochs: 50, ..Settings::new(1e38) };
     let (fitted, _) = train(&settings, "static = {}", Callbacks::default());
     assert_eq!(fitted.stop, Stop::Diverged);
@@ -192,9 +192,10 @@ impl Model for Steep {
     }
 }
 
-/// The gradient of a finite loss is no number: no weight takes it in, clipped or not, and it is divergence at once.
+/// The loss is finite and the gradient is NaN: no weight changes, with or without clipping, and the run diverges at
+/// once.
 #[test]
-fn a_gradient_that_is_not_finite_reaches_no_weight() {
+fn nan_gradients_change_no_weight() {
     let data = data();
     let before = Steep::new(&data).params().snapshot().unwrap();
     let guard =
@@ -204,7 +205,7 @@ fn a_gradient_that_is_not_finite_reaches_no_weight() {
         for (callbacks, stop, updates) in [
             (Callbacks::default(), Stop::Diverged, 1),
             (Callbacks::default().with(guard(OnDivergence::Stop)), Stop::Diverged, 1),
-            // It goes back from three and gives up at the fourth.
+            // The guard rewinds three times and ends the run at the fourth.
             (
                 Callbacks::default().with(guard(OnDivergence::Rewind { factor: 0.5, limit: 3 })),
                 Stop::Diverged,
@@ -224,12 +225,12 @@ fn a_gradient_that_is_not_finite_reaches_no_weight() {
     }
 }
 
-/// Its weights are spoiled by one update, which nothing but what is evaluated afterwards shows.
+/// One update spoils the weights, which only later evaluations show.
 struct Spoiled {
     model: Box<dyn Model>,
-    /// The batch whose update does it.
+    /// The batch of that update.
     batch: u64,
-    /// The weights then; the network is sane with any others.
+    /// The weights after that update; with any others the network works.
     weights: std::sync::Mutex<Option<Vec<f32>>>,
 }
 
@@ -267,10 +268,9 @@ impl Model for Spoiled {
     }
 }
 
-/// Where the update that ends an epoch spoils the weights, the guard goes back too; at the end of the run nothing is left
-/// to go on with.
+/// If the update that ends an epoch spoils the weights, the guard rewinds too, except at the end of the run.
 #[test]
-fn a_guard_goes_back_from_an_epoch_that_does_not_validate() {
+fn the_guard_rewinds_after_a_nan_validation_loss() {
     let data = data();
     let guard = |action| {
         let config = DivergenceConfig { action, ..DivergenceConfig::default() };
@@ -298,12 +298,12 @@ fn a_guard_goes_back_from_an_epoch_that_does_not_validate() {
     }
 }
 
-/// Early stopping that puts the best weights back decides what is left at the end, whether it stopped the run or not.
+/// Early stopping with `restore_best` decides the final weights, whether it stopped the run or not.
 #[test]
-fn restored_weights_are_the_last() {
+fn restored_weights_are_the_final_weights() {
     let data = data();
     for (patience, stop) in [(1, Stop::Stopped), (99, Stop::Completed)] {
-        // Far too high a rate: the loss goes up and down.
+        // With a rate far too high, the loss rises and falls.
         let settings = Settings { epochs: 8, select: "train_loss".to_owned(), ..Settings::new(0.5) };
         let config = EarlyStoppingConfig { patience, restore_best: true, ..EarlyStoppingConfig::default() };
         let callbacks = Callbacks::default().with(EarlyStopping::new(config).unwrap());
@@ -324,9 +324,9 @@ fn restored_weights_are_the_last() {
     }
 }
 
-/// Logits that are no numbers name no class: there is no accuracy, where there is no loss.
+/// NaN logits give neither a loss nor an accuracy.
 #[test]
-fn logits_that_are_no_numbers_have_no_accuracy() {
+fn nan_logits_have_no_accuracy() {
     let settings = Settings { epochs: 3, ..Settings::new(1e38) };
     let (fitted, _) = train(&settings, "static", Callbacks::default());
     assert_eq!(fitted.stop, Stop::Diverged);
@@ -338,7 +338,7 @@ fn logits_that_are_no_numbers_have_no_accuracy() {
 }
 
 #[test]
-fn an_interrupt_ends_after_the_update() {
+fn interrupts_end_the_run_after_an_update() {
     struct Raise<'a>(&'a AtomicBool);
     let interrupt = AtomicBool::new(false);
     let data = data();
@@ -366,7 +366,7 @@ fn an_interrupt_ends_after_the_update() {
     assert_eq!(fitted.timing.updates_executed, 4);
 }
 
-/// Halves its gain after every epoch and counts what it is told.
+/// Halves its gain after every epoch and counts its calls.
 struct Halver {
     gain: f64,
 }
@@ -385,9 +385,9 @@ impl Callback for Halver {
     }
 }
 
-/// A decision holds from the next update, and its record says what the rate was and is.
+/// A decision takes effect at the next update, and its record has the rates before and after.
 #[test]
-fn a_gain_composes_with_the_schedule() {
+fn gains_multiply_the_schedule() {
     let settings = Settings { epochs: 3, batch_size: 40, lr_min: 0.003, ..Settings::new(0.01) };
     let callbacks = Callbacks::new(vec![Box::new(Halver { gain: 1.0 })]);
     let (fitted, events) = train(&settings, "static = {}", callbacks);
@@ -398,7 +398,7 @@ fn a_gain_composes_with_the_schedule() {
     assert_eq!(decision.reason, "epoch 2");
 }
 
-/// Keeps the weights after the first epoch and goes back to them at the end.
+/// Takes a snapshot after the first epoch and restores it at the end.
 struct Keeper;
 impl Callback for Keeper {
     fn name(&self) -> &'static str {
@@ -420,12 +420,12 @@ impl Callback for Keeper {
 }
 
 #[test]
-fn weights_go_back_and_training_stops_when_asked() {
+fn callbacks_restore_weights_and_stop_the_run() {
     let settings = Settings { epochs: 9, batch_size: 80, ..Settings::new(0.01) };
     let (fitted, _) = train(&settings, "static = {}", Callbacks::new(vec![Box::new(Keeper)]));
     assert_eq!(fitted.stop, Stop::Stopped);
     assert_eq!(fitted.history.len(), 3);
-    // One update per epoch on all examples at once: epoch 3 repeats epoch 2, but for the order of summation.
+    // One update per epoch on all examples: epoch 3 repeats epoch 2, up to the order of summation.
     let (second, third) = (fitted.history[1].val_loss.unwrap(), fitted.history[2].val_loss.unwrap());
     assert!((second - third).abs() < 1e-5, "{second} is not {third}");
     let kinds: Vec<_> = fitted.decisions.iter().map(|d| d.kind).collect();
@@ -433,7 +433,7 @@ fn weights_go_back_and_training_stops_when_asked() {
 }
 
 #[test]
-fn senseless_settings_are_refused() {
+fn invalid_settings_are_rejected() {
     for (settings, word) in [
         (Settings::new(0.0), "lr"),
         (Settings::new(f64::NAN), "lr"),

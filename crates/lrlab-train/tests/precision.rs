@@ -1,7 +1,7 @@
-//! Training in bf16 ends where training in f32 does: small networks on generated data, several seeds.
+//! Training in bf16 reaches the results of f32: small networks on generated data, several seeds.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::sync::atomic::AtomicBool;
 
@@ -46,7 +46,7 @@ fn train(data: &Dataset, model: Box<dyn Model>, lr: f64, seed: u64) -> (f64, f64
     (last.val_loss.unwrap(), last.val_accuracy.unwrap())
 }
 
-/// Each seed alone and all in the mean, against a network that only guesses.
+/// Compares each seed alone and the mean of all, relative to a network that guesses.
 fn check(name: &str, data: &Dataset, lr: f64, build: &dyn Fn(u64, Params) -> Box<dyn Model>) {
     let run = |precision: Precision| -> Vec<(f64, f64)> {
         let params = || Params::new(Device::Cpu, DType::F32).in_precision(precision);
@@ -69,7 +69,7 @@ fn check(name: &str, data: &Dataset, lr: f64, build: &dyn Fn(u64, Params) -> Box
 }
 
 #[test]
-fn networks_learn_as_in_f32() {
+fn bf16_reaches_the_results_of_f32() {
     let data = reviews();
     let Kind::Tokens { vocabulary, max_length } = data.kind else { panic!("reviews are no text") };
     let classes = data.classes;

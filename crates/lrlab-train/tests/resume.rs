@@ -1,7 +1,7 @@
-//! A run that is interrupted between any two of its updates, and goes on from its state as bytes, ends with the bits of
-//! one that was not: every update rule, everything that watches, every kind of network.
+//! A run that is interrupted between any two updates and continues from its serialised state has the bits of an
+//! undisturbed run, with every update rule, every callback and every kind of network.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use lrlab_train::{
 
 type Build<'a> = dyn Fn(&Dataset) -> Box<dyn Model> + 'a;
 
-/// A run, built anew as often as one likes.
+/// A run that can be built repeatedly.
 struct Case<'a> {
     name: String,
     data: &'a Dataset,
@@ -39,7 +39,7 @@ struct Case<'a> {
     callbacks: &'a dyn Fn() -> Callbacks,
 }
 
-/// Interrupts where it is asked for the `place`-th time, from 0, and keeps the state as bytes.
+/// Interrupts at the `place`-th call, from 0, and keeps the serialised state.
 struct At {
     place: usize,
     asked: usize,
@@ -81,7 +81,7 @@ impl Case<'_> {
         fit_from(parts, from, policy, &mut |_| {}).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The run in one go, after it was compared with one interrupted at each place, and with one interrupted everywhere.
+    /// Runs without interruption and compares with one interruption at each place and with interruptions everywhere.
     fn holds(&self) -> Fitted {
         let mut never = At::new(usize::MAX);
         let whole = self.run(None, &mut never);
@@ -101,7 +101,7 @@ impl Case<'_> {
     fn everywhere(&self) -> Fitted {
         let mut state: Option<State> = None;
         loop {
-            // A run that goes on is asked once before its first update.
+            // A continued run calls the policy once before its first update.
             let mut policy = At::new(usize::from(state.is_some()));
             let fitted = self.run(state.as_ref(), &mut policy);
             let Some((metadata, tensors)) = policy.kept else { return fitted };
@@ -181,7 +181,7 @@ fn optimizers() -> [(&'static str, OptimizerConfig); 7] {
     ]
 }
 
-/// Nothing is ever good enough for it after the first epoch.
+/// A monitor that sees no improvement after the first epoch.
 fn monitor(rewind: bool) -> ValidationLossMonitor {
     let plateau = Plateau {
         factor: 0.5,
@@ -194,7 +194,7 @@ fn monitor(rewind: bool) -> ValidationLossMonitor {
     ValidationLossMonitor::new(ControllerSpec::from(plateau).build().unwrap(), "val_loss").unwrap()
 }
 
-/// Trains a little at several rates after each epoch, and goes back.
+/// Tries several rates after each epoch, and rewinds.
 fn search() -> ValidationLossMonitor {
     let search = ControllerSpec::parse("auto_lrs = { updates = 2, trials = 2 }").unwrap();
     ValidationLossMonitor::new(search.build().unwrap(), "val_loss").unwrap()
@@ -206,7 +206,7 @@ fn stopping(min_delta: f64, restore_best: bool) -> EarlyStopping {
     EarlyStopping::new(config).unwrap()
 }
 
-/// Any loss above the first update's is an explosion.
+/// A guard that treats any loss above the first update's as divergence.
 fn guard() -> DivergenceGuard {
     let action = OnDivergence::Rewind { factor: 0.5, limit: 20 };
     let config = DivergenceConfig { explosion: Some(1.0 + 1e-9), patience: 1, action };
@@ -242,7 +242,7 @@ fn range_test() -> RangeTest {
 
 type Make = fn() -> Callbacks;
 
-/// What watches, and what is to be seen of it in the run: a kind of decision.
+/// The callbacks, each with the kind of decision that its run must have.
 const WATCHED: [(&str, Make, Option<DecisionKind>); 15] = [
     ("nothing", Callbacks::default, None),
     ("monitor", || Callbacks::default().with(monitor(false)), Some(DecisionKind::Cut)),
@@ -287,7 +287,7 @@ const WATCHED: [(&str, Make, Option<DecisionKind>); 15] = [
 fn every_callback_with(name: &str) {
     let (rule, optimizer) = optimizers().into_iter().find(|(rule, _)| *rule == name).unwrap();
     let data = pictures();
-    // A rate at which the loss goes up now and then; restarts in the middle of an epoch.
+    // A rate at which the loss sometimes rises; the schedule restarts in the middle of an epoch.
     let lr = if rule.starts_with("adam") { 0.05 } else { 0.15 };
     let settings = Settings { epochs: 4, batch_size: 24, eval_batch_size: 80, ..Settings::new(lr) };
     for (watched, callbacks, seen) in WATCHED {
@@ -307,10 +307,9 @@ fn every_callback_with(name: &str) {
     }
 }
 
-/// The best epochs are kept, a monitor and a guard go back, and the run is interrupted: each set of weights scores as its
-/// epoch did.
+/// With the best epochs kept, a monitor, a guard and an interruption, each set of weights has the metrics of its epoch.
 #[test]
-fn what_is_kept_is_what_was_measured() {
+fn kept_weights_have_the_recorded_metrics() {
     let data = pictures();
     let settings = Settings { epochs: 6, batch_size: 24, eval_batch_size: 80, ..Settings::new(0.15) };
     let rewinds: [(&str, Make); 3] = [
@@ -375,7 +374,7 @@ fn adamw() {
     every_callback_with("adamw");
 }
 
-/// A loss that is no number ends a run, also one that was interrupted just before.
+/// A NaN loss ends a run, also one that was interrupted just before.
 #[test]
 fn divergence() {
     let data = pictures();
@@ -427,7 +426,7 @@ fn params(precision: Precision) -> Params {
     Params::new(Device::Cpu, DType::F32).in_precision(precision)
 }
 
-/// Dropout, and batches in an order of their own, in both precisions.
+/// Dropout, and shuffled batches, in both precisions.
 #[test]
 fn text() {
     let reviews = SyntheticReviews { train: 100, test: 20, seed: 0 };
@@ -488,9 +487,9 @@ fn text() {
     }
 }
 
-/// A run whose training is over does not pause: it ends. One that is not says where it stands.
+/// A run does not pause after its last epoch but ends. A paused run returns its position.
 #[test]
-fn a_pause_keeps_the_state_of_its_epoch() {
+fn pauses_return_the_state_of_their_epoch() {
     struct Until(u64, Option<(u64, u64)>);
     impl CheckpointPolicy for Until {
         fn check(&mut self, at: &Position) -> CheckpointAction {
@@ -526,7 +525,7 @@ fn a_pause_keeps_the_state_of_its_epoch() {
 }
 
 #[test]
-fn what_is_no_state_is_refused() {
+fn invalid_states_are_rejected() {
     let data = pictures();
     let case = Case {
         name: "refused".to_owned(),

@@ -1,7 +1,7 @@
-//! Trials from a snapshot, the noise of the validation loss, and the sweep: what controllers are given by the trainer.
+//! Trials from a snapshot, the noise of the validation loss, and the range test: the trainer's part of the controllers.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::sync::atomic::AtomicBool;
 
@@ -24,7 +24,7 @@ fn data() -> Dataset {
     lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache)).unwrap()
 }
 
-/// With batch norm, whose statistics a trial must leave alone too.
+/// A network with batch norm, whose statistics a trial must not change.
 fn network(data: &Dataset) -> Box<dyn Model> {
     let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
     let config = ResNetConfig { depth: 8, stem, shortcut, init: ConvInit::default(), width: 0.25 };
@@ -54,7 +54,7 @@ fn train(data: &Dataset, settings: &Settings, callbacks: Callbacks) -> Fitted {
     fit(parts(data, settings, callbacks), &AtomicBool::new(false), &mut |_| {}).unwrap()
 }
 
-/// Asks for four trials after every epoch and in the middle of the second; the last but three's outcome ends the run.
+/// Asks for four trials after every epoch and in the middle of the second; the fourth-last outcome ends the run.
 #[derive(Default)]
 struct Tries {
     seen: Vec<Observation>,
@@ -86,9 +86,9 @@ impl Callback for Tries {
     }
 }
 
-/// Weights, statistics, momentum, order and augmentation after a trial are what they were before it, to the bit.
+/// Weights, statistics, momentum, order and augmentation after a trial are those before it, to the bit.
 #[test]
-fn trials_leave_no_trace() {
+fn trials_do_not_change_the_run() {
     let data = data();
     let settings = Settings { epochs: 2, batch_size: 24, ..Settings::new(0.05) };
     let without = train(&data, &settings, Callbacks::default());
@@ -101,9 +101,9 @@ fn trials_leave_no_trace() {
     assert!(stop.value.is_some() && stop.reason.contains("stderr: Some("), "{}", stop.reason);
 }
 
-/// From a rate far too low the search goes up, and the same again gives the same bits.
+/// From a rate far too low the search raises the rate, and a second run has the same bits.
 #[test]
-fn auto_lrs_raises_a_rate_that_is_too_low() {
+fn auto_lrs_raises_a_low_rate() {
     let data = data();
     let settings = Settings { epochs: 4, ..Settings::new(1e-4) };
     let search = || {
@@ -114,7 +114,7 @@ fn auto_lrs_raises_a_rate_that_is_too_low() {
     };
     let monitor = Callbacks::default().with(ValidationLossMonitor::new(search(), "val_loss").unwrap());
     let (low, found) = (train(&data, &settings, Callbacks::default()), train(&data, &settings, monitor));
-    // Three searches: the last epoch's would come too late.
+    // Three searches: one after the last epoch would have no effect.
     let raised: Vec<_> = found.decisions.iter().filter(|d| d.kind == DecisionKind::Raise).collect();
     assert!((2..=3).contains(&raised.len()), "{:?}", found.decisions);
     assert!(
@@ -129,7 +129,7 @@ fn auto_lrs_raises_a_rate_that_is_too_low() {
     assert_eq!((again.history, again.decisions), (found.history, found.decisions));
 }
 
-/// Stops and says what it saw.
+/// Stops and reports its observation.
 #[derive(Debug)]
 struct Echo;
 impl Controller for Echo {
@@ -140,9 +140,9 @@ impl Controller for Echo {
     }
 }
 
-/// A controller sees the validation loss with the standard error of its mean over the examples.
+/// Controllers get the validation loss with the standard error of its mean over the examples.
 #[test]
-fn controllers_see_the_noise_of_the_loss() {
+fn controllers_get_the_standard_error_of_the_loss() {
     let data = data();
     let settings = Settings { epochs: 3, ..Settings::new(0.05) };
     let monitor = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), "val_loss").unwrap();
@@ -160,9 +160,10 @@ fn controllers_see_the_noise_of_the_loss() {
     assert_eq!(fitted.decisions[0].reason, format!("{:?}", Some(seen)));
 }
 
-/// The sweep asks for rates a constant factor apart, suggests one at which the loss falls, and ends where it explodes.
+/// The test tries rates a constant factor apart, suggests one at which the loss falls, and ends where the loss
+/// explodes.
 #[test]
-fn the_sweep_finds_a_rate() {
+fn the_range_test_suggests_a_rate() {
     let data = data();
     let settings = Settings { batch_size: 16, ..Settings::new(1.0) };
     let config = RangeTestConfig { min_lr: 1e-6, max_lr: 1e3, updates: 60, smoothing: 0.8, divergence: 3.0 };
@@ -179,8 +180,9 @@ fn the_sweep_finds_a_rate() {
     assert!((1e-5..10.0).contains(&lr), "{lr}");
 }
 
-/// After an average takes the weights' place, batch norm's statistics are those of the training split: with one batch of
-/// all of it, evaluation then gives the training mode's loss, which the running statistics are far from.
+/// After an average replaces the weights, batch norm's statistics are those of the training split: with one batch of
+/// the whole split, the loss in evaluation equals the loss in training mode, which the old running statistics do not
+/// give.
 #[test]
 fn averages_recompute_batch_norm() {
     let data = data();

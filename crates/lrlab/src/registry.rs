@@ -116,9 +116,9 @@ impl Registry {
         self.data.insert(registration.part.name.clone(), (registration, Box::new(load)));
     }
 
-    /// Registers a function of time for schedules: `lambda = { name = "…" }` is the base rate times `factor`. It may stand
-    /// wherever a schedule may, and drives constants of the optimizer too. Its bits are those of the run: take `exp` and the like from
-    /// `libm`, because the system's differ from one machine to another.
+    /// Registers a function of time for schedules: `lambda = { name = "…" }` is the base rate times `factor`. Every
+    /// schedule of an experiment file may use it, also those of the optimizer's constants. Its bits enter the run: use
+    /// `exp` and similar functions of `libm`, because the system's differ between machines.
     ///
     /// ```
     /// let mut registry = lrlab::Registry::default();

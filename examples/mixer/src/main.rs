@@ -1,4 +1,4 @@
-//! A runner with a network and a data set of its own: an MLP-Mixer (Tolstikhin et al., `NeurIPS` 2021) on striped pictures.
+//! A user-built runner with a further network and data set: an MLP-Mixer (Tolstikhin et al., `NeurIPS` 2021) on striped pictures.
 //!
 //! ```sh
 //! cargo run --release -p lrlab-example-mixer -- run examples/mixer/mixer.toml

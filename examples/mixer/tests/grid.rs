@@ -1,6 +1,6 @@
 //! The grid of the example, and what a registration means for identities.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -74,7 +74,7 @@ fn settings_of_the_data_set() {
 
 /// The version is the runner's to state.
 #[test]
-fn a_version_in_the_file_is_refused() {
+fn versions_in_the_file_are_rejected() {
     let folder = experiment(&[("name = \"mixer\", options", "name = \"mixer\", version = \"7\", options")]);
     let ran = mixer(folder.path(), &["plan", "mixer.toml"]);
     assert!(!ran.status.success() && err(&ran).contains("unknown key `version`"), "{}", err(&ran));

@@ -1,4 +1,4 @@
-//! A runner with networks and data of a user's own, as the README of `lrlab` describes it.
+//! A user-built runner with further networks and data, as the README of `lrlab` describes it.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use lrlab_data::{DataConfig, Kind, Source, SyntheticPictures};
 use lrlab_kernels::{BatchNorm2d, NormMode, Params, Precision, Role, linear};
 use lrlab_models::{Input, Mode, Model};
 
-/// Batch norm of every value of a picture over the batch, then a linear map: of one picture it has no variance.
+/// Batch norm of every value of a picture over the batch, then a linear map. A batch of one picture has no variance.
 struct Normed {
     params: Params,
     weight: Var,
@@ -60,7 +60,7 @@ impl Model for Normed {
     }
 }
 
-/// Fails whatever it is given.
+/// Fails for every input.
 struct Failing(Params);
 
 impl Model for Failing {
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         };
         Ok(Box::new(Normed::new(channels * height * width, context.classes, context.params)?))
     });
-    // Passes every preflight, and its workers fail where someone wants it.
+    // Passes every preflight; its workers fail on request.
     registry.model("moody", |_, context| {
         if std::env::var_os("MOODY").is_some() && std::env::args().nth(1).as_deref() == Some("worker") {
             anyhow::bail!("\"moody\" does not want to")
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
         let pictures = SyntheticPictures { train: 41, test: 10, size: 4, ..SyntheticPictures::default() };
         Ok(lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), &config.cache))?)
     });
-    // The version is for tests of what another version does.
+    // Tests set another version.
     let version = std::env::var("HALVES").unwrap_or_else(|_| "1".to_owned());
     registry.lambda(lrlab::Registration::new("halves").version(version).commit("3f2a9c1"), |at| {
         1.0 / f64::from(1_u32 << at.epoch as u32)

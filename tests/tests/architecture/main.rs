@@ -1,4 +1,4 @@
-//! The invariants of the house, read from `cargo metadata` and from the tree itself.
+//! Structural rules of the workspace, checked on `cargo metadata` and the sources.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -54,13 +54,13 @@ fn members(metadata: &Value) -> Vec<(&Value, PathBuf)> {
         .collect()
 }
 
-/// What `package` needs to be built and run; its tests may use more.
+/// The dependencies of `package` for building and running; its tests may use more.
 fn dependencies(package: &Value) -> impl Iterator<Item = &Value> {
     list(package, "dependencies").filter(|dependency| dependency["kind"] != "dev")
 }
 
 #[test]
-fn arrows_only_go_to_lower_layers() {
+fn crates_depend_on_lower_layers_only() {
     let metadata = metadata();
     let layers: BTreeMap<_, _> = LAYERS.iter().map(|(name, layer, _)| (*name, *layer)).collect();
     let mut names = BTreeSet::new();
@@ -80,11 +80,11 @@ fn arrows_only_go_to_lower_layers() {
 }
 
 #[test]
-fn the_right_column_never_sees_candle() {
+fn only_listed_crates_depend_on_candle() {
     let metadata = metadata();
     let name: BTreeMap<_, _> =
         list(&metadata, "packages").map(|p| (text(p, "id"), text(p, "name"))).collect();
-    // Edges that are not only for tests, with every feature that the workspace turns on.
+    // The edges that are not only for tests, with the features enabled in the workspace.
     let edges: BTreeMap<_, Vec<_>> = list(&metadata["resolve"], "nodes")
         .map(|node| {
             let real = |edge: &&Value| list(edge, "dep_kinds").any(|kind| kind["kind"] != "dev");
@@ -110,20 +110,20 @@ fn the_right_column_never_sees_candle() {
 }
 
 #[test]
-fn modules_use_each_other_in_no_circle() {
+fn modules_have_no_cycles() {
     let mut mistakes = Vec::new();
     for (package, folder) in members(&metadata()) {
         let lib = folder.join("src/lib.rs");
-        let circles = modules::circles(&if lib.is_file() { lib } else { folder.join("src/main.rs") });
-        if !circles.is_empty() {
-            mistakes.push(format!("{} has circles\n{}", text(package, "name"), circles.join("\n")));
+        let cycles = modules::cycles(&if lib.is_file() { lib } else { folder.join("src/main.rs") });
+        if !cycles.is_empty() {
+            mistakes.push(format!("{} has cycles\n{}", text(package, "name"), cycles.join("\n")));
         }
     }
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
 }
 
 #[test]
-fn every_crate_keeps_the_house_rules() {
+fn every_crate_has_docs_lints_and_licences() {
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let mut mistakes = Vec::new();
     for (package, folder) in members(&metadata()) {
@@ -139,18 +139,18 @@ fn every_crate_keeps_the_house_rules() {
             let readme = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
             rules.extend([
                 (folder.ends_with(name), "is not in the folder of its name"),
-                (readme.lines().count() > 5, "has a README that says nothing"),
+                (readme.lines().count() > 5, "has an almost empty README"),
                 (architecture.contains(&format!("`{name}`")), "is not in ARCHITECTURE.md"),
                 (!text(package, "description").is_empty(), "has no description"),
                 (
                     readme.contains(&format!("Rust {}", text(package, "rust_version"))),
-                    "does not tell its least Rust",
+                    "does not state its minimum Rust version",
                 ),
                 (
                     ["LICENSE-MIT", "LICENSE-APACHE"].iter().all(|file| folder.join(file).is_file()),
-                    "does not carry its licences",
+                    "has no licence files",
                 ),
-                (manifest.contains("[package.metadata.docs.rs]"), "does not tell docs.rs how to build it"),
+                (manifest.contains("[package.metadata.docs.rs]"), "has no settings for docs.rs"),
             ]);
         }
         mistakes.extend(rules.iter().filter(|(kept, _)| !kept).map(|(_, rule)| format!("{name} {rule}")));
@@ -159,7 +159,7 @@ fn every_crate_keeps_the_house_rules() {
 }
 
 #[test]
-fn no_dependency_is_unused() {
+fn every_dependency_is_used() {
     let mut unused = Vec::new();
     for (package, folder) in members(&metadata()) {
         let (name, ignored) = (text(package, "name"), &package["metadata"]["cargo-machete"]["ignored"]);
@@ -178,7 +178,7 @@ fn no_dependency_is_unused() {
 }
 
 #[test]
-fn what_we_name_is_there_once() {
+fn direct_dependencies_have_one_version() {
     let metadata = metadata();
     let ours: BTreeSet<_> = members(&metadata)
         .into_iter()
@@ -191,15 +191,15 @@ fn what_we_name_is_there_once() {
     }
     for (name, versions) in versions {
         let twice = ours.contains(name) && versions.len() > 1;
-        assert!(!twice || TWICE.contains(&name), "{name} is there in {versions:?}: agree on one");
+        assert!(!twice || TWICE.contains(&name), "{name} has the versions {versions:?}, expected one");
     }
 }
 
-/// Direct dependencies that another dependency still wants in an older version.
+/// Direct dependencies that another dependency needs in an older version.
 const TWICE: [&str; 0] = [];
 
 #[test]
-fn nothing_points_into_one_machine() {
+fn no_file_mentions_paths_of_one_machine() {
     let output = Command::new("git").current_dir(root()).args(["ls-files", "-z"]).output();
     let Some(files) = output.ok().filter(|output| output.status.success()) else {
         eprintln!("skipped: no git repository");

@@ -1,8 +1,8 @@
 //! The modules of a crate and what each of them uses, read from the sources.
 //!
-//! An arrow goes from the module that names an item to the module that defines it, however many re-exports lie between.
-//! A re-export is no use by itself: a module that only declares its children and hands their items on has no arrows.
-//! What is compiled for tests alone is left out.
+//! An edge goes from the module that names an item to the module that defines it, through all re-exports. A re-export
+//! is not a use: a module that only declares its children and re-exports their items has no edges. Code that is
+//! compiled only for tests is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,34 +12,34 @@ use syn::parse::ParseStream;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, LitStr, Token, UseTree, Visibility, braced, bracketed, parenthesized, token};
 
-/// Which module uses which, with the items it names: `arrows[from][to]`.
-type Arrows = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+/// Which module uses which, with the items it names: `edges[from][to]`.
+type Edges = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// The circles among the modules of the crate whose root is the file `main`: the arrows of each, one a line.
-pub(crate) fn circles(main: &Path) -> Vec<String> {
+/// The cycles among the modules of the crate whose root is the file `main`, with the edges of each, one per line.
+pub(crate) fn cycles(main: &Path) -> Vec<String> {
     let mut tree = Tree::default();
     let folder = main.parent().unwrap();
     tree.read("crate", &items(main), folder);
-    let arrows = tree.arrows();
-    let reached: BTreeMap<_, _> = arrows.keys().map(|from| (from, reach(&arrows, from))).collect();
-    let mut circles = BTreeSet::new();
+    let edges = tree.edges();
+    let reached: BTreeMap<_, _> = edges.keys().map(|from| (from, reach(&edges, from))).collect();
+    let mut cycles = BTreeSet::new();
     for (from, seen) in &reached {
-        circles.insert(
+        cycles.insert(
             seen.iter().filter(|to| reached.get(to).is_some_and(|back| back.contains(*from))).collect(),
         );
     }
-    circles
+    cycles
         .iter()
-        .filter(|circle: &&BTreeSet<_>| !circle.is_empty())
-        .map(|circle| tell(circle, &arrows))
+        .filter(|cycle: &&BTreeSet<_>| !cycle.is_empty())
+        .map(|cycle| describe(cycle, &edges))
         .collect()
 }
 
 /// All modules that `from` uses, directly or through others.
-fn reach(arrows: &Arrows, from: &str) -> BTreeSet<String> {
+fn reach(edges: &Edges, from: &str) -> BTreeSet<String> {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {
-        for to in arrows.get(module).into_iter().flat_map(BTreeMap::keys) {
+        for to in edges.get(module).into_iter().flat_map(BTreeMap::keys) {
             if seen.insert(to.clone()) {
                 next.push(to);
             }
@@ -48,10 +48,10 @@ fn reach(arrows: &Arrows, from: &str) -> BTreeSet<String> {
     seen
 }
 
-fn tell(circle: &BTreeSet<&String>, arrows: &Arrows) -> String {
+fn describe(cycle: &BTreeSet<&String>, edges: &Edges) -> String {
     let mut lines = Vec::new();
-    for from in circle {
-        for (to, names) in arrows[*from].iter().filter(|(to, _)| circle.contains(to)) {
+    for from in cycle {
+        for (to, names) in edges[*from].iter().filter(|(to, _)| cycle.contains(to)) {
             let names: Vec<_> = names.iter().map(String::as_str).collect();
             lines.push(format!("  {from} → {to}: {}\n", names.join(", ")));
         }
@@ -67,7 +67,7 @@ struct Tree(BTreeMap<String, Module>);
 struct Module {
     /// The names of the items that it defines, child modules aside.
     items: BTreeSet<String>,
-    /// What `use` brings in: the name here, and the path as it is written.
+    /// The imports: the local name and the path as written.
     imports: Vec<(String, Vec<String>)>,
     /// The paths before `::*`.
     globs: Vec<Vec<String>>,
@@ -98,21 +98,21 @@ impl Tree {
         self.0.insert(name.to_owned(), module);
     }
 
-    fn arrows(&self) -> Arrows {
-        let mut arrows = Arrows::new();
+    fn edges(&self) -> Edges {
+        let mut edges = Edges::new();
         for (from, module) in &self.0 {
             for path in &module.paths {
                 if let Some(Found::Item(to, item)) = self.find(from, path, 0)
                     && to != *from
                 {
-                    arrows.entry(from.clone()).or_default().entry(to).or_default().insert(item);
+                    edges.entry(from.clone()).or_default().entry(to).or_default().insert(item);
                 }
             }
         }
-        arrows
+        edges
     }
 
-    /// What `path` means inside `module`; nothing if that is outside the crate.
+    /// Resolves `path` inside `module`; `None` if it leads out of the crate.
     fn find(&self, module: &str, path: &[String], depth: u8) -> Option<Found> {
         let (first, mut rest) = path.split_first()?;
         let mut found = match first.as_str() {
@@ -125,7 +125,7 @@ impl Tree {
             found = match next.as_str() {
                 "super" => Found::Module(at.rsplit_once("::")?.0.to_owned()),
                 "self" => Found::Module(at.clone()),
-                // What is not seen here was made by a macro.
+                // The item is unknown here, because a macro made it.
                 _ => self
                     .member(at, next, after.is_empty(), depth)
                     .unwrap_or_else(|| Found::Item(at.clone(), next.clone())),
@@ -135,8 +135,8 @@ impl Tree {
         Some(found)
     }
 
-    /// What `name` is in `module`. A module may share its name with a function: the end of a path is an item, if there
-    /// is one.
+    /// Resolves `name` in `module`. A module may share its name with a function: the last segment of a path is the item
+    /// if there is one.
     fn member(&self, module: &str, name: &str, last: bool, depth: u8) -> Option<Found> {
         let here = self.0.get(module)?;
         let child = format!("{module}::{name}");
@@ -158,17 +158,17 @@ impl Tree {
     }
 }
 
-/// What a path means.
+/// The target of a path.
 enum Found {
     Module(String),
-    /// The module that defines it, and its name.
+    /// The defining module, and the item's name.
     Item(String, String),
 }
 
 impl<'ast> Visit<'ast> for Module {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
-            // Modules below are read by themselves.
+            // Child modules are read separately.
             Item::Mod(_) => {}
             Item::Fn(item) if for_tests(&item.attrs) => {}
             Item::Impl(item) if for_tests(&item.attrs) => {}
@@ -237,7 +237,7 @@ impl Module {
         } else {
             path.push(from.unraw().to_string());
         }
-        // `use serde;` brings in what is called so already.
+        // `use serde;` imports a name that exists already.
         if path != [called.clone()] {
             self.imports.push((called, path.clone()));
         }
@@ -264,7 +264,7 @@ fn defined(item: &Item) -> Option<String> {
     Some(ident.unraw().to_string())
 }
 
-/// Whether `#[cfg(test)]` or a condition with `test` in it is among `attributes`.
+/// Returns whether `#[cfg(test)]` or a condition with `test` in it is among `attributes`.
 fn for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).any(|attribute| {
         let words = arguments(attribute);
@@ -323,7 +323,7 @@ fn file(folder: &Path, name: &str) -> PathBuf {
 }
 
 #[test]
-fn circles_are_found_and_re_exports_are_none() {
+fn cycles_are_found_through_re_exports() {
     let check = |files: &[(&str, &str)], expected: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         for (file, text) in files {
@@ -331,28 +331,28 @@ fn circles_are_found_and_re_exports_are_none() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        assert_eq!(circles(&folder.path().join("lib.rs")), expected, "{files:?}");
+        assert_eq!(cycles(&folder.path().join("lib.rs")), expected, "{files:?}");
     };
     let lib = ("lib.rs", "mod a; mod b; pub use a::A; pub use b::B;");
     check(&[lib, ("a.rs", "pub struct A;"), ("b.rs", "use crate::A; pub struct B(A);")], &[]);
-    let circle = "  crate::a → crate::b: B\n  crate::b → crate::a: A\n";
+    let cycle = "  crate::a → crate::b: B\n  crate::b → crate::a: A\n";
     let b = ("b.rs", "use crate::A; pub struct B(A);");
-    check(&[lib, ("a.rs", "pub struct A(Vec<super::B>);"), b], &[circle]);
-    check(&[lib, ("a.rs", "pub struct A; fn f() { assert!(x.y(crate::b::B::new())) }"), b], &[circle]);
-    check(&[lib, ("a.rs", "use super::b; pub struct A; type C = b::B;"), b], &[circle]);
-    check(&[lib, ("a.rs", "pub struct A { #[serde(with = \"crate::b::B\")] x: u8 }"), b], &[circle]);
+    check(&[lib, ("a.rs", "pub struct A(Vec<super::B>);"), b], &[cycle]);
+    check(&[lib, ("a.rs", "pub struct A; fn f() { assert!(x.y(crate::b::B::new())) }"), b], &[cycle]);
+    check(&[lib, ("a.rs", "use super::b; pub struct A; type C = b::B;"), b], &[cycle]);
+    check(&[lib, ("a.rs", "pub struct A { #[serde(with = \"crate::b::B\")] x: u8 }"), b], &[cycle]);
     let globs = ("lib.rs", "mod a; mod b; pub use a::*; pub use b::*;");
-    check(&[globs, ("a.rs", "pub struct A(Vec<super::B>);"), b], &[circle]);
-    check(&[globs, ("a.rs", "use super::*; pub struct A(Vec<B>);"), b], &[circle]);
+    check(&[globs, ("a.rs", "pub struct A(Vec<super::B>);"), b], &[cycle]);
+    check(&[globs, ("a.rs", "use super::*; pub struct A(Vec<B>);"), b], &[cycle]);
     check(&[lib, ("a.rs", "pub struct A; #[cfg(test)] mod tests { use crate::B; }"), b], &[]);
     check(&[lib, ("a.rs", "pub struct A; #[cfg(test)] fn f(b: crate::B) {}"), b], &[]);
     // A parent and its child.
     let child = ("a/c.rs", "use super::A; pub struct C(A);");
     check(&[lib, ("a.rs", "mod c; pub use c::C; pub struct A;"), child, b], &[]);
-    let circle = "  crate::a → crate::a::c: C\n  crate::a::c → crate::a: A\n";
-    check(&[lib, ("a.rs", "mod c; pub use c::C; pub struct A(Box<C>);"), child, b], &[circle]);
-    check(&[lib, ("a/mod.rs", "mod c; pub struct A; fn f() { c::C::new(); }"), child, b], &[circle]);
-    // Over three modules, one of them inline.
+    let cycle = "  crate::a → crate::a::c: C\n  crate::a::c → crate::a: A\n";
+    check(&[lib, ("a.rs", "mod c; pub use c::C; pub struct A(Box<C>);"), child, b], &[cycle]);
+    check(&[lib, ("a/mod.rs", "mod c; pub struct A; fn f() { c::C::new(); }"), child, b], &[cycle]);
+    // Three modules, one of them inline.
     check(
         &[
             ("lib.rs", "mod a { pub struct A(crate::b::B); } mod b; mod c;"),

@@ -1,6 +1,6 @@
-//! A tiny host that plays a run: one weight, scripted losses, and everything a training loop does with actions.
+//! A simulated run with one weight and scripted losses, which carries out all actions.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,18 +9,18 @@ use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Error, Hook, Host, 
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, finite};
 use lrlab_schedulers::{Mark, MarkKind, Observation};
 
-/// What a run consists of. Losses are functions of the update, so that a test says exactly what is seen.
+/// The settings of a run. Losses and metrics are functions, so that a test determines every observation.
 #[derive(Clone)]
 pub(crate) struct Script {
     pub(crate) updates_per_epoch: u64,
     pub(crate) epochs: u64,
     pub(crate) lr: f64,
     pub(crate) restarts: Vec<u64>,
-    /// Loss of the update that makes this many.
+    /// The loss as a function of the number of completed updates.
     pub(crate) loss: fn(u64) -> f64,
-    /// Figures of the epoch that completes this many.
+    /// The metrics as a function of the number of completed epochs.
     pub(crate) metrics: fn(u64) -> EpochMetrics,
-    /// What a trial at this multiple of the rate in force comes to.
+    /// The observation of a trial as a function of the factor of the rate.
     pub(crate) trial: fn(f64) -> f64,
 }
 
@@ -38,15 +38,15 @@ impl Default for Script {
     }
 }
 
-/// An epoch of which only this is known.
+/// Returns metrics with only a validation loss.
 pub(crate) fn val_loss(epoch: u64, value: f64) -> EpochMetrics {
     EpochMetrics { epoch, val_loss: Some(value), val_loss_stderr: Some(0.01), ..EpochMetrics::default() }
 }
 
-/// One line of a run: update, event, who asks, for what.
+/// A line of the log: update, event, callback and action.
 pub(crate) type Line = (u64, &'static str, String, Action);
 
-/// Everything a host keeps; a copy is a checkpoint.
+/// The simulated run and host; a copy is a checkpoint.
 #[derive(Clone)]
 pub(crate) struct Sim {
     pub(crate) script: Script,
@@ -58,13 +58,13 @@ pub(crate) struct Sim {
     pub(crate) kept: BTreeMap<String, f64>,
     pub(crate) gains: BTreeMap<String, f64>,
     pub(crate) history: Vec<EpochMetrics>,
-    /// The weight that each epoch's figures were measured on.
+    /// The weight on which the metrics of each epoch were measured.
     pub(crate) measured: Vec<f64>,
     pub(crate) decisions: Vec<Decision>,
     pub(crate) log: Vec<Line>,
     pub(crate) ended: Option<&'static str>,
-    fed: Vec<f64>,
-    /// What comes next.
+    averaged: Vec<f64>,
+    /// The next event.
     next: Event,
 }
 
@@ -95,12 +95,12 @@ impl Sim {
             decisions: Vec::new(),
             log: Vec::new(),
             ended: None,
-            fed: Vec::new(),
+            averaged: Vec::new(),
             next: Event::EpochStart,
         }
     }
 
-    /// From the start (or a checkpoint) to the end.
+    /// Runs from the start or a checkpoint to the end.
     pub(crate) fn run(&mut self, callbacks: &mut Callbacks) -> Result<(), Error> {
         self.start(callbacks)?;
         while self.step(callbacks)? {}
@@ -108,15 +108,15 @@ impl Sim {
     }
 
     pub(crate) fn start(&mut self, callbacks: &mut Callbacks) -> Result<(), Error> {
-        self.tell(callbacks, "fit_start", Hook::FitStart)
+        self.dispatch(callbacks, "fit_start", Hook::FitStart)
     }
 
-    /// One event; false where there is none left.
+    /// Processes an event; returns `false` at the end of the run.
     pub(crate) fn step(&mut self, callbacks: &mut Callbacks) -> Result<bool, Error> {
         match self.next {
             Event::EpochStart => {
                 self.next = Event::Update;
-                self.tell(callbacks, "epoch_start", Hook::EpochStart)?;
+                self.dispatch(callbacks, "epoch_start", Hook::EpochStart)?;
             }
             Event::Update => {
                 self.lr = self.script.lr * self.gain();
@@ -125,10 +125,10 @@ impl Sim {
                 let ends = self.update.is_multiple_of(self.script.updates_per_epoch);
                 self.next = if ends { Event::Epoch } else { Event::Update };
                 let loss = (self.script.loss)(self.update);
-                // A metric of every third update.
+                // A metric that is logged at every third update.
                 let own = (self.update.is_multiple_of(3)).then(|| ("third".to_owned(), self.update as f64));
                 let extra = own.into_iter().collect();
-                self.tell(
+                self.dispatch(
                     callbacks,
                     "update",
                     Hook::UpdateEnd { loss, grad_norm: Some(1.0), extra: &extra },
@@ -141,11 +141,11 @@ impl Sim {
                 self.measured.push(self.weight);
                 let over = self.epoch == self.script.epochs;
                 self.next = if over { Event::FitEnd } else { Event::EpochStart };
-                self.tell(callbacks, "epoch", Hook::EpochEnd(&metrics))?;
+                self.dispatch(callbacks, "epoch", Hook::EpochEnd(&metrics))?;
             }
             Event::FitEnd => {
                 self.next = Event::Over;
-                self.tell(callbacks, "fit_end", Hook::FitEnd)?;
+                self.dispatch(callbacks, "fit_end", Hook::FitEnd)?;
             }
             Event::Over => return Ok(false),
         }
@@ -155,7 +155,7 @@ impl Sim {
         Ok(true)
     }
 
-    pub(crate) fn tell(
+    pub(crate) fn dispatch(
         &mut self,
         callbacks: &mut Callbacks,
         word: &'static str,
@@ -179,12 +179,12 @@ impl Sim {
                 history: &history,
                 decisions: &decisions,
             };
-            let mut asked = VecDeque::from(callbacks.run(phase, &context)?);
-            while let Some((source, action)) = asked.pop_front() {
+            let mut requested = VecDeque::from(callbacks.run(phase, &context)?);
+            while let Some((source, action)) = requested.pop_front() {
                 if let Action::Try { factor, .. } = action {
                     self.log.push((self.update, word, source.clone(), action));
                     let seen = self.observe(factor);
-                    asked.extend(callbacks.tried(&source, &seen)?);
+                    requested.extend(callbacks.tried(&source, &seen)?);
                 } else {
                     self.act(word, source, action)?;
                 }
@@ -193,7 +193,7 @@ impl Sim {
         Ok(())
     }
 
-    /// What a trial at the rate in force times `factor` comes to.
+    /// Returns the observation of a trial at the current rate times `factor`.
     fn observe(&self, factor: f64) -> Observation {
         Observation { value: (self.script.trial)(factor), stderr: Some(0.01) }
     }
@@ -202,7 +202,7 @@ impl Sim {
         self.gains.values().product()
     }
 
-    /// `update source: action` of every action, for tables.
+    /// Returns the update and the action of every line of the log.
     pub(crate) fn words(&self) -> Vec<String> {
         self.log.iter().map(|(update, _, _, action)| format!("{update} {}", word(action))).collect()
     }
@@ -227,7 +227,7 @@ impl Sim {
                 self.ended = Some("diverged");
                 (DecisionKind::Stop, String::new(), f64::NAN, reason)
             }
-            other => panic!("carried out above: {other:?}"),
+            other => panic!("already carried out: {other:?}"),
         };
         self.decisions.push(Decision {
             update: self.update,
@@ -245,7 +245,7 @@ impl Sim {
     }
 }
 
-/// An action in a word or two.
+/// Formats an action briefly.
 pub(crate) fn word(action: &Action) -> String {
     match action {
         Action::SetGain { gain, .. } => format!("gain {gain}"),
@@ -271,7 +271,7 @@ impl Host for Sim {
         let kept = self.kept.get(tag).copied();
         self.weight = kept.ok_or_else(|| Error::Host {
             action: format!("restore {tag:?}"),
-            message: "nothing is kept under this tag".to_owned(),
+            message: "there is no snapshot under this tag".to_owned(),
         })?;
         Ok(())
     }
@@ -283,8 +283,8 @@ impl Host for Sim {
 
     fn average(&mut self, rule: Averaging) -> Result<(), Error> {
         match rule {
-            Averaging::Apply => self.weight = self.fed.iter().sum::<f64>() / self.fed.len() as f64,
-            _ => self.fed.push(self.weight),
+            Averaging::Apply => self.weight = self.averaged.iter().sum::<f64>() / self.averaged.len() as f64,
+            _ => self.averaged.push(self.weight),
         }
         Ok(())
     }
@@ -299,7 +299,7 @@ impl Host for Sim {
     }
 }
 
-/// Plays a script with these callbacks to its end.
+/// Runs a script to its end.
 pub(crate) fn play(script: &Script, callbacks: Callbacks) -> (Sim, Callbacks) {
     let mut callbacks = callbacks;
     let mut sim = Sim::new(script.clone());
@@ -307,9 +307,9 @@ pub(crate) fn play(script: &Script, callbacks: Callbacks) -> (Sim, Callbacks) {
     (sim, callbacks)
 }
 
-/// Asserts that a run interrupted after any event, its state written out as text and read into new callbacks,
-/// asks for the same as one that was not; returns the latter.
-pub(crate) fn resumes_at_every_event(script: &Script, make: impl Fn() -> Callbacks) -> (Sim, Callbacks) {
+/// Asserts that a run that is interrupted after any event, and continues with new callbacks whose state was saved as text,
+/// requests the same actions as an uninterrupted run. Returns the uninterrupted run.
+pub(crate) fn resumes_after_every_event(script: &Script, make: impl Fn() -> Callbacks) -> (Sim, Callbacks) {
     let (whole, whole_callbacks) = play(script, make());
     for events in 0.. {
         let (mut callbacks, mut sim) = (make(), Sim::new(script.clone()));
@@ -327,7 +327,7 @@ pub(crate) fn resumes_at_every_event(script: &Script, make: impl Fn() -> Callbac
             if sim.update > 0 {
                 sim.start(&mut callbacks).unwrap();
             }
-            assert_eq!(sim.log.len(), before, "nothing is asked for at the start of a resumed run");
+            assert_eq!(sim.log.len(), before, "the start of a resumed run requests no action");
         }
         while sim.step(&mut callbacks).unwrap() {}
         assert_eq!(format!("{:?}", sim.log), format!("{:?}", whole.log), "resumed after {events} events");

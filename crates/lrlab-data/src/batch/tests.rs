@@ -10,7 +10,7 @@ use crate::pixels::Pixels;
 use crate::tokens::{Sequences, TokenSplit};
 use crate::{AugmentConfig, Error};
 
-/// `n` examples of the given lengths in turn, tokens 10, 11, ….
+/// Returns a split with a sequence of each length, with tokens 10, 11, ….
 fn tokens(lengths: &[usize]) -> Split {
     let mut sequences = Sequences::default();
     for &length in lengths {
@@ -147,7 +147,7 @@ fn recipes_match_the_batches() {
 }
 
 #[test]
-fn epochs_and_seeds_differ() {
+fn the_order_depends_on_seed_and_epoch() {
     let split = pictures(50);
     let order = |seed, epoch| indices(&split, BatchPlan::new(50, Order::Shuffled { seed, epoch })).concat();
     assert_eq!(order(0, 0), order(0, 0));
@@ -157,7 +157,7 @@ fn epochs_and_seeds_differ() {
 }
 
 #[test]
-fn batch_size_0_is_one_error() {
+fn batch_size_0_is_a_single_error() {
     let mut batches = pictures(5).batches(BatchPlan::new(0, Order::Sequential));
     assert_eq!(batches.total(), 0);
     assert!(matches!(batches.next(), Some(Err(Error::Setting { setting: "batch_size", .. }))));

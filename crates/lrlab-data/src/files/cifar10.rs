@@ -12,11 +12,11 @@ use super::Columns;
 use super::label::label;
 use crate::Error;
 
-/// Classes.
+/// The number of classes of CIFAR-10.
 pub(crate) const CLASSES: usize = 10;
-/// Height and width.
+/// The height and width of a picture of CIFAR-10.
 pub(crate) const SIDE: usize = 32;
-/// Bytes of a decoded picture.
+/// The bytes of a decoded picture of CIFAR-10.
 pub(crate) const BYTES: usize = 3 * SIDE * SIDE;
 
 /// The common format of the pictures of a data set.
@@ -40,11 +40,11 @@ impl Format {
     }
 }
 
-/// The most bytes of decoded pictures at once.
+/// The maximum number of bytes of decoded pictures at once.
 const CHUNK: usize = 16 << 20;
 
 /// Reads the labels of all rows of `files`, and passes the pictures `(picture, channel, row, column)` of the `wanted` rows,
-/// which are ascending, or of all rows to `take`, some at a time.
+/// which are ascending, or of all rows to `take`, several at a time.
 pub(crate) fn read(
     format: &Format,
     files: &[PathBuf],
@@ -60,8 +60,8 @@ pub(crate) fn read(
             let wanted: Vec<usize> = match wanted {
                 None => group.clone().collect(),
                 Some(all) => {
-                    let place = |end: usize| all.partition_point(|&row| (row as usize) < first + end);
-                    all[place(group.start)..place(group.end)]
+                    let position = |end: usize| all.partition_point(|&row| (row as usize) < first + end);
+                    all[position(group.start)..position(group.end)]
                         .iter()
                         .map(|&row| row as usize - first)
                         .collect()
@@ -71,9 +71,9 @@ pub(crate) fn read(
                 continue;
             }
             let pictures = rows.pictures(format, index, group.start)?;
-            for some in wanted.chunks((CHUNK / format.bytes().max(1)).max(1)) {
-                chunk.resize(some.len() * format.bytes(), 0);
-                some.par_iter()
+            for part in wanted.chunks((CHUNK / format.bytes().max(1)).max(1)) {
+                chunk.resize(part.len() * format.bytes(), 0);
+                part.par_iter()
                     .zip(chunk.par_chunks_exact_mut(format.bytes()))
                     .try_for_each(|(&row, out)| pictures.decode(format, file, (row, group.start), out))?;
                 take(&chunk)?;
@@ -197,7 +197,7 @@ pub(crate) fn first_shape(file: &Path, columns: &Columns) -> Result<[usize; 3], 
     Ok([channels, height as usize, width as usize])
 }
 
-/// Returns the format of an encoded picture, which this build reads.
+/// Returns the format of an encoded picture, or an error if this build cannot read it.
 #[cfg(feature = "hub")]
 fn supported(file: &Path, row: usize, bytes: &[u8]) -> Result<image::ImageFormat, Error> {
     let wrong = |source| Error::Picture { path: file.to_path_buf(), row, source };
@@ -233,9 +233,9 @@ fn decode(
     if channels == 1 && picture.as_raw().chunks_exact(3).any(|colours| colours != [colours[0]; 3]) {
         return Err(Error::PictureColours { path: file.to_path_buf(), row });
     }
-    for (place, colours) in picture.as_raw().chunks_exact(3).enumerate() {
+    for (position, colours) in picture.as_raw().chunks_exact(3).enumerate() {
         for (channel, &value) in colours.iter().take(channels).enumerate() {
-            out[channel * height * width + place] = value;
+            out[channel * height * width + position] = value;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 
 /// Names of system files without a leading dot. Names with a leading dot are always ignored.
-const LEFT_BY_SYSTEMS: [&str; 8] = [
+const SYSTEM_FILES: [&str; 8] = [
     "Thumbs.db",
     "ehthumbs.db",
     "desktop.ini",
@@ -41,16 +41,16 @@ pub(crate) fn examples(folder: &Path) -> Result<Examples, Error> {
             continue;
         }
         // Follows links; the error names a dangling one.
-        let about = path.metadata().map_err(Error::io(&path))?;
-        let refused = |found| Error::NotAnExample { path: path.clone(), found };
-        if about.is_dir() {
-            return Err(refused("a folder"));
+        let metadata = path.metadata().map_err(Error::io(&path))?;
+        let not_an_example = |found| Error::NotAnExample { path: path.clone(), found };
+        if metadata.is_dir() {
+            return Err(not_an_example("a folder"));
         } else if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("txt")) {
             found.others.push(name.to_string_lossy().into_owned());
-        } else if about.is_file() {
+        } else if metadata.is_file() {
             found.files.push(path);
         } else {
-            return Err(refused("a pipe, socket or device"));
+            return Err(not_an_example("a pipe, socket or device"));
         }
     }
     found.files.sort();
@@ -60,5 +60,5 @@ pub(crate) fn examples(folder: &Path) -> Result<Examples, Error> {
 
 fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
-        || LEFT_BY_SYSTEMS.iter().any(|left| name.eq_ignore_ascii_case(left))
+        || SYSTEM_FILES.iter().any(|other| name.eq_ignore_ascii_case(other))
 }

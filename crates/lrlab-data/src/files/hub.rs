@@ -95,12 +95,12 @@ impl Hub {
         let staged = wanted.send(&self.client(staging.path())?, false, Some(report))?;
         let blob = staged.canonicalize()?;
         check(&blob, announced.load(Ordering::Relaxed))?;
-        let home = cache.join(blob.strip_prefix(staging.path().canonicalize()?)?);
-        if let Some(folder) = home.parent() {
+        let target = cache.join(blob.strip_prefix(staging.path().canonicalize()?)?);
+        if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::rename(&blob, &home)?;
-        Ok(wanted.send(client, false, None)?) // finds the content in place and adds the names
+        std::fs::rename(&blob, &target)?;
+        Ok(wanted.send(client, false, None)?) // finds the content in the cache and adds the names
     }
 }
 

@@ -1,11 +1,11 @@
-//! Texts: IMDB's folder with one file per review, and tables.
+//! Texts: the folder of IMDB with one file per review, and tables.
 
 use std::path::{Path, PathBuf};
 
 use super::{Columns, folder};
 use crate::Error;
 
-/// Classes: negative, positive.
+/// The number of classes: negative and positive.
 pub(crate) const CLASSES: usize = 2;
 
 /// Reviews with their classes.
@@ -15,14 +15,14 @@ pub(crate) struct Reviews {
     pub(crate) labels: Vec<u32>,
 }
 
-/// Reads the reviews of `places`, in order.
-pub(crate) fn read(places: &[PathBuf], columns: &Columns, classes: usize) -> Result<Reviews, Error> {
+/// Reads the reviews of `paths`, in order.
+pub(crate) fn read(paths: &[PathBuf], columns: &Columns, classes: usize) -> Result<Reviews, Error> {
     let mut reviews = Reviews::default();
-    for place in places {
-        if place.is_dir() {
-            read_folder(place, &mut reviews)?;
+    for path in paths {
+        if path.is_dir() {
+            read_folder(path, &mut reviews)?;
         } else {
-            read_table(place, columns, classes, &mut reviews)?;
+            read_table(path, columns, classes, &mut reviews)?;
         }
     }
     Ok(reviews)

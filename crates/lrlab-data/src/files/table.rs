@@ -23,7 +23,7 @@ pub(crate) struct Wanted {
     names: &'static [&'static str],
     /// The field to read if the column is a struct.
     field: Option<&'static str>,
-    takes: &'static [Kind],
+    kinds: &'static [Kind],
     expected: &'static str,
 }
 
@@ -32,7 +32,7 @@ pub(crate) const PICTURES: Wanted = Wanted {
     key: "picture",
     names: &["img", "image", "images", "picture", "pictures"],
     field: Some("bytes"),
-    takes: &[Kind::Binary],
+    kinds: &[Kind::Binary],
     expected: "encoded pictures as binary values, alone or as the field `bytes` of a struct",
 };
 pub(crate) const TEXTS: Wanted = Wanted {
@@ -40,7 +40,7 @@ pub(crate) const TEXTS: Wanted = Wanted {
     key: "text",
     names: &["text", "sentence", "content", "review"],
     field: None,
-    takes: &[Kind::Text, Kind::Binary],
+    kinds: &[Kind::Text, Kind::Binary],
     expected: "strings",
 };
 pub(crate) const LABELS: Wanted = Wanted {
@@ -48,7 +48,7 @@ pub(crate) const LABELS: Wanted = Wanted {
     key: "label",
     names: &["label", "labels", "fine_label", "class", "target", "sentiment"],
     field: None,
-    takes: &[Kind::Signed, Kind::Unsigned],
+    kinds: &[Kind::Signed, Kind::Unsigned],
     expected: "integers, the classes counted from 0",
 };
 
@@ -83,7 +83,7 @@ pub(crate) struct Table {
 
 /// A column of the file.
 struct Column {
-    place: usize,
+    index: usize,
     /// The path within the schema.
     name: String,
     physical: Type,
@@ -97,7 +97,7 @@ impl Table {
         let file = File::open(path).map_err(Error::io(path))?;
         match SerializedFileReader::new(file) {
             Ok(reader) => Ok(Self { path: path.to_path_buf(), reader }),
-            Err(source) => Err(fault(path, None, source)),
+            Err(source) => Err(convert_error(path, None, source)),
         }
     }
 
@@ -147,7 +147,7 @@ impl Table {
         (group, first): (usize, usize),
     ) -> Result<Vec<ByteArray>, Error> {
         let column = self.find(wanted, named)?;
-        self.caught(&column, || {
+        self.catch_panics(&column, || {
             let mut values = Vec::new();
             self.read_group::<ByteArrayType>(&column, group, first, &mut values)?;
             Ok(values)
@@ -155,7 +155,7 @@ impl Table {
     }
 
     /// Returns the names of the classes of the column of labels, as the library `datasets` writes them to the metadata; none
-    /// if they are not there.
+    /// if they are not present.
     pub(crate) fn class_names(&self, named: Option<&str>) -> Result<Vec<String>, Error> {
         let column = self.choose(&LABELS, named)?;
         let metadata = self.reader.metadata().file_metadata().key_value_metadata();
@@ -180,12 +180,12 @@ impl Table {
         if leaves.iter().any(|(_, leaf)| leaf.max_rep_level() > 0) {
             return wrong("lists".to_owned());
         }
-        let is_it = |leaf: &ColumnDescriptor| match leaf.path().parts() {
+        let matches = |leaf: &ColumnDescriptor| match leaf.path().parts() {
             [_] => true,
             [_, field] => Some(field.as_str()) == wanted.field,
             _ => false,
         };
-        let Some((place, leaf)) = leaves.iter().find(|(_, leaf)| is_it(leaf)) else {
+        let Some((index, leaf)) = leaves.iter().find(|(_, leaf)| matches(leaf)) else {
             let fields: Vec<_> = leaves.iter().map(|(_, leaf)| leaf.path().parts()[1..].join(".")).collect();
             return wrong(format!("a struct of {}", fields.join(", ")));
         };
@@ -193,21 +193,21 @@ impl Table {
         if wanted.what == LABELS.what && matches!(kind, Kind::Text | Kind::Binary) {
             return Err(Error::LabelNames { path: self.path.clone(), column: name.to_owned() });
         }
-        if !wanted.takes.contains(&kind) {
+        if !wanted.kinds.contains(&kind) {
             return wrong(type_name(leaf));
         }
         let (name, physical, level) = (leaf.path().string(), leaf.physical_type(), leaf.max_def_level());
-        Ok(Column { place: *place, name, physical, kind, level })
+        Ok(Column { index: *index, name, physical, kind, level })
     }
 
     /// Returns the column called `named`; without such a name, the preferred one if it exists, and otherwise the only usual
     /// one that exists.
     fn choose(&self, wanted: &Wanted, named: Option<&str>) -> Result<&str, Error> {
         let columns = self.reader.metadata().file_metadata().schema_descr().columns();
-        let mut there: Vec<&str> = columns.iter().map(|leaf| root(leaf)).collect();
-        there.dedup();
-        if let Some(own) = there.iter().find(|name| **name == named.unwrap_or(wanted.names[0])) {
-            return Ok(own);
+        let mut present: Vec<&str> = columns.iter().map(|leaf| root(leaf)).collect();
+        present.dedup();
+        if let Some(preferred) = present.iter().find(|name| **name == named.unwrap_or(wanted.names[0])) {
+            return Ok(preferred);
         }
         let what = wanted.what;
         if let Some(named) = named {
@@ -225,7 +225,7 @@ impl Table {
         let named: Vec<&str> = there.iter().copied().filter(known).collect();
         let (path, key) = (self.path.clone(), wanted.key);
         let found: Vec<String> =
-            if named.is_empty() { &there } else { &named }.iter().map(|name| (*name).to_owned()).collect();
+            if named.is_empty() { &present } else { &named }.iter().map(|name| (*name).to_owned()).collect();
         match named[..] {
             [one] => Ok(one),
             [] => {
@@ -240,7 +240,7 @@ impl Table {
 
     /// Reads all values of a column, by row groups.
     fn column<T: DataType>(&self, column: &Column) -> Result<Vec<T::T>, Error> {
-        self.caught(column, || {
+        self.catch_panics(column, || {
             let mut values = Vec::new();
             for group in 0..self.reader.num_row_groups() {
                 self.read_group::<T>(column, group, 0, &mut values)?;
@@ -249,8 +249,8 @@ impl Table {
         })
     }
 
-    /// The `parquet` crate panics on some damaged files; this method returns an error instead.
-    fn caught<T>(&self, column: &Column, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    /// Calls `read` and returns an error if the `parquet` crate panics, as it does on some damaged files.
+    fn catch_panics<T>(&self, column: &Column, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
             Err(self.corrupt(None, format!("the structure of column {:?} is damaged", column.name)))
         })
@@ -265,10 +265,10 @@ impl Table {
         values: &mut Vec<T::T>,
     ) -> Result<(), Error> {
         let row = before + values.len();
-        let fault = |source| fault(&self.path, Some(row), source);
-        let group = self.reader.get_row_group(group).map_err(fault)?;
+        let convert_error = |source| convert_error(&self.path, Some(row), source);
+        let group = self.reader.get_row_group(group).map_err(convert_error)?;
         let rows = group.metadata().num_rows() as usize;
-        let chunk = group.metadata().column(column.place);
+        let chunk = group.metadata().column(column.index);
         let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
         if start < 0 || chunk.compressed_size() < 0 {
             return Err(self.corrupt(Some(row), format!("column {:?} lies outside the file", column.name)));
@@ -281,7 +281,7 @@ impl Table {
                 codec: format!("{codec:?}"),
             });
         }
-        let reader = group.get_column_reader(column.place).map_err(fault)?;
+        let reader = group.get_column_reader(column.index).map_err(convert_error)?;
         self.records::<T>(get_typed_column_reader(reader), column, rows, (before, values))
     }
 
@@ -299,7 +299,7 @@ impl Table {
             let mut levels = Vec::new();
             let (records, ..) = reader
                 .read_records(1024, Some(&mut levels), None, values)
-                .map_err(|source| fault(&self.path, Some(row), source))?;
+                .map_err(|source| convert_error(&self.path, Some(row), source))?;
             if let Some(null) = levels.iter().position(|&found| found < column.level) {
                 let column = column.name.clone();
                 return Err(Error::NullValue { path: self.path.clone(), row: row + null, column });
@@ -361,12 +361,14 @@ fn type_name(leaf: &ColumnDescriptor) -> String {
 }
 
 /// Converts an error of the `parquet` crate, and distinguishes unsupported features from damage.
-fn fault(path: &Path, row: Option<usize>, source: ParquetError) -> Error {
+fn convert_error(path: &Path, row: Option<usize>, source: ParquetError) -> Error {
     let path = path.to_path_buf();
-    let left_out = |text: &str| text.contains("not supported") || text.contains("is disabled");
+    let is_unsupported = |text: &str| text.contains("not supported") || text.contains("is disabled");
     match &source {
         ParquetError::NYI(_) => Error::Unsupported { path, source: source.into() },
-        ParquetError::General(text) if left_out(text) => Error::Unsupported { path, source: source.into() },
+        ParquetError::General(text) if is_unsupported(text) => {
+            Error::Unsupported { path, source: source.into() }
+        }
         _ => Error::Corrupt { path, row, source: source.into() },
     }
 }

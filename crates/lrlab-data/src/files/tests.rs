@@ -91,7 +91,7 @@ impl Folder {
 }
 
 #[test]
-fn pictures_are_the_right_way_up() {
+fn pictures_are_decoded_upright() {
     let folder = Folder::new();
     let png = ramp(32, 32, ImageFormat::Png);
     let path = folder.pictures(&[Some(&png), Some(&png), Some(&png)], &[3, 9, 0]);
@@ -100,15 +100,15 @@ fn pictures_are_the_right_way_up() {
     assert_eq!(pixels.len(), 3 * 32 * 32);
     for y in 0..32 {
         for x in 0..32 {
-            let place = y * 32 + x;
-            let found = [pixels[place], pixels[1024 + place], pixels[2048 + place]];
+            let position = y * 32 + x;
+            let found = [pixels[position], pixels[1024 + position], pixels[2048 + position]];
             assert_eq!(found, [8 * x as u8, 8 * y as u8, 77], "row {y}, column {x}");
         }
     }
 }
 
 #[test]
-fn rows_of_several_files_follow_one_another() {
+fn rows_of_several_files_are_concatenated() {
     let (one, two) = (Folder::new(), Folder::new());
     let (png, jpeg) = (ramp(32, 32, ImageFormat::Png), ramp(32, 32, ImageFormat::Jpeg));
     let first = one.pictures(&[Some(&png), Some(&jpeg), Some(&png)], &[1, 2, 3]);
@@ -122,9 +122,9 @@ fn rows_of_several_files_follow_one_another() {
     assert_ne!(picture(0), picture(1), "lossless and lossy copies differ");
 }
 
-/// Every kind of damage gives its own error with file and row.
+/// Errors name the file and the row.
 #[test]
-fn faults_of_tables() {
+fn errors_of_invalid_tables() {
     let folder = Folder::new();
     let png = ramp(32, 32, ImageFormat::Png);
     let small = ramp(31, 32, ImageFormat::Png);
@@ -170,9 +170,9 @@ fn faults_of_tables() {
     assert!(matches!(found, Error::Io { path: ref at, .. } if *at == path), "{found}");
 }
 
-/// A table truncated anywhere, or with any byte changed, gives an error or the same content, and never a panic.
+/// A table that is truncated anywhere, or with any byte changed, gives an error or a valid content.
 #[test]
-fn damaged_tables() {
+fn damaged_tables_never_panic() {
     let folder = Folder::new();
     let rows: Vec<Vec<u8>> = (0..6).map(|i| format!("review number {i} is fine").into_bytes()).collect();
     let rows: Vec<Option<&[u8]>> = rows.iter().map(|row| Some(&row[..])).collect();
@@ -195,5 +195,5 @@ fn damaged_tables() {
             }
         }
     }
-    assert!(errors > whole.len() / 2, "{errors} of {} changes seen", 3 * whole.len());
+    assert!(errors > whole.len() / 2, "{errors} of {} changes detected", 3 * whole.len());
 }

@@ -80,7 +80,7 @@ pub(super) fn contents(
     located: Option<&Located>,
     about: &About,
 ) -> Result<[Vec<u128>; 2], Error> {
-    if let Some((train, test)) = made(source, about) {
+    if let Some((train, test)) = generated(source, about) {
         return Ok([train.contents, test.contents]);
     }
     if let Some((train, test)) = published(located)? {
@@ -99,7 +99,7 @@ pub(super) fn contents(
 }
 
 /// Generates the rows of a synthetic source; `None` for any other.
-fn made(source: &Source, about: &About) -> Option<(Rowset, Rowset)> {
+fn generated(source: &Source, about: &About) -> Option<(Rowset, Rowset)> {
     let Source::SyntheticPictures(settings) = source else { return None };
     let (format, (train, test)) = (about.format(), synthetic::pictures::generate(settings));
     Some((
@@ -134,7 +134,7 @@ fn indexed(
     if let Some(rows) = published(located)? {
         return Ok(rows);
     }
-    if let Some(rows) = made(&config.source, about) {
+    if let Some(rows) = generated(&config.source, about) {
         return Ok(rows);
     }
     let files = |part| places(located, part);
@@ -162,14 +162,14 @@ fn indexed(
     Ok((read(Part::Train, "train")?, read(Part::Test, "test")?))
 }
 
-/// The file of the pixels of a part, beside its index.
+/// Returns the file of the pixels of a part, beside its index.
 fn pixel_file(index: &Path) -> PathBuf {
     let mut name = index.as_os_str().to_owned();
     name.push(".pixels");
     name.into()
 }
 
-/// 20 bytes per row: class and content.
+/// Serializes the class and the content hash of each row in 20 bytes.
 fn pack(rows: &Rowset) -> Vec<u8> {
     let row = |(label, content): (&u32, &u128)| {
         label.to_le_bytes().into_iter().chain(content.to_le_bytes()).collect::<Vec<_>>()
@@ -195,7 +195,7 @@ impl Rowset {
         Self { labels, noisy, contents, pixels: Decoded::Memory(pixels) }
     }
 
-    /// The rows that a collector has. If it wrote a file, this becomes `path`.
+    /// Creates a row set from the pictures of a collector. If it wrote a file, the file is moved to `path`.
     pub(crate) fn collected(labels: Vec<u32>, collector: Collector, path: &Path) -> Result<Self, Error> {
         let (collected, contents) = collector.finish()?;
         let pixels = match collected {
@@ -208,7 +208,7 @@ impl Rowset {
         Ok(Self { labels, noisy: None, contents, pixels })
     }
 
-    /// The pixels of `rows`, ascending.
+    /// Returns the pixels of `rows`, which are ascending.
     fn pixels(self, rows: &[u32], format: &Format, config: &DataConfig) -> Result<Pictures, Error> {
         let bytes = format.bytes();
         let pixels = match self.pixels {
@@ -227,8 +227,8 @@ impl Rowset {
                 Pixels::Memory(pixels)
             }
             Decoded::Files(files, path) => {
-                let whole = self.contents.len() as u64 * bytes as u64;
-                if path.metadata().map_or(0, |about| about.len()) != whole {
+                let size = self.contents.len() as u64 * bytes as u64;
+                if path.metadata().map_or(0, |metadata| metadata.len()) != size {
                     let mut collector = Collector::new(&config.cache.join("pictures"), 0, bytes);
                     cifar10::read(format, &files, None, &mut |pictures| collector.add(pictures))?;
                     if let (Collected::File(file), _) = collector.finish()? {
@@ -251,9 +251,12 @@ fn assemble(
 ) -> Result<(Split, Split, Split), Error> {
     let mut used: Vec<u32> = rows.train.iter().chain(&rows.validation).copied().collect();
     used.sort_unstable();
-    let seen = train.noisy.as_deref().unwrap_or(&train.labels);
-    let labels =
-        [pick(seen, &rows.train), pick(&train.labels, &rows.validation), pick(&test.labels, &rows.test)];
+    let training_labels = train.noisy.as_deref().unwrap_or(&train.labels);
+    let labels = [
+        pick(training_labels, &rows.train),
+        pick(&train.labels, &rows.validation),
+        pick(&test.labels, &rows.test),
+    ];
     let [train_labels, validation_labels, test_labels] = labels;
     // `used` is sorted and contains every row, so the position of a row in it is its place.
     let places = |rows: &[u32]| rows.iter().map(|row| used.partition_point(|x| x < row) as u32).collect();

@@ -34,9 +34,10 @@ pub(crate) fn split_rows(
         test: split::limited(all_test, test, classes, limit.test, seed, "limit test"),
     };
     if let Some(first) = held_out {
-        let (train, own) = ((0..first as u32).collect(), (first as u32..labels.len() as u32).collect());
+        let (train, validation) =
+            ((0..first as u32).collect(), (first as u32..labels.len() as u32).collect());
         return match config.validation {
-            None => Ok(limited(train, own)),
+            None => Ok(limited(train, validation)),
             Some(Validation::Split(ValidationSplit::Test)) => Ok(limited(train, Vec::new())),
             Some(Validation::Examples(examples)) => Err(Error::Setting {
                 setting: "validation",
@@ -74,15 +75,15 @@ pub(crate) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates:
     let Duplicates { within_train, within_test, train_test } = duplicates;
     if within_train > 0 {
         notes.push(format!(
-            "{name}: {within_train} examples of training and validation are duplicates; duplicates are in the same split"
+            "{name}: duplicates within training and validation: {within_train}; equal examples are in the same split"
         ));
     }
     if within_test > 0 {
-        notes.push(format!("{name}: {within_test} test examples are duplicates; they are kept"));
+        notes.push(format!("{name}: duplicates within the test split: {within_test}; they are kept"));
     }
     if train_test > 0 {
         notes.push(format!(
-            "{name}: {train_test} test examples also occur in training or validation; they are kept"
+            "{name}: test examples that also occur in training or validation: {train_test}; they are kept"
         ));
     }
     notes

@@ -8,7 +8,7 @@ fn stream(seed: u64, epoch: u64) -> Stream {
     Stream::new(seed, Purpose::Augment, "pictures").child(epoch)
 }
 
-fn some(n: usize) -> PictureSplit {
+fn random_pictures(n: usize) -> PictureSplit {
     let stream = Stream::new(0, Purpose::Synthetic, "pictures");
     let pixels = (0..n * 3 * 12 * 10).map(|i| 1 + stream.below(i as u64, 255) as u8).collect();
     let pictures = Pictures { channels: 3, height: 12, width: 10, pixels: Pixels::Memory(pixels) };
@@ -26,7 +26,7 @@ fn values(split: &PictureSplit, indices: &[u32], augment: Option<(AugmentConfig,
 
 #[test]
 fn training_pictures_have_mean_0_and_deviation_1() {
-    let split = some(40);
+    let split = random_pictures(40);
     let all: Vec<u32> = (0..40).collect();
     let values = values(&split, &all, None);
     for channel in 0..3 {
@@ -45,7 +45,7 @@ fn training_pictures_have_mean_0_and_deviation_1() {
 }
 
 #[test]
-fn a_flat_channel_becomes_0() {
+fn a_constant_channel_becomes_0() {
     let pictures = Pictures { channels: 1, height: 1, width: 2, pixels: Pixels::Memory(vec![9; 2]) };
     assert_eq!(Normalisation::of(&pictures, &[0]).unwrap().tables[0][9], 0.0);
 }
@@ -76,7 +76,7 @@ fn reference(split: &PictureSplit, view: &View) -> Vec<f32> {
 
 #[test]
 fn augmentation_equals_its_definition() {
-    let split = some(60);
+    let split = random_pictures(60);
     for augment in [
         AugmentConfig { flip: false, cutout: 0, ..AUGMENT },
         AugmentConfig { crop_padding: 0, cutout: 0, ..AUGMENT },
@@ -98,8 +98,8 @@ fn augmentation_equals_its_definition() {
 }
 
 #[test]
-fn draws_cover_what_they_may() {
-    let split = some(1);
+fn draws_are_uniform_over_their_ranges() {
+    let split = random_pictures(1);
     let views: Vec<View> =
         (0..4000).map(|row| View::draw(AUGMENT, stream(0, 0), row, 0, &split.pictures)).collect();
     for shift in -4..=4 {
@@ -117,13 +117,14 @@ fn draws_cover_what_they_may() {
 }
 
 #[test]
-fn a_draw_depends_on_seed_epoch_and_row_alone() {
-    let split = some(20);
-    let of = |indices: &[u32], seed, epoch| values(&split, indices, Some((AUGMENT, stream(seed, epoch))));
-    let alone = of(&[7], 0, 0);
-    let among = of(&[3, 7, 1], 0, 0);
+fn a_draw_depends_only_on_seed_epoch_and_row() {
+    let split = random_pictures(20);
+    let augmented =
+        |indices: &[u32], seed, epoch| values(&split, indices, Some((AUGMENT, stream(seed, epoch))));
+    let alone = augmented(&[7], 0, 0);
+    let among = augmented(&[3, 7, 1], 0, 0);
     assert_eq!(alone, among[360..720]);
     for (seed, epoch) in [(1, 0), (0, 1)] {
-        assert_ne!(of(&[7, 8], seed, epoch), of(&[7, 8], 0, 0));
+        assert_ne!(augmented(&[7, 8], seed, epoch), augmented(&[7, 8], 0, 0));
     }
 }

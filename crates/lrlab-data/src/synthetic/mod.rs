@@ -31,7 +31,7 @@ mod tests {
     const PICTURES: &str = "820adda93e87f2019cf68f21a356a50b03ce09958dc34b82fe4bfe2f7de980ac";
     const REVIEWS: &str = "e712f2f78e3c26156d6cdf5f4c710377eb0cc5ab6dbfcec2b9e297799c36e9fc";
 
-    fn of_labels(labels: &[u32]) -> Vec<u8> {
+    fn as_bytes(labels: &[u32]) -> Vec<u8> {
         labels.iter().map(|&label| label as u8).collect()
     }
 
@@ -39,16 +39,16 @@ mod tests {
     fn contents_are_pinned() {
         let settings = SyntheticPictures { train: 12, test: 4, ..SyntheticPictures::default() };
         let (train, test) = pictures::generate(&settings);
-        let all = [train.pixels, test.pixels, of_labels(&train.labels), of_labels(&train.noisy)].concat();
+        let all = [train.pixels, test.pixels, as_bytes(&train.labels), as_bytes(&train.noisy)].concat();
         assert_eq!(blake3::hash(&all).to_hex().as_str(), PICTURES, "version {VERSION}");
         let (train, test) = reviews::generate(&SyntheticReviews { train: 12, test: 4, seed: 0 });
         let all =
-            [train.texts.concat().into_bytes(), test.texts.concat().into_bytes(), of_labels(&train.noisy)];
+            [train.texts.concat().into_bytes(), test.texts.concat().into_bytes(), as_bytes(&train.noisy)];
         assert_eq!(blake3::hash(&all.concat()).to_hex().as_str(), REVIEWS, "version {VERSION}");
     }
 
     #[test]
-    fn settings_decide_content_and_digest() {
+    fn content_and_digest_depend_on_the_settings() {
         let base = SyntheticPictures::default();
         let digest = |settings: &SyntheticPictures| identity("synthetic-pictures", settings).digest;
         let known = digest(&base);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn training_labels_carry_the_noise() {
+    fn only_training_labels_have_noise() {
         let share = |labels: &[u32], noisy: &[u32]| {
             labels.iter().zip(noisy).filter(|(a, b)| a != b).count() as f64 / labels.len() as f64
         };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn negation_decides() {
+    fn negations_determine_the_class() {
         let (train, _) = reviews::generate(&SyntheticReviews { train: 500, test: 0, seed: 0 });
         for (text, label) in train.texts.iter().zip(&train.labels) {
             let words: Vec<&str> = text.split(' ').collect();

@@ -55,14 +55,14 @@ fn paint(draw: Stream, angle: f64, size: usize, pixels: &mut Vec<u8>) {
         let weight = contrast
             * (0.4 + 0.6 * draw.uniform(6 + channel))
             * draw.uniform(9 + channel).mul_add(2.0, -1.0).signum();
-        let ground = 96.0 + 64.0 * draw.uniform(12 + channel);
+        let background = 96.0 + 64.0 * draw.uniform(12 + channel);
         for y in 0..size {
             for x in 0..size {
-                let place = (channel as usize * size + y) * size + x;
+                let position = (channel as usize * size + y) * size + x;
                 let wave = libm::sin(
                     frequency * (x as f64 * libm::cos(angle) + y as f64 * libm::sin(angle)) + phase,
                 );
-                let value = ground + weight * wave + PIXEL_NOISE * noise.normal(place as u64);
+                let value = background + weight * wave + PIXEL_NOISE * noise.normal(position as u64);
                 pixels.push(value.round().clamp(0.0, 255.0) as u8);
             }
         }

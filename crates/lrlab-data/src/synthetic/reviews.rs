@@ -71,13 +71,13 @@ fn write(draw: Stream, positive: bool) -> String {
     };
     let mut sentences = vec![judgement(10), judgement(20)];
     for at in 0..=draw.below(30, 2) {
-        let place = draw.below(40 + at, sentences.len() as u64 + 1) as usize;
+        let position = draw.below(40 + at, sentences.len() as u64 + 1) as usize;
         let aside = if at == 0 {
             format!("{} plays {}", name(draw, 60), name(draw, 70))
         } else {
             pick(50 + at, &FILLERS).to_owned()
         };
-        sentences.insert(place, aside);
+        sentences.insert(position, aside);
     }
     sentences.join(" . ") + " ."
 }

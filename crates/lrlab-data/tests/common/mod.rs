@@ -21,17 +21,17 @@ use parquet::schema::parser::parse_message_type;
 /// The values of a column.
 pub enum Values {
     Bytes(Vec<Vec<u8>>),
-    /// As the column has 32 or 64 bits.
+    /// Integers, written with the 32 or 64 bits of the column.
     Whole(Vec<i64>),
     Double(Vec<f64>),
 }
 
-/// Writes a table of these leaves.
+/// Writes a table of these columns.
 pub fn write(path: &Path, schema: &str, codec: Compression, columns: &[Values]) {
     write_described(path, schema, codec, columns, None);
 }
 
-/// Writes a table of these leaves, with what the library `datasets` notes about it.
+/// Writes a table of these columns, with the metadata `about` of the library `datasets`.
 pub fn write_described(
     path: &Path,
     schema: &str,

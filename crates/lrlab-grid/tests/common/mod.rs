@@ -8,10 +8,10 @@ use lrlab_grid::{Assignment, Error, GridOutcome, Interrupt, LocalExecutor, Notic
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 use serde_json::json;
 
-/// What every worker does first: count itself. `$RUN` is the run's folder, `$ATTEMPT` the attempt's.
+/// The first command of every worker: it counts the start. `$RUN` is the run's folder, `$ATTEMPT` the attempt's.
 const BEGIN: &str = "echo x >> \"$RUN/executions\"\n";
 
-/// Commits a result and ends well.
+/// Writes a result and exits successfully.
 pub(crate) const SUCCEED: &str = r#"
 echo '{"run_id": "'"${RUN##*/}"'", "cell": {}, "spec": {}, "outcome": "completed", "history": [{}], "final": {}, "best": {}, "decisions": [], "timing": {"started": 1.0, "finished": 3.0}, "provenance": {}}' > "$ATTEMPT/r" && mv "$ATTEMPT/r" "$RUN/result.json"
 "#;
@@ -22,7 +22,7 @@ pub(crate) fn store() -> (tempfile::TempDir, RunStore) {
     (folder, store)
 }
 
-/// Runs named by their index; each one's worker is its script.
+/// Runs named by their index; the worker of each is a script.
 pub(crate) fn runs(count: usize) -> Vec<PlannedRun> {
     (0..count)
         .map(|index| PlannedRun {
@@ -34,7 +34,7 @@ pub(crate) fn runs(count: usize) -> Vec<PlannedRun> {
         .collect()
 }
 
-/// A worker that runs `script` for the run.
+/// The worker that runs `script` for a run.
 pub(crate) fn shell(store: &RunStore, assignment: &Assignment<'_>, script: &str) -> WorkerCommand {
     WorkerCommand {
         program: "/bin/sh".into(),
@@ -47,7 +47,7 @@ pub(crate) fn shell(store: &RunStore, assignment: &Assignment<'_>, script: &str)
     }
 }
 
-/// Runs the grid; run `i` is worked on by `scripts[i]`.
+/// Runs the grid; `scripts[i]` is the worker of run `i`.
 pub(crate) fn execute(
     store: &RunStore,
     executor: LocalExecutor,
@@ -68,7 +68,7 @@ pub(crate) fn execute_observed(
     executor.run(store, &runs, interrupt, |a| shell(store, a, script(a.run)), observe)
 }
 
-/// How often the worker of run `index` began.
+/// The number of starts of the worker of run `index`.
 pub(crate) fn executions(store: &RunStore, index: usize) -> usize {
     let path = run_dir(store, index).join("executions");
     std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
@@ -78,7 +78,7 @@ pub(crate) fn run_dir(store: &RunStore, index: usize) -> PathBuf {
     store.run_dir(&runs(index + 1)[index].run_id)
 }
 
-/// Waits until `path` is there; a test that waits in vain is ended by its caller's patience.
+/// Waits until `path` exists; the test's time limit bounds the wait.
 pub(crate) fn wait_for(path: &Path) {
     for _ in 0..1200 {
         if path.exists() {

@@ -34,7 +34,7 @@ impl Keys {
         self.real.len()
     }
 
-    /// Whether a key before the last unmasked one is masked.
+    /// Returns whether a key before the last unmasked one is masked.
     pub(crate) fn has_gaps(&self) -> bool {
         self.real[..self.count].contains(&0.0)
     }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::Precision;
 use crate::check;
 use crate::dropout::{Dropout, dropout};
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 use crate::precision::matmul;
 use crate::product::Rows;
@@ -30,8 +30,8 @@ pub(crate) use kernel::{Head, Kept, Keys};
 /// where all keys are masked.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (not checked
-/// on a GPU), or the dropout's p is outside [0, 1).
+/// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1
+/// (not checked on a GPU), or the dropout's p is outside [0, 1).
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -193,10 +193,10 @@ impl CustomOp3 for Attention {
                 })
             })
         })?;
-        let give = |of: &Tensor, data| -> Result<Option<Tensor>> {
-            if of.track_op() { Ok(give(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
+        let store_grad = |of: &Tensor, data| -> Result<Option<Tensor>> {
+            if of.track_op() { Ok(store_grad(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
         };
-        Ok((give(q, dq)?, give(k, dk)?, give(v, dv)?))
+        Ok((store_grad(q, dq)?, store_grad(k, dk)?, store_grad(v, dv)?))
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     use lrlab_random::{Purpose, Stream};
 
     use super::*;
-    use crate::testing::{assert_close, draw, grads_of, refused, values};
+    use crate::testing::{assert_close, assert_error, draw, grads_of, values};
 
     fn check(dims: (usize, usize, usize, usize), lengths: &[usize], p: f64) -> Result<()> {
         check_in(Precision::F32, dims, lengths, p, 2e-5)
@@ -262,13 +262,19 @@ mod tests {
     }
 
     #[test]
-    fn bad_shapes_are_errors() {
+    fn invalid_arguments_are_rejected() {
         let (q, mask) = (draw((2, 3, 7, 5), "q"), draw((2, 7), "m").ones_like().expect("ones"));
         assert!(attention(&q, &q, &q, &mask, None, Precision::F32).is_ok());
-        refused("k [2, 3, 6, 5]", attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None, Precision::F32));
+        assert_error(
+            "k [2, 3, 6, 5]",
+            attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None, Precision::F32),
+        );
         let short = attention(&q, &q, &q, &draw((2, 6), "m"), None, Precision::F32);
-        refused("attention: mask of shape [2, 6], expected [2, 7]", short);
+        assert_error("attention: mask of shape [2, 6], expected [2, 7]", short);
         let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
-        refused("attention: p is 1.0, expected 0", attention(&q, &q, &q, &mask, Some(drop), Precision::F32));
+        assert_error(
+            "attention: p is 1.0, expected 0",
+            attention(&q, &q, &q, &mask, Some(drop), Precision::F32),
+        );
     }
 }

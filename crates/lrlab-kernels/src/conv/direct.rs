@@ -45,7 +45,7 @@ pub(super) fn packed_len(g: &Geometry) -> usize {
     g.o_blocks() * LANES * g.c * g.kh * g.kw
 }
 
-/// Where the weight of `out`, `channel` (of `channels`) and tap `k` (of `taps`) stands in the packed order.
+/// The index of the weight of `out`, `channel` (of `channels`) and tap `k` (of `taps`) in the packed order.
 fn packed_at(channels: usize, taps: usize, out: usize, channel: usize, k: usize) -> usize {
     let (o_block, lane) = (out / LANES, out % LANES);
     let block = channel / LANES;
@@ -90,7 +90,7 @@ struct Phase {
 /// What both gradients need besides the picture.
 pub(super) struct Backward {
     phases: Vec<Phase>,
-    /// Where the gradient stands in its frame, which is large enough for every tap of every phase.
+    /// The gradient's position in its frame, which is large enough for every tap of every phase.
     pub(super) place: Place,
     taps: Vec<usize>,
 }

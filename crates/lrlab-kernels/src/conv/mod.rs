@@ -38,8 +38,8 @@ use source::{Sink, Source};
 /// **In PyTorch**: `torch.nn.functional.conv2d(x, weight, None, stride, padding)`.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded
-/// input.
+/// Returns an error if shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is
+/// larger than the padded input.
 pub fn conv2d(
     x: &Tensor,
     weight: &Tensor,
@@ -55,7 +55,7 @@ pub fn conv2d(
         return x.contiguous()?.apply_op2(&weight.contiguous()?, Conv(geometry));
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x, weight]) {
+    if crate::cuda::is_f32(&[x, weight]) {
         return crate::cuda::conv2d(precision, x, weight, geometry);
     }
     // On the CPU, convolutions are f32 in every implementation.

@@ -3,7 +3,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "vector loads and stores by address; lengths are asserted when a picture is begun"
+    reason = "vector loads and stores by address; lengths are asserted at the start of a picture"
 )]
 
 use std::mem::MaybeUninit;
@@ -98,7 +98,7 @@ impl Place {
 }
 
 impl Source<'_> {
-    /// Whether the source holds the pictures.
+    /// Returns whether the source holds the pictures.
     pub(crate) fn holds(&self, sizes: &Sizes) -> bool {
         let len = sizes.len();
         match self {
@@ -235,7 +235,7 @@ pub(crate) enum Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Whether the sink has room for the batch and no more.
+    /// Returns whether the sink has room for the batch and no more.
     pub(crate) fn holds(&self, sizes: &Sizes) -> bool {
         match self {
             Self::Planes(to) => to.len() == sizes.n * sizes.flat(),
@@ -254,7 +254,7 @@ impl Sink<'_> {
         }
     }
 
-    /// The sink's pictures from `first` on, where they can be written as they are.
+    /// The sink's pictures from `first` on, if the sink stores blocks.
     pub(crate) fn in_place(
         &mut self,
         sizes: &Sizes,

@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Var};
 
 use super::*;
-use crate::testing::{assert_close, draw, grads_of, refused};
+use crate::testing::{assert_close, assert_error, draw, grads_of};
 
 /// Output and gradients of Σ y · r by their definition, in f64.
 fn reference(x: &Tensor, weight: &Tensor, r: &Tensor, s: usize, p: usize) -> [Vec<f64>; 3] {
@@ -34,7 +34,7 @@ fn reference(x: &Tensor, weight: &Tensor, r: &Tensor, s: usize, p: usize) -> [Ve
 }
 
 #[test]
-fn output_and_gradients() -> Result<()> {
+fn output_and_gradients_against_f64() -> Result<()> {
     let check = |x: (usize, usize, usize, usize), o, (kh, kw), s, p| -> Result<()> {
         let x = Var::from_tensor(&draw(x, "x"))?;
         let weight = Var::from_tensor(&draw((o, x.dims()[1], kh, kw), "w"))?;
@@ -77,17 +77,20 @@ fn untracked_arguments_and_views() -> Result<()> {
 }
 
 #[test]
-fn bad_shapes_are_errors() -> Result<()> {
+fn invalid_arguments_are_rejected() -> Result<()> {
     let ones = |dims: [usize; 4]| Tensor::ones(&dims, DType::F32, &Device::Cpu);
     let run = |x, w, s, p| conv2d(&ones(x)?, &ones(w)?, s, p, Precision::F32);
-    refused("conv2d: input has 2 channels, weight 3", run([1, 2, 4, 4], [1, 3, 3, 3], 1, 1));
-    refused("conv2d: stride 0, expected at least 1", run([1, 2, 4, 4], [1, 2, 3, 3], 0, 1));
-    refused("kernel (3, 3) is larger than the padded input (2, 2)", run([1, 2, 2, 2], [1, 2, 3, 3], 1, 0));
-    refused("conv2d: empty input (0, 2, 4, 4)", run([0, 2, 4, 4], [1, 2, 3, 3], 1, 1));
-    refused("overflow", run([1, 2, 4, 4], [1, 2, 3, 3], 1, usize::MAX / 2));
-    refused("overflow", run([1, 2, 4, 4], [1, 2, 3, 3], 1, 1 << 60));
+    assert_error("conv2d: input has 2 channels, weight 3", run([1, 2, 4, 4], [1, 3, 3, 3], 1, 1));
+    assert_error("conv2d: stride 0, expected at least 1", run([1, 2, 4, 4], [1, 2, 3, 3], 0, 1));
+    assert_error(
+        "kernel (3, 3) is larger than the padded input (2, 2)",
+        run([1, 2, 2, 2], [1, 2, 3, 3], 1, 0),
+    );
+    assert_error("conv2d: empty input (0, 2, 4, 4)", run([0, 2, 4, 4], [1, 2, 3, 3], 1, 1));
+    assert_error("overflow", run([1, 2, 4, 4], [1, 2, 3, 3], 1, usize::MAX / 2));
+    assert_error("overflow", run([1, 2, 4, 4], [1, 2, 3, 3], 1, 1 << 60));
     let flat = ones([1, 2, 4, 4])?.squeeze(0)?;
-    refused(
+    assert_error(
         "conv2d: x of shape [2, 4, 4], expected",
         conv2d(&flat, &ones([1, 2, 3, 3])?, 1, 1, Precision::F32),
     );

@@ -19,7 +19,7 @@ impl CustomOp1 for Activation {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("activation: a tensor on a GPU is wanted")
+        bail!("activation: expected a tensor on a GPU")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {

@@ -15,8 +15,8 @@ use crate::conv::geometry::Geometry;
 use crate::tiles::{Product, Way, fits};
 
 impl Gpu {
-    /// The output of a convolution, or the gradient of its input or weight, from the two others: it becomes the result
-    /// plus, with `join`, what is there.
+    /// Computes the output of a convolution, or the gradient of its input or weight, from the two others. With `join`,
+    /// the result is added to the destination.
     ///
     /// # Safety
     /// The addresses hold what the geometry says.
@@ -87,7 +87,7 @@ impl CustomOp2 for Planes {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("conv2d: tensors on a GPU are wanted")
+        bail!("conv2d: expected tensors on a GPU")
     }
 
     fn cuda_fwd(
@@ -135,7 +135,7 @@ impl CustomOp2 for Planes {
                 let dw = gpu.floats(of_w.0.values())?;
                 gpu.convolve(Way::Weight, self.1, g, [gpu.at(&x), gpu.at(&dw), gpu.at(&dy)], false)?;
                 let dw = gpu.tensor(gpu.to_planes(&dw, of_w)?, weight.shape());
-                of_weight = crate::gradient::give(weight, dw);
+                of_weight = crate::gradient::store_grad(weight, dw);
             }
         }
         Ok((input, of_weight))

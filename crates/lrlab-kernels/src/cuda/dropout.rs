@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Ten
 
 use super::{Gpu, address, hold, words};
 use crate::Dropout;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 
 /// Which elements a dropout keeps, on the device.
 pub(super) struct Bits {
@@ -60,7 +60,7 @@ impl CustomOp1 for Drop {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("dropout: a tensor on a GPU is wanted")
+        bail!("dropout: expected a tensor on a GPU")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -78,6 +78,6 @@ impl CustomOp1 for Drop {
         let Some(bits) = &*bits else { bail!("dropout: backward before forward") };
         let held = hold(grad)?;
         let dx = Self::apply(&gpu, held.at, grad.elem_count(), bits)?;
-        Ok(give(x, gpu.tensor(dx, grad.shape())))
+        Ok(store_grad(x, gpu.tensor(dx, grad.shape())))
     }
 }

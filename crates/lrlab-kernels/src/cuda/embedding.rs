@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result,
 use super::dropout::Bits;
 use super::{Gpu, address, hold, hold_u32, words};
 use crate::Dropout;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 
 /// [`crate::embedding`], checked. An id that is not in the table reads NaN.
 pub(crate) fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
@@ -28,7 +28,7 @@ impl CustomOp1 for Embedding {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("embedding: tensors on a GPU are wanted")
+        bail!("embedding: expected tensors on a GPU")
     }
 
     fn cuda_fwd(&self, table: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -43,7 +43,7 @@ impl CustomOp1 for Embedding {
         let gpu = Gpu::of(table)?;
         let held = hold(grad)?;
         let to = table_grad(&gpu, &self.ids, held.at, 1.0, None, table.dims2()?)?;
-        Ok(give(table, gpu.tensor(to, table.shape())))
+        Ok(store_grad(table, gpu.tensor(to, table.shape())))
     }
 }
 
@@ -132,7 +132,7 @@ impl CustomOp2 for AtPositions {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("embedding_at_positions: tensors on a GPU are wanted")
+        bail!("embedding_at_positions: expected tensors on a GPU")
     }
 
     fn cuda_fwd(
@@ -166,7 +166,7 @@ impl CustomOp2 for AtPositions {
         let (mut of_table, mut of_positions) = (None, None);
         if table.track_op() {
             let to = table_grad(&gpu, &self.ids, held.at, self.gain, bits.as_ref(), table.dims2()?)?;
-            of_table = give(table, gpu.tensor(to, table.shape()));
+            of_table = store_grad(table, gpu.tensor(to, table.shape()));
         }
         if positions.track_op() {
             let to = gpu.floats(l * d)?;
@@ -176,7 +176,7 @@ impl CustomOp2 for AtPositions {
             let grid = ((l * d).div_ceil(128) as u32, 1, 1);
             // SAFETY: the gradient has b times the l d values that are written.
             unsafe { gpu.launch("position_grad", grid, 128, 0, words)? };
-            of_positions = give(positions, gpu.tensor(to, positions.shape()));
+            of_positions = store_grad(positions, gpu.tensor(to, positions.shape()));
         }
         Ok((of_table, of_positions))
     }
@@ -197,7 +197,7 @@ impl CustomOp1 for WeightedSum {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("weighted_sum: tensors on a GPU are wanted")
+        bail!("weighted_sum: expected tensors on a GPU")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -219,6 +219,6 @@ impl CustomOp1 for WeightedSum {
         unsafe {
             gpu.each("weighted_sum_back", n, words![grad.at, weights.at, gpu.at(&dx), l, d, n as u64])?;
         }
-        Ok(give(x, gpu.tensor(dx, x.shape())))
+        Ok(store_grad(x, gpu.tensor(dx, x.shape())))
     }
 }

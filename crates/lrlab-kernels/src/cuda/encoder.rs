@@ -14,7 +14,7 @@ use crate::{Dropout, Precision};
 /// What [`crate::EncoderLayer`] was given, checked.
 pub(crate) struct Layer<'a> {
     pub(crate) heads: usize,
-    /// Norms stand before the sub-layers.
+    /// Whether norms precede the sub-layers.
     pub(crate) before: bool,
     pub(crate) gelu: bool,
     /// Weights and biases of the four maps, then scale and shift of the two norms.
@@ -143,11 +143,11 @@ impl Encoder {
             if weight.track_op() {
                 let dw = gpu.floats(outputs * inputs)?;
                 gpu.product(self.precision, slopes.t(), Operand::new(x, rows, inputs), gpu.at(&dw))?;
-                super::give(weight, gpu.tensor(dw, weight.shape()))?;
+                super::store_grad(weight, gpu.tensor(dw, weight.shape()))?;
             }
             if bias.track_op() {
                 let [sums, _] = gpu.columns(dy, None, (rows, outputs))?;
-                super::give(bias, gpu.tensor(sums, outputs))?;
+                super::store_grad(bias, gpu.tensor(sums, outputs))?;
             }
             let w = Operand::new(p[MAPS[i].0].at, outputs, inputs);
             let beta = if join { 1.0 } else { 0.0 };
@@ -250,12 +250,12 @@ impl Encoder {
             for (index, grad) in [(NORMS[i].0, scale), (NORMS[i].1, shift)] {
                 let of = &self.parameters[index];
                 if of.track_op() {
-                    super::give(of, gpu.tensor(grad, w))?;
+                    super::store_grad(of, gpu.tensor(grad, w))?;
                 }
             }
             Ok(())
         };
-        // Through the dropout of a branch: what comes out is `from` where nothing is dropped.
+        // Through the dropout of a branch: the result is `from` itself without dropout.
         let through = |i: usize, from: u64| -> Result<u64> {
             let Some(bits) = &kept.bits[i] else { return Ok(from) };
             let (drawn, keep) = Bits::arguments(gpu, Some(bits));
@@ -287,7 +287,7 @@ impl Encoder {
             let scale = p[NORMS[middle].0].at;
             // The gradient of the first residual sum.
             let grads = if self.before {
-                // The sum itself goes on beside the norm.
+                // The sum is also an operand of the second residual sum.
                 gpu.each("copy", values, words![dy, gpu.at(&dx), values as u64])?;
                 row_norm_back(gpu, gpu.at(&d_fed), &kept.norms[1], scale, (gpu.at(&dx), true), of_norms)?
             } else {
@@ -344,7 +344,7 @@ impl CustomOp1 for Encoder {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("encoder: tensors on a GPU are wanted")
+        bail!("encoder: expected tensors on a GPU")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -360,6 +360,6 @@ impl CustomOp1 for Encoder {
         let Some(kept) = &*kept else { bail!("encoder: backward before forward") };
         let (held, grad) = (hold(x)?, hold(grad)?);
         let dx = self.backward(&gpu, held.at, kept, grad.at)?;
-        Ok(if x.track_op() { crate::gradient::give(x, gpu.tensor(dx, x.shape())) } else { None })
+        Ok(if x.track_op() { crate::gradient::store_grad(x, gpu.tensor(dx, x.shape())) } else { None })
     }
 }

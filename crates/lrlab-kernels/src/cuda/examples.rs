@@ -80,6 +80,6 @@ impl Ids {
 
 /// Sends values to the device.
 fn copy<T: DeviceRepr + 'static>(gpu: &Gpu, values: &[T]) -> Result<CudaSlice<T>> {
-    // Nothing is an allocation that the driver refuses.
+    // The driver rejects empty allocations.
     if values.is_empty() { gpu.take(0) } else { gpu.device.clone_htod(values) }
 }

@@ -30,7 +30,7 @@ const MODULES: [&str; 2] = [
 struct Shared {
     modules: Vec<Arc<candle_core::cuda::cudarc::driver::CudaModule>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
-    /// Of each thread, which may have a stream of its own; zeros between kernels.
+    /// One set per thread, because threads may use different streams; zeros between kernels.
     counters: Mutex<HashMap<ThreadId, CudaSlice<u32>>>,
 }
 
@@ -159,7 +159,7 @@ impl Gpu {
             return Ok(function.cu_function());
         }
         let mut found = self.shared.modules.iter().filter_map(|module| module.load_function(name).ok());
-        let Some(function) = found.next() else { bail!("there is no kernel {name:?}") };
+        let Some(function) = found.next() else { bail!("kernel {name:?} does not exist") };
         let raw = function.cu_function();
         functions.insert(name.to_owned(), function);
         Ok(raw)
@@ -267,7 +267,7 @@ pub(crate) fn address<T: candle_core::cuda::CudaDType + DeviceRepr>(
     storage: &CudaStorage,
     layout: &Layout,
 ) -> Result<u64> {
-    let Some((start, _)) = layout.contiguous_offsets() else { bail!("a contiguous tensor is wanted") };
+    let Some((start, _)) = layout.contiguous_offsets() else { bail!("expected a contiguous tensor") };
     let slice = storage.as_cuda_slice::<T>()?;
     Ok(slice.device_ptr(slice.stream()).0 + (start * size_of::<T>()) as u64)
 }
@@ -294,7 +294,7 @@ fn hold_as<T: candle_core::cuda::CudaDType + DeviceRepr>(x: &Tensor) -> Result<H
         let (storage, layout) = x.storage_and_layout();
         match &*storage {
             Storage::Cuda(cuda) => address::<T>(cuda, layout)?,
-            _ => bail!("a tensor on a GPU is wanted"),
+            _ => bail!("expected a tensor on a GPU"),
         }
     };
     Ok(Held { _tensor: x, at })

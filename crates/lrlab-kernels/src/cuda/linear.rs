@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 use super::product::Operand;
 use super::{Gpu, Held, address, hold, words};
 use crate::Precision;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 
 /// [`crate::linear`] of `x (rows, inputs)`, checked.
 pub(crate) fn linear(
@@ -32,7 +32,7 @@ impl CustomOp2 for Linear {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("linear: tensors on a GPU are wanted")
+        bail!("linear: expected tensors on a GPU")
     }
 
     fn cuda_fwd(
@@ -83,11 +83,11 @@ impl CustomOp2 for Linear {
             if w.track_op() {
                 let dw = gpu.floats(out * inputs)?;
                 gpu.product(self.precision, g.t(), a, gpu.at(&dw))?;
-                of_weight = give(w, gpu.tensor(dw, w.shape()));
+                of_weight = store_grad(w, gpu.tensor(dw, w.shape()));
             }
             if let Some(bias) = self.bias.as_ref().filter(|bias| bias.track_op()) {
                 let [sums, _] = gpu.columns(gs.at, None, (rows, out))?;
-                super::give(bias, gpu.tensor(sums, out))?;
+                super::store_grad(bias, gpu.tensor(sums, out))?;
             }
             Ok((input, of_weight))
         }

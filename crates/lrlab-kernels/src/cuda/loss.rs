@@ -25,7 +25,7 @@ impl CustomOp2 for Loss {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("cross_entropy: tensors on a GPU are wanted")
+        bail!("cross_entropy: expected tensors on a GPU")
     }
 
     fn cuda_fwd(

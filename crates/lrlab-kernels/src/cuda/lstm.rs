@@ -244,7 +244,7 @@ impl CustomOp1 for Lstm {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("lstm: tensors on a GPU are wanted")
+        bail!("lstm: expected tensors on a GPU")
     }
 
     fn cuda_fwd(&self, source: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -271,19 +271,19 @@ impl CustomOp1 for Lstm {
             if w_ih.track_op() {
                 let d = gpu.floats(w_ih.elem_count())?;
                 gpu.product(self.precision, slopes.t(), x, gpu.at(&d))?;
-                super::give(w_ih, gpu.tensor(d, w_ih.shape()))?;
+                super::store_grad(w_ih, gpu.tensor(d, w_ih.shape()))?;
             }
             if w_hh.track_op() {
                 let d = gpu.floats(w_hh.elem_count())?;
                 let before = Operand::new(gpu.at(&kept.before), rows, h);
                 gpu.product(self.precision, slopes.t(), before, gpu.at(&d))?;
-                super::give(w_hh, gpu.tensor(d, w_hh.shape()))?;
+                super::store_grad(w_hh, gpu.tensor(d, w_hh.shape()))?;
             }
             if b_ih.track_op() || b_hh.track_op() {
                 let [sums, _] = gpu.columns(slopes.at, None, (rows, 4 * h))?;
                 let sums = gpu.tensor(sums, 4 * h);
                 for bias in [b_ih, b_hh].into_iter().filter(|bias| bias.track_op()) {
-                    super::give(bias, sums.clone())?;
+                    super::store_grad(bias, sums.clone())?;
                 }
             }
             if !source.track_op() {
@@ -296,7 +296,7 @@ impl CustomOp1 for Lstm {
                 None => Ok(Some(gpu.tensor(dx, source.shape()))),
                 Some(ids) => {
                     let to = embedding::table_grad(&gpu, ids, gpu.at(&dx), 1.0, None, source.dims2()?)?;
-                    Ok(crate::gradient::give(source, gpu.tensor(to, source.shape())))
+                    Ok(crate::gradient::store_grad(source, gpu.tensor(to, source.shape())))
                 }
             }
         }

@@ -38,7 +38,7 @@ pub(crate) use linear::linear;
 pub(crate) use loss::cross_entropy;
 pub(crate) use lstm::{Layer as LstmLayer, lstm};
 pub(crate) use norm::batch_norm2d;
-pub(crate) use operator::{apply, are_leaves, give, takes};
+pub(crate) use operator::{all_leaves, apply, is_f32, store_grad};
 pub(crate) use rows::{MOST_WIDE, layer_norm};
 pub(crate) use times::take as take_times;
 pub(crate) use update::{adam, sgd, squared_norm};

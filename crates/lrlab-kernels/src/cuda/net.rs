@@ -216,7 +216,7 @@ impl Network {
         unsafe { gpu.launch_raw(name, (super::blocks(n), 1, 1), 256, 0, &mut arguments) }
     }
 
-    /// Gives the parameters' gradients; that of the pictures comes back where it is wanted.
+    /// Stores the parameters' gradients and returns that of the pictures if `wanted`.
     fn backward(&self, gpu: &Gpu, kept: &Kept, grad: u64, wanted: bool) -> Result<Option<CudaSlice<f32>>> {
         let last = self.sizes[self.sizes.len() - 1];
         let mut grads: Vec<Option<CudaSlice<f32>>> = (0..self.sizes.len()).map(|_| None).collect();
@@ -241,7 +241,7 @@ impl Network {
                 match node {
                     Node::Unit { unit, residual, relu, .. } => {
                         let Some(of_unit) = &kept.units[i] else {
-                            bail!("conv_net: a unit that kept nothing")
+                            bail!("conv_net: unit {i} has no intermediate results")
                         };
                         let (y, z) = (gpu.at(&of_unit.y), gpu.at(&kept.values[i + 1]));
                         let z = if *relu { z } else { 0 };
@@ -260,7 +260,7 @@ impl Network {
                         let (dy_at, rows) = (gpu.at(&dy), rows_of(to));
                         let parameters = norm::back(gpu, rows, [g, y, z], norm, dy_at, (beside, join))?;
                         for (var, grad) in [&unit.scale, &unit.shift].into_iter().zip(parameters) {
-                            super::give(var, gpu.tensor(grad, to.c))?;
+                            super::store_grad(var, gpu.tensor(grad, to.c))?;
                         }
                         let geometry = Self::geometry(from, unit)?;
                         let (x, dy) = (gpu.at(&kept.values[input]), gpu.at(&dy));
@@ -280,7 +280,9 @@ impl Network {
                         }
                     }
                     Node::MaxPool { kernel, stride, padding, .. } if further => {
-                        let Some(picks) = &kept.picks[i] else { bail!("conv_net: a pool that kept nothing") };
+                        let Some(picks) = &kept.picks[i] else {
+                            bail!("conv_net: pool {i} has no intermediate results")
+                        };
                         let window = Window::new(from, to, *kernel, *stride, *padding);
                         let (dx, join) = Self::grad(gpu, &mut grads, input, from)?;
                         let words = words![g, gpu.at(picks), dx, join];
@@ -302,7 +304,7 @@ impl Network {
                 }
             }
         }
-        self.give_weights(gpu, of_weights)?;
+        self.store_weight_grads(gpu, of_weights)?;
         let Some(pictures) = grads[0].take().filter(|_| wanted) else { return Ok(None) };
         let Sizes { c, .. } = self.sizes[0];
         let (n, pixels) = (count(self.sizes[0]), self.sizes[0].pixels());
@@ -315,7 +317,7 @@ impl Network {
         Ok(Some(dx))
     }
 
-    /// Where a value's gradient goes, and whether something is there.
+    /// The address of a value's gradient, and whether a new term is added to it.
     fn grad(
         gpu: &Gpu,
         grads: &mut [Option<CudaSlice<f32>>],
@@ -329,8 +331,8 @@ impl Network {
         Ok((grads[value].as_ref().map_or(0, |grad| gpu.at(grad)), join))
     }
 
-    /// From the last unit's gradient to the first's, as rows.
-    fn give_weights(&self, gpu: &Gpu, mut of_weights: Vec<CudaSlice<f32>>) -> Result<()> {
+    /// Stores the weights' gradients, given as rows from the last unit to the first.
+    fn store_weight_grads(&self, gpu: &Gpu, mut of_weights: Vec<CudaSlice<f32>>) -> Result<()> {
         of_weights.reverse();
         let rows: Vec<u64> = of_weights.iter().map(|grad| gpu.at(grad)).collect();
         let mut planes = Vec::new();
@@ -341,7 +343,7 @@ impl Network {
         // SAFETY: each has room for its weight.
         unsafe { self.weights(gpu, "weights_to_planes", &addresses, &rows)? };
         for (unit, grad) in units(&self.net).zip(planes) {
-            super::give(&unit.weight, gpu.tensor(grad, unit.weight.shape()))?;
+            super::store_grad(&unit.weight, gpu.tensor(grad, unit.weight.shape()))?;
         }
         Ok(())
     }
@@ -353,7 +355,7 @@ impl CustomOp2 for Network {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("conv_net: tensors on a GPU are wanted")
+        bail!("conv_net: expected tensors on a GPU")
     }
 
     fn cuda_fwd(

@@ -1,4 +1,4 @@
-//! Batch norm with what stands after it: on rows of channels, for networks, and as an operator over planes.
+//! Batch norm with a residual and a rectification: on rows of channels, for networks, and as an operator over planes.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -273,7 +273,7 @@ impl Planes {
         };
         for (of_parameter, grad) in self.affine.iter().zip(grads) {
             if of_parameter.track_op() {
-                super::give(of_parameter, gpu.tensor(grad, of.c))?;
+                super::store_grad(of_parameter, gpu.tensor(grad, of.c))?;
             }
         }
         let planes = |rows: &CudaSlice<f32>| -> Result<Tensor> {
@@ -290,7 +290,7 @@ impl CustomOp1 for Planes {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("batch_norm2d: tensors on a GPU are wanted")
+        bail!("batch_norm2d: expected tensors on a GPU")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -309,7 +309,7 @@ impl CustomOp2 for Planes {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("batch_norm2d: tensors on a GPU are wanted")
+        bail!("batch_norm2d: expected tensors on a GPU")
     }
 
     fn cuda_fwd(

@@ -1,5 +1,4 @@
-//! What the operators on a GPU share as candle's operators: whether they apply, and how gradients of parameters reach
-//! the store.
+//! Helpers of the operators on a GPU: when they apply, and how gradients of parameters reach the store.
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail,
@@ -7,32 +6,33 @@ use candle_core::{
 
 use crate::environment;
 
-/// Whether these operators apply: f32 on a GPU, all of them, and the environment does not ask for candle's operators.
-pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
+/// Returns whether these operators apply: all tensors are f32 on one GPU, and the environment does not select candle's
+/// operators.
+pub(crate) fn is_f32(tensors: &[&Tensor]) -> bool {
     let float = |t: &&Tensor| t.device().is_cuda() && t.dtype() == DType::F32;
-    environment::own_kernels() && tensors.iter().all(float) && together(tensors)
+    environment::own_kernels() && tensors.iter().all(float) && on_one_device(tensors)
 }
 
-/// Whether all tensors lie on one device.
-pub(crate) fn together(tensors: &[&Tensor]) -> bool {
+/// Returns whether all tensors are on one device.
+pub(crate) fn on_one_device(tensors: &[&Tensor]) -> bool {
     tensors.windows(2).all(|pair| pair[0].device().same_device(pair[1].device()))
 }
 
-/// Whether an operator with many parameters can hand on their gradients itself (see [`crate::backward`]).
-pub(crate) fn are_leaves<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> bool {
+/// Returns whether an operator with many parameters can store their gradients itself (see [`crate::backward`]).
+pub(crate) fn all_leaves<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> bool {
     parameters.into_iter().all(|t| t.is_variable() || !t.track_op())
 }
 
-/// Hands on the gradient of a parameter that is a variable.
-pub(crate) fn give(parameter: &Tensor, grad: Tensor) -> Result<()> {
-    match parameter.is_variable().then(|| crate::gradient::give(parameter, grad)).flatten() {
+/// Stores the gradient of a parameter that is a variable.
+pub(crate) fn store_grad(parameter: &Tensor, grad: Tensor) -> Result<()> {
+    match parameter.is_variable().then(|| crate::gradient::store_grad(parameter, grad)).flatten() {
         None => Ok(()),
         Some(_) => bail!("on a GPU the gradients of this network come from lrlab_kernels::backward"),
     }
 }
 
-/// Applies an operator to `x` whose parameters it holds itself. Where x wants no gradient, one of them becomes an
-/// argument too, so that candle runs the backward pass.
+/// Applies an operator that holds its parameters to `x`. If `x` is not tracked, one of the parameters becomes an argument
+/// too, so that candle runs the backward pass.
 pub(crate) fn apply<'a>(
     x: &Tensor,
     parameters: impl IntoIterator<Item = &'a Tensor>,

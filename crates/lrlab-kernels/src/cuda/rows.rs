@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Result, Shape, Ten
 
 use super::dropout::Bits;
 use super::{Gpu, address, hold, words};
-use crate::gradient::give;
+use crate::gradient::store_grad;
 
 pub(crate) fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
     let kept = Mutex::new(None);
@@ -23,13 +23,13 @@ pub(super) struct Normed {
     pub(super) inverse: CudaSlice<f32>,
 }
 
-/// What goes into a row: x, and where they are given bias, dropout and residual.
+/// The terms of a row: x and, if present, bias, dropout and residual.
 pub(super) struct Row<'a> {
     pub(super) x: u64,
     pub(super) bias: Option<u64>,
     pub(super) bits: Option<&'a Bits>,
     pub(super) base: Option<u64>,
-    /// Where the sum goes, if it is wanted.
+    /// The destination of the sum, if it is kept.
     pub(super) sum: Option<u64>,
 }
 
@@ -135,7 +135,7 @@ impl CustomOp3 for LayerNorm {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        bail!("layer_norm: tensors on a GPU are wanted")
+        bail!("layer_norm: expected tensors on a GPU")
     }
 
     fn cuda_fwd(
@@ -177,7 +177,7 @@ impl CustomOp3 for LayerNorm {
         let [d_scale, d_shift] =
             unsafe { row_norm_back(&gpu, g.at, kept, s.at, (gpu.at(&dx), false), (rows, w))? };
         let parameter = |of: &Tensor, data| {
-            if of.track_op() { give(of, gpu.tensor(data, of.shape())) } else { None }
+            if of.track_op() { store_grad(of, gpu.tensor(data, of.shape())) } else { None }
         };
         let (d_scale, d_shift) = (parameter(scale, d_scale), parameter(shift, d_shift));
         Ok((x.track_op().then(|| gpu.tensor(dx, x.shape())), d_scale, d_shift))

@@ -1,5 +1,4 @@
-//! Where a step's time goes on a GPU: with `LRLAB_CUDA_TIMES=on` the program waits for every kernel and adds up its
-//! time.
+//! The times of kernels on a GPU: with `LRLAB_CUDA_TIMES=on` the program waits for every kernel and adds up its time.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +12,7 @@ use crate::{DeviceTime, environment};
 
 static TIMES: Mutex<BTreeMap<String, (u64, Duration)>> = Mutex::new(BTreeMap::new());
 
-/// Runs `work`, which asks something called `name` of the device, and takes its time where times are wanted.
+/// Runs `work`, which launches `name` on the device, and records its time with `LRLAB_CUDA_TIMES=on`.
 pub(super) fn timed(
     stream: &CudaStream,
     name: impl FnOnce() -> String,

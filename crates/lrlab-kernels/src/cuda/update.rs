@@ -34,7 +34,7 @@ pub(crate) fn squared_norm(tensors: &[&Tensor]) -> Result<f64> {
     let Some(first) = tensors.first() else { return Ok(0.0) };
     let gpu = Gpu::of(first)?;
     let held = tensors.iter().map(|x| hold(x)).collect::<Result<Vec<Held>>>()?;
-    // The same blocks whatever the tensors, so that sums have one order.
+    // The number of blocks does not depend on the tensors, so that sums have one order.
     let partial: CudaSlice<f64> = gpu.take(tensors.len() * SQUARES)?;
     let all: Vec<(u64, usize)> = held.iter().zip(tensors).map(|(h, x)| (h.at, x.elem_count())).collect();
     for (i, part) in all.chunks(PARAMETERS).enumerate() {

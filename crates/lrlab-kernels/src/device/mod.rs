@@ -21,7 +21,7 @@ pub fn take_device_times() -> Vec<DeviceTime> {
 /// another one is still computing.
 ///
 /// # Errors
-/// There is no such GPU, or this build has no support for it.
+/// Returns an error if there is no such GPU, or this build has no support for it.
 pub fn open_cuda(ordinal: usize) -> Result<Device> {
     #[cfg(feature = "cuda")]
     return crate::cuda::open(ordinal);

@@ -17,7 +17,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Refuses a probability outside [0, 1), in the name of the operator that drops.
+    /// Rejects a probability outside [0, 1); `name` is the operator.
     pub(crate) fn check(&self, name: &str) -> Result<()> {
         check::below_one(name, "p", self.p)
     }

@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::check;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
 use crate::simd::{Kernel, Simd, dispatch, part, starts};
@@ -19,10 +19,10 @@ pub use draws::Dropout;
 
 /// Zeroes elements with probability p and multiplies the others by 1 / (1 − p).
 ///
-/// **In PyTorch**: `torch.nn.functional.dropout(x, p)`, with draws of its own.
+/// **In PyTorch**: `torch.nn.functional.dropout(x, p)`, with other draws.
 ///
 /// # Errors
-/// p is outside [0, 1), or the type is not a float.
+/// Returns an error if p is outside [0, 1), or the type is not a float.
 pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     check::floats("dropout", [("x", x)])?;
     drop.check("dropout")?;
@@ -33,7 +33,7 @@ pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
         return x.contiguous()?.apply_op1(drop);
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x]) && x.elem_count() > 0 {
+    if crate::cuda::is_f32(&[x]) && x.elem_count() > 0 {
         return crate::cuda::dropout(x, drop);
     }
     let (threshold, gain) = (drop.threshold(), drop.gain());
@@ -95,7 +95,7 @@ impl CustomOp1 for Dropout {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let data = host::with(grad, |grad| Ok(self.apply(grad)))?;
-        Ok(give(x, host::tensor(data, grad.shape())?))
+        Ok(store_grad(x, host::tensor(data, grad.shape())?))
     }
 }
 
@@ -105,10 +105,10 @@ mod tests {
     use lrlab_random::{Purpose, Stream};
 
     use super::*;
-    use crate::testing::{draw, grads_of, refused};
+    use crate::testing::{assert_error, draw, grads_of};
 
     #[test]
-    fn draws_are_those_of_the_stream() -> Result<()> {
+    fn draws_come_from_the_stream() -> Result<()> {
         let stream = Stream::new(3, Purpose::Dropout, "d");
         let drop = Dropout { p: 0.3, stream };
         for count in [1, 5, 64, 1000, 40_001] {
@@ -140,7 +140,7 @@ mod tests {
         let x = draw(8, "x");
         assert_eq!(dropout(&x, Dropout { p: 0.0, stream })?.to_vec1::<f32>()?, x.to_vec1::<f32>()?);
         for p in [-0.1, 1.0, f64::NAN] {
-            refused(&format!("dropout: p is {p:?}, expected 0"), dropout(&x, Dropout { p, stream }));
+            assert_error(&format!("dropout: p is {p:?}, expected 0"), dropout(&x, Dropout { p, stream }));
         }
         Ok(())
     }

@@ -84,8 +84,8 @@ impl EncoderLayer<'_> {
     /// [`attention`](crate::attention()), a sequence without tokens attends to nothing.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (not checked
-    /// on a GPU), eps is not above 0, or a dropout's p is outside [0, 1).
+    /// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0
+    /// and 1 (not checked on a GPU), eps is not above 0, or a dropout's p is outside [0, 1).
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let dims = self.dims(x)?;
         let named = PARAMETERS.into_iter().zip(self.parameters());
@@ -100,7 +100,9 @@ impl EncoderLayer<'_> {
         let mut all = parameters.to_vec();
         all.push(x);
         #[cfg(feature = "cuda")]
-        if crate::cuda::takes(&all) && crate::cuda::are_leaves(parameters) && dims.w <= crate::cuda::MOST_WIDE
+        if crate::cuda::is_f32(&all)
+            && crate::cuda::all_leaves(parameters)
+            && dims.w <= crate::cuda::MOST_WIDE
         {
             let layer = crate::cuda::EncoderLayer {
                 heads: self.heads,

@@ -11,7 +11,7 @@ use super::backward::backward;
 use super::forward::{Kept, forward};
 use super::layer::{Dims, Layer, Parameters};
 use super::parts::{self, Sums};
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
 
 /// At most this many partial sums of the parameters' gradients.
@@ -92,9 +92,9 @@ impl CustomOp2 for Encoder {
         let (dx, dp) = host::with(x, |xs| {
             host::with(packed, |ps| host::with(grad, |grad| self.backward(xs, ps, grad)))
         })?;
-        let give = |of: &Tensor, data| -> Result<Option<Tensor>> {
-            if of.track_op() { Ok(give(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
+        let store_grad = |of: &Tensor, data| -> Result<Option<Tensor>> {
+            if of.track_op() { Ok(store_grad(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
         };
-        Ok((give(x, dx)?, give(packed, dp)?))
+        Ok((store_grad(x, dx)?, store_grad(packed, dp)?))
     }
 }

@@ -2,7 +2,7 @@ use candle_core::{DType, Var};
 use lrlab_random::{Purpose, Stream};
 
 use super::*;
-use crate::testing::{assert_close, draw, grads_of, refused, values};
+use crate::testing::{assert_close, assert_error, draw, grads_of, values};
 
 fn check(
     dims: Dims,
@@ -92,7 +92,7 @@ fn output_and_gradients_against_f64() -> Result<()> {
 }
 
 #[test]
-fn bad_shapes_are_errors() {
+fn invalid_arguments_are_rejected() {
     let dims = Dims { b: 2, l: 3, w: 4, f: 5, heads: 2 };
     let parameters: Vec<Tensor> = dims.shapes().into_iter().map(|shape| draw(shape, "p")).collect();
     let pair = |i: usize| (&parameters[2 * i], &parameters[2 * i + 1]);
@@ -112,15 +112,15 @@ fn bad_shapes_are_errors() {
     };
     let (x, mask) = (draw((2, 3, 4), "x"), draw((2, 3), "m").ones_like().expect("ones"));
     assert!(layer.forward(&x, &mask).is_ok());
-    refused("encoder: 2 heads do not divide a width of 5", layer.forward(&draw((2, 3, 5), "x"), &mask));
-    refused("encoder: empty input [0, 3, 4]", layer.forward(&draw((0, 3, 4), "x"), &mask));
+    assert_error("encoder: 2 heads do not divide a width of 5", layer.forward(&draw((2, 3, 5), "x"), &mask));
+    assert_error("encoder: empty input [0, 3, 4]", layer.forward(&draw((0, 3, 4), "x"), &mask));
     let long = draw((2, 4), "m").ones_like().expect("ones");
-    refused("encoder: mask of shape [2, 4], expected [2, 3]", layer.forward(&x, &long));
+    assert_error("encoder: mask of shape [2, 4], expected [2, 3]", layer.forward(&x, &long));
     let three = EncoderLayer { heads: 3, ..layer };
-    refused("encoder: 3 heads do not divide a width of 4", three.forward(&x, &mask));
+    assert_error("encoder: 3 heads do not divide a width of 4", three.forward(&x, &mask));
     let other = EncoderLayer { linear2: pair(1), ..layer };
-    refused("encoder: linear2 weight of shape [4, 4], expected", other.forward(&x, &mask));
+    assert_error("encoder: linear2 weight of shape [4, 4], expected", other.forward(&x, &mask));
     let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
     let all = EncoderLayer { dropouts: [None, Some(drop), None], ..layer };
-    refused("encoder: p is 1.0, expected 0", all.forward(&x, &mask));
+    assert_error("encoder: p is 1.0, expected 0", all.forward(&x, &mask));
 }

@@ -41,7 +41,7 @@ enum Ids {
     Cuda(crate::cuda::Ids),
 }
 
-/// Whether this device itself holds its [`DevicePictures`] and [`DeviceTokens`]; otherwise the host holds them.
+/// Returns whether this device itself holds its [`DevicePictures`] and [`DeviceTokens`]; otherwise the host holds them.
 #[must_use]
 pub fn holds_examples(device: &Device) -> bool {
     cfg!(feature = "cuda") && device.is_cuda() && crate::environment::own_kernels()
@@ -52,7 +52,7 @@ impl DevicePictures {
     /// what each byte of each channel becomes.
     ///
     /// # Errors
-    /// Sizes do not fit, or there is no memory for them.
+    /// Returns an error if sizes do not fit, or there is not enough memory for them.
     pub fn upload(device: &Device, pixels: &[u8], shape: [usize; 3], tables: &[[f32; 256]]) -> Result<Self> {
         let bytes = match shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side)) {
             Some(bytes) if bytes > 0 && i32::try_from(bytes).is_ok() => bytes,
@@ -74,7 +74,7 @@ impl DevicePictures {
     /// A batch: f32 `(batch, channels, height, width)`.
     ///
     /// # Errors
-    /// There is no such picture, or no memory.
+    /// Returns an error if there is no such picture or not enough memory.
     pub fn batch(&self, views: &[PictureView]) -> Result<Tensor> {
         if let Some(view) = views.iter().find(|view| view.picture as usize >= self.count) {
             bail!("pictures: picture {} of {}, counted from 0", view.picture, self.count);
@@ -102,7 +102,7 @@ impl DeviceTokens {
     /// Takes the sequences' ids.
     ///
     /// # Errors
-    /// There is no memory for them.
+    /// Returns an error if there is not enough memory for them.
     pub fn upload(device: &Device, ids: &[u32]) -> Result<Self> {
         #[cfg(feature = "cuda")]
         if holds_examples(device) {
@@ -117,7 +117,7 @@ impl DeviceTokens {
     /// shape, 1 at tokens and 0 at padding.
     ///
     /// # Errors
-    /// A span ends before it begins or beyond the ids, or there is no memory.
+    /// Returns an error if a span ends before it begins or beyond the ids, or there is not enough memory.
     pub fn batch(&self, spans: &[Range<u32>]) -> Result<(Tensor, Tensor)> {
         let bad = |span: &&Range<u32>| span.start > span.end || span.end as usize > self.count;
         if let Some(span) = spans.iter().find(bad) {

@@ -81,8 +81,7 @@ pub(super) fn group(
     [d_state, d_cell]
 }
 
-/// The gradients of the states before, where the time was no padding: there the state was carried, and its gradient
-/// stays as it is.
+/// The gradients of the states before, at tokens. At padding the state was carried, and its gradient is unchanged.
 struct Pull<'a> {
     real: &'a [bool],
     d_state: &'a mut [f32],

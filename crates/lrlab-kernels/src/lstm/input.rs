@@ -125,7 +125,7 @@ impl Share<'_> {
     }
 }
 
-/// A share for each `each` of the rows that are read, which stand in their order: up to the first row of the next.
+/// One share per `each` of the rows that are read, which are in ascending order. A share ends where the next begins.
 fn shares<'a>(
     mut dx: &'a mut [MaybeUninit<f32>],
     columns: usize,

@@ -58,8 +58,8 @@ impl LstmLayer<'_> {
     /// The states at all times, `(b, l, h)`; they start at 0.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1, or an id is
-    /// not in the table; the values of mask and ids on a GPU are not checked.
+    /// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0
+    /// and 1, or an id is not in the table; the values of mask and ids on a GPU are not checked.
     pub fn states(&self, of: Sequence) -> Result<Tensor> {
         self.run(of, None, Output { every: true, cells: false })
     }
@@ -67,7 +67,7 @@ impl LstmLayer<'_> {
     /// The state after the last token read, `(b, h)`.
     ///
     /// # Errors
-    /// As [`LstmLayer::states`].
+    /// Returns the errors of [`LstmLayer::states`].
     pub fn last(&self, of: Sequence) -> Result<Tensor> {
         self.run(of, None, Output { every: false, cells: false })
     }
@@ -77,7 +77,7 @@ impl LstmLayer<'_> {
     /// operators, not the kernel.
     ///
     /// # Errors
-    /// As [`LstmLayer::states`].
+    /// Returns the errors of [`LstmLayer::states`].
     pub fn states_from(&self, of: Sequence, initial: &LSTMState) -> Result<(Tensor, LSTMState)> {
         let (states, cells) = self.both(of, initial)?;
         let last = if self.reverse { 0 } else { states.dim(1)? - 1 };
@@ -154,8 +154,8 @@ impl LstmLayer<'_> {
         #[cfg(feature = "cuda")]
         if initial.is_none()
             && !output.cells
-            && crate::cuda::takes(&[source, w_ih, w_hh, b_ih, b_hh])
-            && crate::cuda::are_leaves([w_ih, w_hh, b_ih, b_hh])
+            && crate::cuda::is_f32(&[source, w_ih, w_hh, b_ih, b_hh])
+            && crate::cuda::all_leaves([w_ih, w_hh, b_ih, b_hh])
         {
             let ids = ids.as_ref();
             let parameters = [w_ih, w_hh, b_ih, b_hh];
@@ -245,7 +245,7 @@ mod tests {
     use candle_core::{DType, Var};
 
     use super::*;
-    use crate::testing::{assert_close, draw, grads_of, refused, values};
+    use crate::testing::{assert_close, assert_error, draw, grads_of, values};
 
     fn check(dims: (usize, usize, usize, usize), lengths: &[usize], reverse: bool) -> Result<()> {
         check_in(Precision::F32, dims, lengths, reverse, 2e-5)?;
@@ -312,7 +312,7 @@ mod tests {
 
     /// The layer as a network of candle, from an initial state, and its gradients against f64.
     #[test]
-    fn states_are_taken_and_given() -> Result<()> {
+    fn initial_and_last_states_agree_with_f64() -> Result<()> {
         for (b, l, inputs, h, reverse) in [(3, 5, 4, 6, false), (18, 3, 16, 16, true), (1, 1, 1, 1, false)] {
             let shapes: [&[usize]; 7] =
                 [&[b, l, inputs], &[4 * h, inputs], &[4 * h, h], &[4 * h], &[4 * h], &[b, h], &[b, h]];
@@ -352,7 +352,7 @@ mod tests {
 
     /// `candle_nn::LSTM` with the same weights, at once, step by step and in two parts.
     #[test]
-    fn it_is_a_recurrent_network_of_candle() -> Result<()> {
+    fn agrees_with_candles_lstm() -> Result<()> {
         let (b, l, inputs, h) = (4, 6, 5, 7);
         let device = candle_core::Device::Cpu;
         let variables = candle_nn::VarMap::new();
@@ -386,13 +386,13 @@ mod tests {
         let stacked = ours.states_to_tensor(&expected)?;
         assert_close(&stacked, &values(&theirs.states_to_tensor(&expected)?), 0.0);
 
-        refused(
+        assert_error(
             "lstm: initial state of shapes [4, 6] and [4, 7], expected [4, 7]",
             ours.seq_init(&x, &LSTMState { h: draw((b, 6), "h"), c: draw((b, h), "c") }),
         );
         let mask = draw((b, l), "m").ones_like()?;
         let masked = LstmLayer { mask: Some(&mask), ..ours };
-        refused(
+        assert_error(
             "lstm: mask of shape [4, 6], expected [4, 1]",
             masked.step(&x.narrow(1, 0, 1)?.squeeze(1)?, &state),
         );
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_shapes_are_errors() {
+    fn invalid_arguments_are_rejected() {
         let mask = draw((2, 3), "m").ones_like().expect("ones");
         let run = |x: (usize, usize, usize), w_ih, w_hh, bias: usize| {
             let layer = LstmLayer {
@@ -415,10 +415,10 @@ mod tests {
             layer.states(Sequence::Vectors(&draw(x, "x")))
         };
         assert!(run((2, 3, 4), (20, 4), (20, 5), 20).is_ok());
-        refused("w_ih [20, 5], w_hh [20, 5], b_ih [20]", run((2, 3, 4), (20, 5), (20, 5), 20));
-        refused("w_ih [20, 4], w_hh [20, 4], b_ih [20]", run((2, 3, 4), (20, 4), (20, 4), 20));
-        refused("w_ih [20, 4], w_hh [20, 5], b_ih [19]", run((2, 3, 4), (20, 4), (20, 5), 19));
-        refused("lstm: mask of shape [2, 3], expected [2, 4]", run((2, 4, 4), (20, 4), (20, 5), 20));
-        refused("lstm: empty input (0, 3, 4)", run((0, 3, 4), (20, 4), (20, 5), 20));
+        assert_error("w_ih [20, 5], w_hh [20, 5], b_ih [20]", run((2, 3, 4), (20, 5), (20, 5), 20));
+        assert_error("w_ih [20, 4], w_hh [20, 4], b_ih [20]", run((2, 3, 4), (20, 4), (20, 4), 20));
+        assert_error("w_ih [20, 4], w_hh [20, 5], b_ih [19]", run((2, 3, 4), (20, 4), (20, 5), 19));
+        assert_error("lstm: mask of shape [2, 3], expected [2, 4]", run((2, 4, 4), (20, 4), (20, 5), 20));
+        assert_error("lstm: empty input (0, 3, 4)", run((0, 3, 4), (20, 4), (20, 5), 20));
     }
 }

@@ -17,9 +17,9 @@ use super::layer::{GROUP, Group, Kept, Layer, Sizes};
 use super::{backward, forward, input};
 use crate::Precision;
 use crate::buffer::Buffer;
-use crate::gradient::give;
+use crate::gradient::store_grad;
 use crate::host::{self, Unwritten};
-use crate::parameter_chain::{Grads, reached};
+use crate::parameter_chain::{Grads, chain_grad};
 use crate::product::{PANEL, Right, pack, pack_transposed, packed_len, sums_len};
 use crate::simd::LANES;
 
@@ -121,7 +121,7 @@ impl Lstm {
         (CpuStorage::F32(unsafe { y.written() }), shape)
     }
 
-    /// Gradients of x (nothing where not wanted) and of the packed parameters.
+    /// Gradients of x (empty without `want_x`) and of the packed parameters.
     fn backward(&self, x: &[f32], grad: &[f32], want_x: bool) -> (Vec<f32>, Vec<f32>) {
         let (sizes, precision) = (self.layer.sizes, self.layer.precision);
         let Sizes { inputs, h, .. } = sizes;
@@ -222,7 +222,7 @@ impl CustomOp2 for Lstm {
             shapes.extend([Shape::from((b, h)), Shape::from((b, h))]);
         }
         self.grads.set_packed(&parameters, &shapes)?;
-        let dx = if want_x { give(x, host::tensor(dx, x.shape())?) } else { None };
-        Ok((dx, reached(chain)?))
+        let dx = if want_x { store_grad(x, host::tensor(dx, x.shape())?) } else { None };
+        Ok((dx, chain_grad(chain)?))
     }
 }

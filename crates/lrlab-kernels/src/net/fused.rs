@@ -38,12 +38,12 @@ struct Done {
     affine: Affine,
 }
 
-/// Whether the gradient of a unit's input is wanted.
+/// Whether a unit's backward pass computes the gradient of the input.
 enum Wanted {
     No,
-    /// It is the first one.
+    /// As the first term of the sum over its readers.
     Alone,
-    /// Of other readers' gradients so far.
+    /// Added to the gradients from other readers.
     AddedTo(Vec<f32>),
 }
 
@@ -51,7 +51,7 @@ enum Wanted {
 struct UnitGrads {
     /// Of the output, where the rectification passes it.
     output: Vec<f32>,
-    /// Of the input, added to what was there.
+    /// Of the input, added to the gradients from other readers.
     input: Option<Vec<f32>>,
     /// Of weight, scale and shift.
     parameters: [Tensor; 3],
@@ -176,7 +176,7 @@ impl<'a> Pass<'a> {
         let mut room = pending.then(|| Unwritten::new(self.sizes[value].len()));
         let keep = room.as_mut().map(|room| Pictures::new(room.room(), &self.sizes[value]));
         let Some(source) = self.source(x, kept, value, keep.as_ref().map(|keep| keep as &dyn Keep)) else {
-            bail!("conv_net: value {value} is read before it is there")
+            bail!("conv_net: value {value} is read before it is computed")
         };
         let out = to(&source);
         drop(keep);
@@ -187,7 +187,7 @@ impl<'a> Pass<'a> {
         Ok(out)
     }
 
-    /// Writes a value out in blocks, unless it is there.
+    /// Writes a value out in blocks, unless it is written already.
     fn write_out(&self, x: &[f32], kept: &mut Kept, value: usize) -> Result<()> {
         if kept.whole[value].is_none() {
             let sizes = self.sizes[value];
@@ -334,7 +334,9 @@ impl<'a> Pass<'a> {
             .map(|((_, product), inverse)| (product * inverse) as f32)
             .collect())?;
 
-        let Some(source) = self.source(x, kept, input, None) else { bail!("conv_net: an input is gone") };
+        let Some(source) = self.source(x, kept, input, None) else {
+            bail!("conv_net: the input of value {value} was freed")
+        };
         let (mut sum, mut room) = match dx {
             Wanted::No => (None, None),
             Wanted::Alone => (None, Some(Unwritten::new(g.input().len()))),

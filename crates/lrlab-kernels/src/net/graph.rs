@@ -169,7 +169,7 @@ impl ConvNet {
         let mut sizes = vec![Sizes { n, c, h, w }];
         for (index, node) in self.nodes.iter().enumerate() {
             let Some(from) = sizes.get(node.input()).copied() else {
-                bail!("conv_net: node {index} reads value {}, which comes later", node.input());
+                bail!("conv_net: node {index} reads value {}, expected at most {index}", node.input());
             };
             let to = match node {
                 Node::Unit { unit, residual, .. } => {
@@ -178,7 +178,9 @@ impl ConvNet {
                         bail!("conv_net: node {index}: one value per channel has no variance, output {to}");
                     }
                     match residual.map(|residual| sizes.get(residual)) {
-                        Some(None) => bail!("conv_net: node {index} adds a value which comes later"),
+                        Some(None) => {
+                            bail!("conv_net: node {index} adds a later value, expected at most value {index}")
+                        }
                         Some(Some(residual)) if *residual != to => {
                             bail!("conv_net: node {index} adds {residual} to {to}")
                         }

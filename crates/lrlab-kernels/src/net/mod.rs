@@ -26,8 +26,8 @@ impl ConvNet {
     /// move.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, a
-    /// unit's eps is not a finite number above 0, or the momentum is outside [0, 1].
+    /// Returns an error if shapes, types or devices do not fit, something is empty, a training batch has a single
+    /// element per channel, a unit's eps is not a finite number above 0, or the momentum is outside [0, 1].
     pub fn forward(&self, x: &Tensor, mode: NormMode) -> Result<Tensor> {
         let [n, c, h, w] = check::dims("conv_net", "x", x, "(n, c, h, w)")?;
         let sizes = self.sizes((n, c, h, w), mode)?;
@@ -46,8 +46,8 @@ impl ConvNet {
         }
         #[cfg(feature = "cuda")]
         if tensors.len() > 1
-            && crate::cuda::takes(&tensors)
-            && crate::cuda::are_leaves(tensors[1..].iter().copied())
+            && crate::cuda::is_f32(&tensors)
+            && crate::cuda::all_leaves(tensors[1..].iter().copied())
             && tensors[1..].iter().all(|parameter| parameter.is_contiguous())
         {
             return crate::cuda::conv_net(self, sizes, x, mode);

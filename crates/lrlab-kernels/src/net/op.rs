@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, 
 use super::fused::{Kept, Pass, Statistics};
 use super::graph::{ConvNet, ConvNorm, Node};
 use crate::conv::geometry::Sizes;
-use crate::parameter_chain::{Grads, chain, reached};
+use crate::parameter_chain::{Grads, chain, chain_grad};
 use crate::{NormMode, host};
 
 pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: NormMode) -> Result<Tensor> {
@@ -102,13 +102,13 @@ impl CustomOp2 for Op {
         let (dx, grads) = host::with(x, |xs| {
             let kept = match kept {
                 Some(kept) => kept,
-                // Evaluation keeps nothing, and a pass before took it; it comes out the same again.
+                // Evaluation keeps no intermediate results, and an earlier backward pass consumed them: they are recomputed.
                 None => pass.forward(xs)?.1,
             };
             host::with(grad, |grad| pass.backward(xs, kept, grad, x.track_op()))
         })?;
         self.grads.set(grads);
         let dx = dx.map(|dx| host::tensor(dx, x.shape())).transpose()?;
-        Ok((dx, reached(chain)?))
+        Ok((dx, chain_grad(chain)?))
     }
 }

@@ -286,7 +286,7 @@ pub(super) fn max_pool_grad(grad: &[f32], picks: &[f32], sizes: Sizes, to: Sizes
     });
 }
 
-/// Where each kept value stands: in the input, in the output, both within a picture.
+/// The positions of each kept value within a picture of the input and of the output.
 fn pairs(sizes: Sizes, to: Sizes, stride: usize, before: usize) -> impl Iterator<Item = (usize, usize)> {
     let place = |sizes: Sizes, c: usize, y: usize, x: usize| {
         c / LANES * sizes.plane() + (y * sizes.w + x) * LANES + c % LANES

@@ -62,7 +62,7 @@ fn everything(sample: &Sample, x: &Var, r: &Tensor, mode: NormMode, fused: bool)
 }
 
 #[test]
-fn as_node_by_node_in_f64() -> Result<()> {
+fn agrees_with_candles_operators_in_f64() -> Result<()> {
     let check = |[n, c, h, w]: [usize; 4], widths: [usize; 2], pool, mode| -> Result<()> {
         let (ours, reference) = (sample(DType::F32, c, widths, pool)?, sample(DType::F64, c, widths, pool)?);
         let x = draw((n, c, h, w), "x");
@@ -102,7 +102,7 @@ fn the_same_bits_for_any_number_of_threads() -> Result<()> {
 }
 
 #[test]
-fn mistakes_are_errors() -> Result<()> {
+fn invalid_networks_and_inputs_are_rejected() -> Result<()> {
     let train = NormMode::Train { momentum: 0.1 };
     let sample = sample(DType::F32, 3, [4, 8], false)?;
     let ones = |dims: &[usize]| Tensor::ones(dims, DType::F32, &Device::Cpu);
@@ -119,7 +119,7 @@ fn mistakes_are_errors() -> Result<()> {
     let mut net = ConvNet::new();
     let later = Value(3);
     net.max_pool(later, 2, 2, 0);
-    check(&net, &[1, 3, 4, 4], "conv_net: node 0 reads value 3, which comes later")?;
+    check(&net, &[1, 3, 4, 4], "conv_net: node 0 reads value 3, expected at most 0")?;
     let mut net = ConvNet::new();
     let x = net.input();
     net.max_pool(x, 2, 0, 0);
@@ -128,7 +128,7 @@ fn mistakes_are_errors() -> Result<()> {
 }
 
 #[test]
-fn a_nan_is_handed_on() -> Result<()> {
+fn nan_propagates() -> Result<()> {
     let sample = sample(DType::F32, 3, [4, 8], false)?;
     let mut pictures = vec![1.0_f32; 2 * 3 * 8 * 8];
     pictures[5] = f32::NAN;

@@ -22,8 +22,8 @@ impl BatchNorm2d<'_> {
     /// `x (n, c, h, w)` to the same shape. In training the running statistics move.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, eps
-    /// is not a finite number above 0, or the momentum is outside [0, 1].
+    /// Returns an error if shapes, types or devices do not fit, something is empty, a training batch has a single
+    /// element per channel, eps is not a finite number above 0, or the momentum is outside [0, 1].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Self { scale, shift, running_mean, running_var, eps, mode, residual, .. } = *self;
         let [n, c, h, w] = check::dims("batch_norm2d", "x", x, "(n, c, h, w)")?;
@@ -61,8 +61,8 @@ impl BatchNorm2d<'_> {
             return self.on_host(x);
         }
         #[cfg(feature = "cuda")]
-        if crate::cuda::takes(&arguments)
-            && crate::cuda::are_leaves([scale, shift])
+        if crate::cuda::is_f32(&arguments)
+            && crate::cuda::all_leaves([scale, shift])
             && running_mean.is_contiguous()
             && running_var.is_contiguous()
             && residual.is_none_or(|residual| {
@@ -153,7 +153,7 @@ fn remember(running: &Var, batch: &Tensor, momentum: f64, factor: f64) -> Result
 /// **In PyTorch**: `torch.nn.functional.layer_norm(x, (d,), scale, shift, eps)`.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, the input is empty, or eps is not a finite number above 0.
+/// Returns an error if shapes, types or devices do not fit, the input is empty, or eps is not a finite number above 0.
 pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
     let Some(d) = x.dims().last().copied() else {
         bail!("layer_norm: x of shape {:?}, expected (…, d)", x.shape());
@@ -170,7 +170,7 @@ pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Resul
         return x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, LayerNorm { d, eps });
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[x, scale, shift]) && d <= crate::cuda::MOST_WIDE {
+    if crate::cuda::is_f32(&[x, scale, shift]) && d <= crate::cuda::MOST_WIDE {
         return crate::cuda::layer_norm(x, scale, shift, eps);
     }
     composed_layer_norm(x, scale, shift, eps)

@@ -17,7 +17,7 @@ pub enum NormMode {
 }
 
 impl NormMode {
-    /// Refuses a momentum outside [0, 1].
+    /// Rejects a momentum outside [0, 1].
     pub(crate) fn check(self, name: &str) -> Result<()> {
         match self {
             Self::Train { momentum } => check::share(name, "momentum", momentum),

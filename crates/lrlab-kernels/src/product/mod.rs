@@ -1,6 +1,6 @@
 //! Single-threaded matrix products of packed operands, with an operation on the result while it is in registers.
 //!
-//! The order of every sum is that of k, whatever the sizes and the SIMD level. In bf16 two neighbours in k stand in the
+//! The order of every sum is that of k, for all sizes and SIMD levels. In bf16 two neighbours in k are stored in the
 //! place of one f32, so that the same loops run over half as many places.
 
 #![allow(

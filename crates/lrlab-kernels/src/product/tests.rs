@@ -58,7 +58,7 @@ fn products_against_f64() -> Result<()> {
     Ok(())
 }
 
-/// Operands of the product that [`in_bf16_alike_at_every_level`] runs.
+/// Operands of the product that [`every_level_gives_the_same_bits_in_bf16`] runs.
 struct Run<'a>(&'a [f32], &'a [f32], [usize; 3]);
 
 impl Kernel for Run<'_> {
@@ -76,7 +76,7 @@ impl Kernel for Run<'_> {
 }
 
 #[test]
-fn in_bf16_alike_at_every_level() -> Result<()> {
+fn every_level_gives_the_same_bits_in_bf16() -> Result<()> {
     let sizes @ [rows, n, depth] = [29, 70, 48];
     let (a, b) = (draw((rows, 2 * depth), "a"), draw((2 * depth, n), "b"));
     let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();

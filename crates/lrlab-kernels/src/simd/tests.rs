@@ -36,7 +36,7 @@ fn close(xs: &[f32], found: &[f32], expected: impl Fn(f64) -> f64, relative: f64
 }
 
 #[test]
-fn elementary_functions() {
+fn elementary_functions_are_accurate() {
     let xs: Vec<f32> = (-2000..=2000).map(|i| i as f32 * 0.0213).collect();
     close(&xs, &over!(&xs, s, v => exp(s, v)), f64::exp, 3e-7, 0.0);
     close(&xs, &over!(&xs, s, v => sigmoid(s, v)), |x| 1.0 / (1.0 + (-x).exp()), 4e-7, 0.0);
@@ -90,7 +90,7 @@ fn emulated_products_are_fused() {
 }
 
 #[test]
-fn extremes() {
+fn infinite_and_large_arguments() {
     let xs = [-f32::INFINITY, -200.0, 200.0, f32::INFINITY];
     close(&[0.0, 0.0, 1.0, 1.0], &over!(&xs, s, v => sigmoid(s, v)), |y| y, 0.0, 1e-37);
     assert_eq!(over!(&xs, s, v => tanh(s, v)), [-1.0, -1.0, 1.0, 1.0]);
@@ -98,7 +98,7 @@ fn extremes() {
 }
 
 #[test]
-fn transposes() {
+fn transposed_tiles() {
     struct Run;
     impl Kernel for Run {
         type Out = Vec<f32>;
@@ -166,7 +166,7 @@ impl Kernel for Pairs<'_> {
 }
 
 #[test]
-fn nearest_bfloat16() {
+fn rounding_to_bfloat16() {
     let stream = Stream::new(3, Purpose::Synthetic, "bf16");
     let mut xs: Vec<f32> = (0..1 << 15).map(|i| f32::from_bits(stream.bits(i) as u32)).collect();
     // Ties, the largest number, infinity, a NaN that rounding up would lose.
@@ -197,7 +197,7 @@ fn half(x: f32) -> f32 {
 }
 
 #[test]
-fn products_of_pairs() {
+fn dot_products_of_pairs() {
     struct Dot<'a>([&'a [f32]; 3]);
     impl Kernel for Dot<'_> {
         type Out = Vec<f32>;

@@ -20,8 +20,8 @@ pub use step::{AdamStep, SgdStep, Update};
 /// Applies [`sgd_update`] to each; on a GPU to all at once.
 ///
 /// # Errors
-/// As [`sgd_update`], or two updates change the same tensor, an update's gradient is changed by another, or an update
-/// has more than one moment. In these cases nothing changes.
+/// Returns an error where [`sgd_update`] does, or if two updates change the same tensor, an update's gradient is
+/// changed by another, or an update has more than one moment. In these cases nothing changes.
 pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() > 1) {
         bail!("sgd_update: {} moments for a parameter, expected at most 1", update.moments.len());
@@ -39,8 +39,8 @@ pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
 /// Applies [`adam_update`] to each; on a GPU to all at once.
 ///
 /// # Errors
-/// As [`adam_update`], or two updates change the same tensor, an update's gradient is changed by another, or an update
-/// does not have two moments. In these cases nothing changes.
+/// Returns an error where [`adam_update`] does, or if two updates change the same tensor, an update's gradient is
+/// changed by another, or an update does not have two moments. In these cases nothing changes.
 pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() != 2) {
         bail!("adam_update: {} moments for a parameter, expected 2", update.moments.len());
@@ -61,11 +61,11 @@ fn on_gpu(updates: &[Update]) -> bool {
     let Some(first) = updates.first() else { return false };
     updates.iter().all(|u| {
         let own = u.moments.iter().chain([u.var]);
-        own.clone().all(|var| var.is_contiguous() && crate::cuda::takes(&[first.var, var, u.grad]))
+        own.clone().all(|var| var.is_contiguous() && crate::cuda::is_f32(&[first.var, var, u.grad]))
     })
 }
 
-/// Refuses updates that change a tensor which another update changes or reads, because a GPU runs all of them at once.
+/// Rejects updates that change a tensor which another update changes or reads, because a GPU runs all of them at once.
 /// Several updates may read the same gradient.
 fn check_all(name: &str, updates: &[Update], step: impl Fn(f64) -> Result<()>) -> Result<()> {
     let mut moved = BTreeSet::new();
@@ -93,8 +93,8 @@ const CHUNK: usize = 1 << 15;
 /// **In PyTorch**: a step of `torch.optim.SGD` with the same settings and a dampening of 0.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, a tensor is given twice, or a number of the step is outside its range. In these
-/// cases nothing changes.
+/// Returns an error if shapes, types or devices do not fit, a tensor is given twice, or a number of the step is outside
+/// its range. In these cases nothing changes.
 pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step: SgdStep) -> Result<()> {
     step.check()?;
     check_tensors("sgd_update", var, grad, momentum_buffer.as_slice())?;
@@ -142,7 +142,7 @@ pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step:
 /// var ← var − lr · m̂ / (√v̂ + eps).
 ///
 /// # Errors
-/// As [`sgd_update`].
+/// Returns the errors of [`sgd_update`].
 pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -> Result<()> {
     step.check()?;
     check_tensors("adam_update", var, grad, &[m, v])?;
@@ -237,7 +237,7 @@ impl Kernel for Adam<'_> {
 /// Sum of squares, in f64, always in the same order.
 ///
 /// # Errors
-/// The copy to the host fails.
+/// Returns an error if the copy to the host fails.
 pub fn squared_norm(x: &Tensor) -> Result<f64> {
     let sum = |x: &[f32]| {
         let mut lanes = [0.0_f64; 8];
@@ -250,7 +250,7 @@ pub fn squared_norm(x: &Tensor) -> Result<f64> {
     };
     let x = x.detach();
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[&x]) {
+    if crate::cuda::is_f32(&[&x]) {
         return crate::cuda::squared_norm(&[&x]);
     }
     if host::is_f32(&[&x]) {
@@ -264,10 +264,10 @@ pub fn squared_norm(x: &Tensor) -> Result<f64> {
 /// Sum of squares over all of `tensors`, in f64, always in the same order. On a GPU it waits for the device, once.
 ///
 /// # Errors
-/// The copy to the host fails.
+/// Returns an error if the copy to the host fails.
 pub fn squared_norms(tensors: &[&Tensor]) -> Result<f64> {
     #[cfg(feature = "cuda")]
-    if !tensors.is_empty() && crate::cuda::takes(tensors) {
+    if !tensors.is_empty() && crate::cuda::is_f32(tensors) {
         return crate::cuda::squared_norm(tensors);
     }
     tensors.iter().try_fold(0.0, |sum, x| Ok(sum + squared_norm(x)?))
@@ -282,7 +282,7 @@ fn check_tensors(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result
     }
     let moments = state().map(|moment| ("moment", moment));
     check::floats(name, [("parameter", var.as_tensor()), ("gradient", grad)].into_iter().chain(moments))?;
-    // Each tensor is locked while it is lent: the same one twice would wait for itself.
+    // Each tensor is locked while its values are borrowed: a tensor passed twice would deadlock.
     let all: Vec<&Tensor> = state().chain([grad, var.as_tensor()]).collect();
     let places = all.iter().map(|t| place(t)).collect::<Vec<_>>();
     for (i, a) in places.iter().enumerate() {
@@ -293,7 +293,7 @@ fn check_tensors(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result
     Ok(())
 }
 
-/// The address of a tensor's storage, by which storages are told apart.
+/// The address of a tensor's storage, which identifies the storage.
 fn place(x: &Tensor) -> usize {
     let (storage, _) = x.storage_and_layout();
     std::ptr::from_ref(&*storage).addr()
@@ -309,7 +309,7 @@ impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Lend<F> {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         match (storage, layout.contiguous_offsets(), self.0.take()) {
             (CpuStorage::F32(data), Some((start, end)), Some(f)) => f(&mut data[start..end]),
-            _ => bail!("a contiguous f32 variable on the CPU is wanted"),
+            _ => bail!("expected a contiguous f32 variable on the CPU"),
         }
     }
 }
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn norms() -> Result<()> {
+    fn squared_norms_against_f64() -> Result<()> {
         let x = draw(100_003, "x");
         let expected: f64 = values(&x).iter().map(|v| v * v).sum();
         assert!((squared_norm(&x)? - expected).abs() < 1e-9 * expected);
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn misuse_is_an_error() -> Result<()> {
+    fn invalid_arguments_are_rejected() -> Result<()> {
         let var = Var::from_tensor(&draw(4, "a"))?;
         let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0, first: true };
         let error = |grad: &Tensor, buffer| sgd_update(&var, grad, buffer, step).unwrap_err().to_string();
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn two_updates_of_one_tensor_are_an_error() -> Result<()> {
+    fn two_updates_of_one_tensor_are_rejected() -> Result<()> {
         let sgd = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0, first: true };
         let (lr, beta1, beta2, eps, weight_decay, decoupled) = (0.1, 0.9, 0.99, 1e-8, 0.0, false);
         let adam = AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step: 1 };
@@ -453,23 +453,23 @@ mod tests {
             let update = |var, moments| Update { var, grad: &grad, moments, weight_decay: 0.0 };
             let [cd, ef, fd, fa] =
                 [(&c, &d), (&e, &f), (&f, &d), (&f, &a)].map(|(m, v)| [m.clone(), v.clone()]);
-            let refused_with = |words: &str, result: Result<()>| {
+            let check = |words: &str, result: Result<()>| {
                 let error = result.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
                 assert!(error.contains(words), "{error}");
             };
-            let refused = |result| refused_with("a tensor is given twice", result);
+            let given_twice = |result| check("a tensor is given twice", result);
             for second in [update(&a, &ef), update(&b, &fd), update(&b, &fa)] {
-                refused(adam_updates(&[update(&a, &cd), second], adam));
+                given_twice(adam_updates(&[update(&a, &cd), second], adam));
             }
             for second in [update(&a, &ef[..1]), update(&b, &cd[..1]), update(&b, &fa[1..])] {
-                refused(sgd_updates(&[update(&a, &cd[..1]), second], sgd));
+                given_twice(sgd_updates(&[update(&a, &cd[..1]), second], sgd));
             }
-            // What one of them moves is the gradient of another, before it or after.
+            // An update changes the gradient of another, in both orders.
             for moved in [&a, &c, &d] {
                 let grad = moved.as_detached_tensor();
                 let [first, second] = [update(&a, &cd), Update { grad: &grad, ..update(&b, &ef) }];
                 for both in [[first, second], [second, first]] {
-                    refused_with(
+                    check(
                         "adam_update: a gradient is a parameter or moment of another",
                         adam_updates(&both, adam),
                     );
@@ -479,7 +479,7 @@ mod tests {
                 let grad = moved.as_detached_tensor();
                 let [first, second] = [update(&a, &cd[..1]), Update { grad: &grad, ..update(&b, &ef[..1]) }];
                 for both in [[first, second], [second, first]] {
-                    refused_with(
+                    check(
                         "sgd_update: a gradient is a parameter or moment of another",
                         sgd_updates(&both, sgd),
                     );

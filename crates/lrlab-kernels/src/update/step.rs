@@ -39,7 +39,7 @@ pub struct AdamStep {
 }
 
 impl SgdStep {
-    /// Refuses numbers outside their range.
+    /// Rejects numbers outside their range.
     pub(super) fn check(&self) -> Result<()> {
         let name = "sgd_update";
         check::not_negative(name, "lr", self.lr)?;
@@ -49,7 +49,7 @@ impl SgdStep {
 }
 
 impl AdamStep {
-    /// Refuses numbers outside their range.
+    /// Rejects numbers outside their range.
     pub(super) fn check(&self) -> Result<()> {
         let name = "adam_update";
         check::not_negative(name, "lr", self.lr)?;

@@ -1,4 +1,4 @@
-//! Batches of examples that were sent once.
+//! Batches of examples that a device holds.
 
 use candle_core::{Device, Tensor};
 use lrlab_kernels::{DevicePictures, DeviceTokens, PictureView};
@@ -38,7 +38,7 @@ fn pictures_are_moved_then_mirrored_then_blanked() {
 }
 
 #[test]
-fn a_batch_has_its_pictures_in_order() {
+fn batches_keep_the_order_of_pictures() {
     let (pictures, views) = (pictures(), [plain(1), plain(0), plain(1)]);
     let one = |view: &PictureView| values(&pictures.batch(std::slice::from_ref(view)).unwrap());
     assert_eq!(values(&pictures.batch(&views).unwrap()), views.iter().flat_map(one).collect::<Vec<_>>());
@@ -48,7 +48,7 @@ fn a_batch_has_its_pictures_in_order() {
 }
 
 #[test]
-fn pictures_of_other_sizes_are_refused() {
+fn pictures_of_other_sizes_are_rejected() {
     let upload = |bytes: usize, shape, tables: usize| {
         DevicePictures::upload(&Device::Cpu, &vec![0; bytes], shape, &vec![[0.0; 256]; tables])
     };
@@ -72,7 +72,7 @@ fn pictures_of_other_sizes_are_refused() {
 }
 
 #[test]
-#[expect(clippy::reversed_empty_ranges, reason = "such a span is to be refused")]
+#[expect(clippy::reversed_empty_ranges, reason = "such a span is invalid")]
 fn sequences_stand_before_their_padding() {
     let tokens = DeviceTokens::upload(&Device::Cpu, &[5, 6, 7, 8, 9]).unwrap();
     let (ids, mask) = tokens.batch(&[3..5, 0..3, 5..5]).unwrap();

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
 use lrlab_kernels::{LstmLayer, Precision, Sequence};
 use lrlab_random::{Purpose, Stream};
 
-/// A way to the gradients.
+/// A function that computes gradients.
 type Backward = fn(&Tensor) -> Result<GradStore>;
 
 /// Values in f64 with their shape, row after row.
@@ -23,7 +23,7 @@ impl Array {
         self.dims.clone().try_into().unwrap()
     }
 
-    /// Where the element at `index` stands.
+    /// The position of the element at `index` in `data`.
     pub(crate) fn place<const N: usize>(&self, index: [usize; N]) -> usize {
         let dims: [usize; N] = self.dims();
         index.iter().zip(dims).fold(0, |at, (i, d)| {
@@ -82,12 +82,12 @@ impl Draw {
         of[self.size(0, of.len() - 1)]
     }
 
-    /// Normal values with this deviation, each of which is an f32.
     /// Standard normal values in f32.
     pub(crate) fn values(&mut self, count: usize) -> Vec<f32> {
         self.normal(&[count], 1.0).data.iter().map(|v| *v as f32).collect()
     }
 
+    /// Normal values with this deviation, each of which is an f32.
     pub(crate) fn normal(&mut self, dims: &[usize], deviation: f64) -> Array {
         let mut array = Array::zeros(dims);
         for value in &mut array.data {
@@ -97,7 +97,7 @@ impl Draw {
         array
     }
 
-    /// 1 at tokens, 0 at padding, which stands at the end; of any length, sometimes none.
+    /// 1 at tokens, 0 at the padding behind them; sequences have any length, sometimes 0.
     pub(crate) fn mask(&mut self, batch: usize, length: usize) -> Array {
         let mut mask = Array::zeros(&[batch, length]);
         for row in mask.data.chunks_mut(length) {
@@ -115,7 +115,7 @@ enum Layout {
     Plain,
     /// First and last dimension exchanged.
     Transposed,
-    /// A part of something larger.
+    /// A part of a larger tensor.
     Part,
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn values(x: &Tensor) -> Vec<f64> {
     x.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Equal up to `tolerance` times the largest value that is expected. NaN is equal to nothing.
+/// Asserts equality up to `tolerance` times the largest expected value. NaN is not equal to anything.
 pub(crate) fn close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "{what}: number of elements");
     let scale = expected.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
@@ -166,9 +166,9 @@ const SINGLE: usize = 16;
 /// The step: small enough that no kink lies in between, large enough for f64.
 const STEP: f64 = 1e-6;
 
-/// Compares what `op` gives in f32 with `reference`, and the gradients of a random weighting of it with finite
-/// differences of the reference, for operands in random layouts. Then: the same bits again by the short way for
-/// gradients, and for the other gradients where one operand has none.
+/// Compares the result of `op` in f32 with `reference`, and the gradients of a random weighting of it with finite
+/// differences of the reference, for operands in random layouts. Then checks that the bits are the same with
+/// [`lrlab_kernels::backward`], and that gradients have the same bits if one operand is not tracked.
 pub(crate) fn check(
     what: &str,
     draw: &mut Draw,

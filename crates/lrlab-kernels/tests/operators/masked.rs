@@ -1,4 +1,4 @@
-//! What is masked does not count, whatever stands there; and types without kernels of their own train.
+//! Masked values have no effect, even NaN and infinity; types without kernels have correct gradients.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
@@ -49,7 +49,7 @@ const MASKS: [[u8; 5]; 4] = [[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [0, 0, 0, 0, 0], 
 const SPOILS: [f32; 4] = [f32::NAN, f32::INFINITY, -1e30, 1e4];
 
 #[test]
-fn masked_keys_do_not_count() -> Result<()> {
+fn masked_keys_have_no_effect() -> Result<()> {
     for dtype in FLOATS {
         let mut draw = Draw::new("masked keys");
         let mask = Tensor::new(&MASKS, &CPU)?;
@@ -64,13 +64,13 @@ fn masked_keys_do_not_count() -> Result<()> {
             let spoiled = run(&[q.clone(), spoiled(&k, &MASKS, spoil), spoiled(&v, &MASKS, spoil)], attend)?;
             assert_eq!(spoiled, plain, "{dtype:?}, {spoil}");
         }
-        // The third sequence has no key: zeros, and no part in any gradient.
+        // The third sequence has no key: its output and its gradients are zeros.
         let third = |all: &[f64]| all.len() / 2..all.len() * 3 / 4;
         for (what, all) in ["y", "q", "k", "v"].iter().zip(&plain) {
             assert!(all[third(all)].iter().all(|v| *v == 0.0), "{dtype:?}: {what}");
             assert!(all[..all.len() / 4].iter().any(|v| *v != 0.0));
         }
-        // Scores far below −10⁴, which a finite penalty would lift masked keys above.
+        // With scores far below −10⁴, a finite penalty would put masked keys above the others.
         let far = run(&[(&q * 3e3)?, (&k * 3e3)?, v.clone()], attend)?;
         let kept = MASKS.map(|row| row.iter().map(|counts| usize::from(*counts == 1)).sum::<usize>());
         for sequence in [0, 1, 3] {
@@ -128,7 +128,7 @@ fn padding_is_not_read() -> Result<()> {
 }
 
 #[test]
-fn windows_of_minus_infinity() -> Result<()> {
+fn max_pool_of_minus_infinity_is_minus_infinity() -> Result<()> {
     for dtype in FLOATS {
         let lowest = f32::NEG_INFINITY;
         let x = Tensor::new(&[[[[lowest, lowest, 1.0], [lowest, lowest, 2.0], [3.0, 4.0, 5.0]]]], &CPU)?;
@@ -144,8 +144,8 @@ fn windows_of_minus_infinity() -> Result<()> {
     Ok(())
 }
 
-/// In bf16 and f16 as in f64, but for rounding.
-fn trains(name: &str, shapes: &[&[usize]], op: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+/// Output and gradients in bf16 and f16 are those in f64, up to rounding.
+fn agrees_with_f64(name: &str, shapes: &[&[usize]], op: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
     let mut draw = Draw::new(name);
     let operands: Vec<Tensor> = shapes.iter().map(|dims| drawn(&mut draw, dims, DType::BF16)).collect();
     let of = |dtype| -> Result<Vec<Vec<f64>>> {
@@ -162,44 +162,48 @@ fn trains(name: &str, shapes: &[&[usize]], op: impl Fn(&[Tensor]) -> Result<Tens
 }
 
 #[test]
-fn half_precision_trains() -> Result<()> {
+fn f16_and_bf16_gradients_agree_with_f64() -> Result<()> {
     for (stride, padding) in [(1, 1), (2, 1), (2, 0), (3, 2)] {
-        trains("conv2d", &[&[2, 3, 6, 7], &[4, 3, 3, 3]], |x| {
+        agrees_with_f64("conv2d", &[&[2, 3, 6, 7], &[4, 3, 3, 3]], |x| {
             conv2d(&x[0], &x[1], stride, padding, Precision::F32)
         })?;
     }
-    trains("linear", &[&[3, 2, 5], &[4, 5], &[4]], |x| linear(&x[0], &x[1], Some(&x[2]), Precision::F32))?;
-    trains("linear without bias", &[&[3, 5], &[4, 5]], |x| linear(&x[0], &x[1], None, Precision::F32))?;
-    trains("layer_norm", &[&[3, 16], &[16], &[16]], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
-    trains("relu", &[&[3, 16]], |x| relu(&x[0]))?;
-    trains("gelu", &[&[3, 16]], |x| gelu(&x[0]))?;
-    trains("max_pool2d", &[&[2, 2, 5, 5]], |x| max_pool2d(&x[0], 3, 2, 1))?;
-    trains("global_avg_pool2d", &[&[2, 2, 3, 3]], |x| global_avg_pool2d(&x[0]))?;
-    trains("weighted_sum", &[&[2, 3, 4]], |x| {
+    agrees_with_f64("linear", &[&[3, 2, 5], &[4, 5], &[4]], |x| {
+        linear(&x[0], &x[1], Some(&x[2]), Precision::F32)
+    })?;
+    agrees_with_f64("linear without bias", &[&[3, 5], &[4, 5]], |x| {
+        linear(&x[0], &x[1], None, Precision::F32)
+    })?;
+    agrees_with_f64("layer_norm", &[&[3, 16], &[16], &[16]], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
+    agrees_with_f64("relu", &[&[3, 16]], |x| relu(&x[0]))?;
+    agrees_with_f64("gelu", &[&[3, 16]], |x| gelu(&x[0]))?;
+    agrees_with_f64("max_pool2d", &[&[2, 2, 5, 5]], |x| max_pool2d(&x[0], 3, 2, 1))?;
+    agrees_with_f64("global_avg_pool2d", &[&[2, 2, 3, 3]], |x| global_avg_pool2d(&x[0]))?;
+    agrees_with_f64("weighted_sum", &[&[2, 3, 4]], |x| {
         weighted_sum(
             &x[0],
             &Tensor::new(&[[1_f32, 0.5, 0.0], [0.25, 0.0, 2.0]], &CPU)?.to_dtype(x[0].dtype())?,
         )
     })?;
     let ids = Tensor::new(&[[0_i64, 3, 3], [1, 0, 4]], &CPU)?;
-    trains("embedding", &[&[5, 4]], |x| embedding(&ids, &x[0]))?;
+    agrees_with_f64("embedding", &[&[5, 4]], |x| embedding(&ids, &x[0]))?;
     let labels = Tensor::new(&[2_i64, 0, 1], &CPU)?;
-    trains("cross_entropy", &[&[3, 4]], |x| cross_entropy(&x[0], &labels, 0.1))?;
+    agrees_with_f64("cross_entropy", &[&[3, 4]], |x| cross_entropy(&x[0], &labels, 0.1))?;
     let heads: &[usize] = &[2, 2, 4, 8];
     let mask = Tensor::new(&[[1_f32, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]], &CPU)?;
-    trains("attention", &[heads, heads, heads], |x| {
+    agrees_with_f64("attention", &[heads, heads, heads], |x| {
         attention(&x[0], &x[1], &x[2], &mask, None, Precision::F32)
     })?;
     let shapes: [&[usize]; 5] = [&[2, 4, 3], &[8, 3], &[8, 2], &[8], &[8]];
     for precision in [Precision::F32, Precision::Bf16] {
-        trains("lstm", &shapes, |x| {
+        agrees_with_f64("lstm", &shapes, |x| {
             let (w_ih, w_hh, b_ih, b_hh) = (&x[1], &x[2], &x[3], &x[4]);
             let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: Some(&mask), reverse: true, precision };
             layer.last(Sequence::Vectors(&x[0]))
         })?;
     }
     let ones = |dims: usize, dtype| Var::ones(dims, dtype, &CPU);
-    trains("batch_norm2d", &[&[4, 3, 2, 2], &[3], &[3]], |x| {
+    agrees_with_f64("batch_norm2d", &[&[4, 3, 2, 2], &[3], &[3]], |x| {
         let dtype = x[0].dtype();
         let (mean, variance) = (ones(3, dtype)?, ones(3, dtype)?);
         BatchNorm2d {
@@ -214,7 +218,7 @@ fn half_precision_trains() -> Result<()> {
         }
         .forward(&x[0])
     })?;
-    trains("conv_net", &[&[4, 3, 5, 5]], |x| {
+    agrees_with_f64("conv_net", &[&[4, 3, 5, 5]], |x| {
         let dtype = x[0].dtype();
         let weight = drawn(&mut Draw::new("a unit's weight"), &[4, 3, 3, 3], DType::BF16).to_dtype(dtype)?;
         let (scale, shift, running_mean, running_var) =

@@ -1,4 +1,4 @@
-//! A NaN in any operand comes out wherever the result depends on it.
+//! A NaN in any operand propagates to every result that depends on it.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
@@ -9,7 +9,7 @@ use lrlab_kernels::{
 
 use crate::harness::{Draw, lstm};
 
-/// Puts a NaN at places of each operand in turn; the operator in f64, on candle's operators, says where it must come out.
+/// Puts a NaN at places of each operand in turn; the operator in f64, on candle's operators, gives the expected results.
 fn check(name: &str, shapes: &[&[usize]], operator: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
     let mut draw = Draw::new(name);
     let operands: Vec<Vec<f32>> = shapes.iter().map(|dims| draw.values(dims.iter().product())).collect();
@@ -51,7 +51,7 @@ fn mask(b: usize, l: usize, like: &Tensor) -> Result<Tensor> {
 }
 
 #[test]
-fn of_pointwise_operators_and_norms() -> Result<()> {
+fn nan_propagates_through_pointwise_operators_and_norms() -> Result<()> {
     check("relu", &[&[3, 50]], |x| relu(&x[0]))?;
     check("gelu", &[&[3, 50]], |x| gelu(&x[0]))?;
     check("layer_norm", &[&[4, 33], &[33], &[33]], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
@@ -81,7 +81,7 @@ fn of_pointwise_operators_and_norms() -> Result<()> {
 }
 
 #[test]
-fn of_pools() -> Result<()> {
+fn nan_propagates_through_pools_and_convolutions() -> Result<()> {
     check("max_pool2d", &[&[2, 3, 9, 8]], |x| max_pool2d(&x[0], 3, 2, 1))?;
     check("pool of a network", &[&[2, 3, 8, 8], &[4, 3, 1, 1]], |x| {
         let full = |value: f64| Var::from_tensor(&(Tensor::ones(4, x[0].dtype(), &Device::Cpu)? * value)?);
@@ -104,7 +104,7 @@ fn of_pools() -> Result<()> {
 }
 
 #[test]
-fn of_texts() -> Result<()> {
+fn nan_propagates_through_operators_on_sequences() -> Result<()> {
     let heads: &[usize] = &[2, 2, 9, 5];
     check("attention", &[heads, heads, heads], |x| {
         attention(&x[0], &x[1], &x[2], &mask(2, 9, &x[0])?, None, Precision::F32)

@@ -61,7 +61,7 @@ fn batch_norms() -> Result<()> {
         let dims = [draw.size(1, 5), draw.pick(&[1, 2, 3, 16, 17]), draw.size(1, 5), draw.size(1, 6)];
         let (train, residual, relu) = (draw.flip(), draw.flip(), draw.flip());
         if train && dims[0] * dims[2] * dims[3] < 4 {
-            // The variance of so few values is tiny, and the gradients are large beyond what f32 can tell apart.
+            // The variance of few values is tiny, and f32 cannot resolve the large gradients.
             continue;
         }
         let c = dims[1];
@@ -159,9 +159,9 @@ fn pools() {
     }
 }
 
-/// Where all values of a window are equal, the whole gradient goes somewhere in the window, once.
+/// If all values of a window are equal, one of them gets the whole gradient.
 #[test]
-fn a_pool_hands_a_tie_on_once() -> Result<()> {
+fn max_pool_passes_the_gradient_of_a_tie_once() -> Result<()> {
     let x = Var::from_tensor(&Tensor::full(-1.0_f32, (1, 2, 4, 4), &candle_core::Device::Cpu)?)?;
     let grads = max_pool2d(&x, 2, 2, 0)?.backward()?;
     let grad = grads.get(&x).unwrap();

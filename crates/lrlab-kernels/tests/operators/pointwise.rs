@@ -89,7 +89,7 @@ fn linears() {
             |v| reference::linear(&v[0], &v[1], v.get(2)),
         );
     }
-    // More rows than one task takes.
+    // More rows than one task processes.
     let operands = [draw.normal(&[601, 3], 1.0), draw.normal(&[2, 3], 0.5), draw.normal(&[2], 1.0)];
     check(
         "linear",
@@ -124,7 +124,7 @@ fn cross_entropies() -> Result<()> {
         let each = cross_entropy_each(&tensor(&logits[0]), &given)?;
         close("cross_entropy_each", &each, &reference::cross_entropies(&logits[0], &labels, 0.0), 1e-6);
     }
-    // Logits beyond what exp takes.
+    // Logits whose exp overflows.
     let logits = Tensor::new(&[[1e4_f32, 0.0], [-1e4, 1e4]], &Device::Cpu)?;
     let labels = Tensor::new(&[0_u32, 0], &Device::Cpu)?;
     assert_eq!(cross_entropy(&logits, &labels, 0.0)?.to_scalar::<f32>()?, 1e4);

@@ -1,4 +1,4 @@
-//! Operators keep no state: a backward pass may be made again, and several threads may make theirs at once.
+//! Operators keep no state: a backward pass may run again, and several threads may run theirs at once.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
@@ -53,7 +53,7 @@ fn features(draw: &mut Draw) -> Result<[(Tensor, Vec<Var>); 2]> {
     Ok([(of_net, vars), (of_lstm, vec![x, w_ih, w_hh, b_ih, b_hh])])
 }
 
-/// The gradients of a loss of the features, by this crate's way or candle's.
+/// The gradients of a loss of the features, by this crate's `backward` or candle's.
 fn gradients(of: &Tensor, vars: &[Var], head: &Tensor, ours: bool) -> Result<Vec<Vec<f32>>> {
     let labels = Tensor::new(&[0_u32, 1, 2, 1, 0], &Device::Cpu)?;
     let loss = cross_entropy(&linear(of, head, None, Precision::F32)?, &labels, 0.0)?;
@@ -62,7 +62,7 @@ fn gradients(of: &Tensor, vars: &[Var], head: &Tensor, ours: bool) -> Result<Vec
 }
 
 #[test]
-fn two_threads_at_one_forward_pass() -> Result<()> {
+fn threads_share_one_forward_pass() -> Result<()> {
     let mut draw = Draw::new("threads");
     let heads: Vec<Tensor> =
         (0..4).map(|_| Tensor::from_vec(draw.values(3 * 8), (3, 8), &Device::Cpu)).collect::<Result<_>>()?;

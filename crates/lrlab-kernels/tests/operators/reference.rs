@@ -1,4 +1,4 @@
-//! The operators as their definitions say, an element at a time, in f64.
+//! The operators by their definitions, element by element, in f64.
 
 use lrlab_kernels::Dropout;
 

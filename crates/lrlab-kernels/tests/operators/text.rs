@@ -55,7 +55,7 @@ fn lstms() {
     }
 }
 
-/// The last state alone, and rows of a table that are never written out.
+/// The last state alone, and rows of a table that are read without being materialised.
 #[test]
 fn lstms_of_tokens() -> Result<()> {
     let mut draw = Draw::new("lstm of tokens");

@@ -19,17 +19,17 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     pub(super) kind: Kind,
-    /// Channels that come in.
+    /// Input channels.
     pub(super) inputs: usize,
     pub(super) width: usize,
     pub(super) stride: usize,
-    /// Where shapes differ.
+    /// Only if the shapes of input and output differ.
     pub(super) shortcut: Shortcut,
     pub(super) init: ConvInit,
 }
 
 impl Block {
-    /// Channels that come out.
+    /// Output channels.
     pub(super) fn outputs(&self) -> usize {
         match self.kind {
             Kind::Basic => self.width,

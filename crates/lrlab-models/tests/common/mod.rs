@@ -1,4 +1,4 @@
-//! Models, inputs and values that the tests share.
+//! Models, inputs and values of the tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use candle_core::{DType, Device, Result, Tensor};
@@ -157,7 +157,7 @@ pub(crate) fn scaled_wave(name: &str, shape: &[usize], scale: f64, offset: f64) 
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-/// Gives every trained parameter the value `golden/make.py` gives it.
+/// Sets every trained parameter to its value in `golden/make.py`.
 pub(crate) fn fill(params: &Params) -> Result<()> {
     for (name, param) in params.trainable() {
         let shape = param.var.dims();
@@ -169,7 +169,7 @@ pub(crate) fn fill(params: &Params) -> Result<()> {
     Ok(())
 }
 
-/// zlib's.
+/// zlib's CRC-32.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))

@@ -15,7 +15,7 @@ pub(super) const ALPHA: f64 = 0.05;
 ///   p < 0.05 after Holm's correction over the arms of the claim, and *contradicted* if it has the opposite sign with
 ///   p < 0.05.
 /// - A comparison is *equivalent* if the claim has a margin and two one-sided t-tests place the mean within it (p < 0.05),
-///   whatever its sign.
+///   regardless of its sign.
 /// - A claim of a value with a tolerance is *supported* if two one-sided t-tests place the mean within the tolerance, and
 ///   *contradicted* if the 95 % t-interval lies entirely outside.
 /// - Anything else is *undecided*.

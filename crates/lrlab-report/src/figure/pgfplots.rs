@@ -88,7 +88,7 @@ fn draw(out: &mut String, panel: &Panel, axis: &Axis) {
     }
 }
 
-/// Whether the value can be drawn on the axis.
+/// Returns whether the value can be drawn on the axis.
 fn drawable(y: f64, scale: Scale) -> bool {
     y.is_finite() && (scale == Scale::Linear || y > 0.0)
 }

@@ -216,7 +216,7 @@ impl Drawing<'_> {
         );
     }
 
-    /// Whether a line or band exceeds the upper or lower edge of the area.
+    /// Returns whether a line or band exceeds the upper or lower edge of the area.
     fn exceeds_area(&self) -> bool {
         let lines = self.panel.lines.iter();
         let mut values = lines.flat_map(|line| {

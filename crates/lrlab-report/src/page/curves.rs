@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn six_digits() {
+    fn numbers_have_six_digits() {
         let check = |x: f64, expected: f64| assert_eq!(short(x), expected);
         check(0.123_456_789, 0.123_457);
         check(123_456_789.0, 123_457_000.0);

@@ -91,7 +91,7 @@ impl Column {
 }
 
 impl Table {
-    /// Whether the table is written as LaTeX: a float is limited to a page.
+    /// Returns whether the table is written as LaTeX: a float is limited to a page.
     pub(crate) fn fits_latex(&self) -> bool {
         self.rows.len() <= 60
     }
@@ -318,7 +318,7 @@ impl Value {
         }
     }
 
-    /// Whether the value is missing.
+    /// Returns whether the value is missing.
     pub(crate) fn is_missing(&self) -> bool {
         match self {
             Self::Text(_)

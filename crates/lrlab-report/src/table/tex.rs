@@ -157,7 +157,7 @@ const T1: [&str; 10] = [
     "\\quotedblbase{}",
 ];
 
-/// Whether escaped text needs `\usepackage[T1]{fontenc}`.
+/// Returns whether escaped text needs `\usepackage[T1]{fontenc}`.
 pub(crate) fn needs_t1(latex: &str) -> bool {
     T1.iter().any(|command| latex.contains(command))
 }

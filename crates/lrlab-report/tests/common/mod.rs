@@ -1,7 +1,7 @@
 //! SYNTHETIC results for tests of the report's statistics and layout: smooth curves with seeded noise instead of trained
 //! runs. They look plausible so that figures can be inspected, but the numbers have no meaning.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod check;

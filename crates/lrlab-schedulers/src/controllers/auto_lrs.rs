@@ -1,4 +1,4 @@
-//! Choose the next rate by trying some out.
+//! Chooses the next rate with short trials.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::{OnNan, check_bounds, cut, gaussian::Surrogate};
 use crate::{Controller, Decision, Error, Observation, check};
 
-/// `auto_lrs = { trials = 5, updates = 20 }`: tries some gains from a snapshot and goes on with the best.
+/// `auto_lrs = { trials = 5, updates = 20 }`: tries several gains from a snapshot and continues with the best.
 ///
-/// After every `every` observations it asks the host for `trials` trials ([`Decision::Try`]). Each trains `updates`
-/// updates from the same weights and optimizer, looks at the validation loss, and goes back. The first trial is of
-/// the gain in force `g`, the next two of the ends `g / reach` and `g · reach` (within `min_gain … max_gain`), each
-/// further one of the gain at which a Gaussian process over the logarithm of the gain, fitted to the losses so far,
-/// has its lowest lower confidence bound. Then the gain of the lowest loss is in force: another than `g` only if its
-/// loss is lower by more than `z · √(s² + s_g²)`, `s` the standard errors. A trial whose loss is NaN or infinite is
-/// out; where all are, the gain becomes the lowest one tried.
+/// After every `every` observations it requests `trials` trials from the host ([`Decision::Try`]). A trial trains
+/// `updates` updates from the same weights and optimizer state, evaluates the validation loss, and restores the state. The
+/// first trial uses the current gain `g`, the next two the bounds `g / reach` and `g · reach` (within
+/// `min_gain … max_gain`), and each further one the gain with the lowest lower confidence bound of a Gaussian process over
+/// the logarithm of the gain, fitted to the losses so far. The gain with the lowest loss becomes the current one, but it
+/// replaces `g` only if its loss is lower by more than `z · √(s² + s_g²)`, where `s` are the standard errors. A trial whose
+/// loss is NaN or infinite does not count. If all are, the gain becomes the lowest one tried.
 ///
-/// Costs `trials · updates` updates and `trials` looks at the validation split per search. Source: Jin et al.,
-/// "`AutoLRS`: automatic learning-rate schedule by Bayesian optimization on the fly", ICLR 2021 (arXiv 2105.10762);
-/// its forecast of a longer stage's loss from a trial's is left out: a trial is judged by its last loss.
+/// A search costs `trials · updates` updates and `trials` evaluations of the validation split. Source: Jin et al.,
+/// "`AutoLRS`: automatic learning-rate schedule by Bayesian optimization on the fly", ICLR 2021 (arXiv 2105.10762),
+/// without its forecast of the loss of a longer stage: the last loss of a trial counts.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -32,15 +32,15 @@ pub struct AutoLrs {
     pub trials: u32,
     /// Updates of a trial, ≥ 1; default 20.
     pub updates: u64,
-    /// How far from the gain in force a trial may go, as a factor, above 1, at most 1e6; default 4.
+    /// The largest ratio of a trial's gain to the current gain, above 1, at most 1e6; default 4.
     pub reach: f64,
-    /// How many standard errors a loss has to be lower by, 0 … 1e30; default 0.
+    /// The required difference of losses in standard errors, 0 … 1e30; default 0.
     pub z: f64,
-    /// The gain never falls below this, 0 … 1; default 0.
+    /// The lowest gain, 0 … 1; default 0.
     pub min_gain: f64,
-    /// The gain never rises above this, 1 … 1e30; default 10.
+    /// The highest gain, 1 … 1e30; default 10.
     pub max_gain: f64,
-    /// What a NaN or infinite metric does; default `count_as_bad`, which searches as after any other.
+    /// The effect of a NaN or infinite metric; default `count_as_bad`, which searches as after any other metric.
     pub on_nan: OnNan,
 }
 
@@ -59,31 +59,31 @@ impl Default for AutoLrs {
     }
 }
 
-/// What [`AutoLrs`] remembers.
+/// The state of [`AutoLrs`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct AutoLrsState {
-    /// The gain in force.
+    /// The current gain.
     pub gain: f64,
     /// Observations so far.
     pub seen: u64,
-    /// The trials of the running search, or of the last one.
+    /// The trials of the current or the last search.
     pub tried: Vec<Trial>,
-    /// The gain that is being tried.
+    /// The gain of the current trial.
     pub trying: Option<f64>,
 }
 
-/// A gain that was tried.
+/// The result of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Trial {
     /// The gain.
     pub gain: f64,
-    /// The loss it came to; none where that is not finite.
+    /// The loss; `None` if it is not finite.
     pub loss: Option<f64>,
-    /// The loss's standard error; 0 where it is not known.
+    /// The standard error of the loss; 0 if unknown.
     pub stderr: f64,
 }
 
@@ -99,14 +99,14 @@ impl AutoLrs {
         check_bounds(self.min_gain, self.max_gain)
     }
 
-    /// The lowest and the highest gain of a search around `gain`.
-    fn ends(&self, gain: f64) -> (f64, f64) {
+    /// Returns the lowest and the highest gain of a search around `gain`.
+    fn bounds(&self, gain: f64) -> (f64, f64) {
         (cut(gain, 1.0 / self.reach, self.min_gain), (gain * self.reach).min(self.max_gain))
     }
 
-    /// The gain to try next; none where nothing is left to try.
+    /// Returns the next gain to try; `None` at the end of the search.
     fn candidate(&self, state: &AutoLrsState) -> Option<f64> {
-        let (low, high) = self.ends(state.gain);
+        let (low, high) = self.bounds(state.gain);
         if state.tried.len() >= self.trials as usize || low >= high {
             return None;
         }
@@ -173,7 +173,7 @@ impl Controller for AutoLrs {
     }
 
     fn observe(&self, state: &mut AutoLrsState, seen: &Observation) -> Decision {
-        // A search that its host gave up on is over.
+        // The host may have abandoned the last search.
         state.trying = None;
         if !seen.value.is_finite() {
             let value = seen.value;
@@ -181,7 +181,7 @@ impl Controller for AutoLrs {
                 OnNan::Stop => return Decision::Stop { reason: format!("the metric is {value}") },
                 OnNan::Ignore => return Decision::Keep,
                 OnNan::Rewind => {
-                    let (gain, _) = self.ends(state.gain);
+                    let (gain, _) = self.bounds(state.gain);
                     let reason = format!("cut × {}: the metric is {value}", gain / state.gain);
                     state.gain = gain;
                     return Decision::Rewind { gain, reason };

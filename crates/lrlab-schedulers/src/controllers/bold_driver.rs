@@ -1,4 +1,4 @@
-//! A little faster while it goes well, much slower and back when it does not.
+//! Raises the rate after each improvement; cuts it and restores the best state otherwise.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{Mode, check_bounds, check_cut, cut};
 use crate::{Controller, Decision, Error, Observation, check};
 
-/// `bold_driver = { up = 1.05, down = 0.5 }`: after every better observation the gain grows by `up`; after a worse
-/// one it is multiplied by `down`, and weights and optimizer go back to the best state.
+/// `bold_driver = { up = 1.05, down = 0.5 }`: multiplies the gain by `up` after a better observation. After a worse one, it
+/// multiplies the gain by `down` and restores weights and optimizer to the best state.
 ///
-/// Better and worse are against the last observation that was not undone; one that is NaN or infinite is worse.
+/// Observations are compared with the last one that was not undone. A NaN or infinite observation is worse.
 /// Source: Vogl et al., Biological Cybernetics 59, 1988; Battiti, Complex Systems 3, 1989.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -20,15 +20,15 @@ use crate::{Controller, Decision, Error, Observation, check};
 pub struct BoldDriver {
     /// Factor after a better observation, 1 … 1e30; default 1.05.
     pub up: f64,
-    /// Factor after a worse one, 0 < x < 1; default 0.5.
+    /// Factor after a worse observation, 0 < x < 1; default 0.5.
     pub down: f64,
-    /// Which way is better; default `min`.
+    /// The direction of improvement; default `min`.
     pub mode: Mode,
-    /// The gain never falls below this, 0 … 1; default 0.
+    /// The lowest gain, 0 … 1; default 0.
     pub min_gain: f64,
-    /// The gain never rises above this, 1 … 1e30; default 10.
+    /// The highest gain, 1 … 1e30; default 10.
     pub max_gain: f64,
-    /// Whether a worse observation is undone; default true.
+    /// Whether to restore the best state after a worse observation; default true.
     pub rewind: bool,
 }
 
@@ -38,12 +38,12 @@ impl Default for BoldDriver {
     }
 }
 
-/// What [`BoldDriver`] remembers.
+/// The state of [`BoldDriver`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct BoldDriverState {
-    /// The gain in force.
+    /// The current gain.
     pub gain: f64,
     /// The last observation that was not undone.
     pub last: Option<f64>,

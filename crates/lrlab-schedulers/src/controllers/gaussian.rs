@@ -1,29 +1,29 @@
-//! A Gaussian process over one variable, small enough to be written out: what a few expensive values say about
-//! where the lowest one lies. Source: Rasmussen and Williams, 2006, algorithm 2.1.
+//! A Gaussian process over one variable, which estimates the location of the minimum from a few expensive values. Source:
+//! Rasmussen and Williams, 2006, algorithm 2.1.
 
-/// Variance of the noise, in units of the values' own variance.
+/// The variance of the noise relative to the variance of the values.
 const NOISE: f64 = 1e-2;
-/// How many standard deviations the lower confidence bound lies below the mean.
+/// The distance of the lower confidence bound from the mean, in standard deviations.
 const KAPPA: f64 = 1.0;
-/// A value that is not finite is taken to lie this many standard deviations above the mean.
+/// The distance from the mean, in standard deviations, that replaces a value that is not finite.
 const BAD: f64 = 3.0;
-/// Points at which the bound is looked at.
+/// The number of intervals between the points at which the bound is computed.
 const GRID: u32 = 64;
 
-/// Squared-exponential kernel, with a quarter of the points' range as its length; values brought to mean 0 and
-/// variance 1.
+/// A fit with the squared-exponential kernel, whose length is a quarter of the range of the points. Values are standardised
+/// to mean 0 and variance 1.
 #[derive(Debug)]
 pub(super) struct Surrogate {
     xs: Vec<f64>,
     length: f64,
-    /// Lower triangle of the kernel matrix's Cholesky factor, by rows.
+    /// The lower triangle of the Cholesky factor of the kernel matrix, by rows.
     factor: Vec<Vec<f64>>,
     /// `K⁻¹ y`.
     weights: Vec<f64>,
 }
 
 impl Surrogate {
-    /// `None` where no value is finite, or all points are one.
+    /// Returns `None` if no value is finite or all points are equal.
     pub(super) fn fit(points: &[(f64, Option<f64>)]) -> Option<Self> {
         let finite: Vec<f64> = points.iter().filter_map(|point| point.1).collect();
         let n = finite.len() as f64;
@@ -47,7 +47,7 @@ impl Surrogate {
         Some(Self { xs, length, factor, weights })
     }
 
-    /// Where between `low` and `high` the lower confidence bound is lowest, among points not yet known.
+    /// Returns the point between `low` and `high` with the lowest lower confidence bound, away from the known points.
     pub(super) fn lowest(&self, low: f64, high: f64) -> Option<f64> {
         let step = (high - low) / f64::from(GRID);
         let apart = |x: &f64| self.xs.iter().all(|known| (known - x).abs() > 0.5 * step);
@@ -67,7 +67,7 @@ fn kernel(a: f64, b: f64, length: f64) -> f64 {
     libm::exp(-0.5 * ((a - b) / length) * ((a - b) / length))
 }
 
-/// The factor of `K + NOISE · 1`, whose diagonal the noise keeps above 0.
+/// Returns the factor of `K + NOISE · I`. The noise keeps its diagonal above 0.
 fn cholesky(xs: &[f64], length: f64) -> Vec<Vec<f64>> {
     let mut factor: Vec<Vec<f64>> = Vec::with_capacity(xs.len());
     for (i, &a) in xs.iter().enumerate() {
@@ -84,7 +84,7 @@ fn cholesky(xs: &[f64], length: f64) -> Vec<Vec<f64>> {
     factor
 }
 
-/// `L x = b`.
+/// Solves `L x = b`.
 fn solve_lower(factor: &[Vec<f64>], mut b: Vec<f64>) -> Vec<f64> {
     for i in 0..b.len() {
         let known: f64 = (0..i).map(|j| factor[i][j] * b[j]).sum();
@@ -93,7 +93,7 @@ fn solve_lower(factor: &[Vec<f64>], mut b: Vec<f64>) -> Vec<f64> {
     b
 }
 
-/// `Lᵀ x = b`.
+/// Solves `Lᵀ x = b`.
 fn solve_upper(factor: &[Vec<f64>], mut b: Vec<f64>) -> Vec<f64> {
     for i in (0..b.len()).rev() {
         let known: f64 = (i + 1..b.len()).map(|j| factor[j][i] * b[j]).sum();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_near_its_points() {
+    fn mean_is_near_the_given_points() {
         let points = [(0.0, Some(1.0)), (1.0, Some(2.0)), (3.0, Some(0.0)), (4.0, None)];
         let fitted = Surrogate::fit(&points).unwrap();
         for (x, standard) in [(0.0, 0.0), (1.0, 1.5_f64.sqrt()), (3.0, -(1.5_f64.sqrt())), (4.0, BAD)] {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_finite_says_nothing() {
+    fn fit_needs_a_finite_value_and_two_points() {
         assert!(Surrogate::fit(&[]).is_none());
         assert!(Surrogate::fit(&[(0.0, None), (1.0, None)]).is_none());
         assert!(Surrogate::fit(&[(1.0, Some(0.0))]).is_none());

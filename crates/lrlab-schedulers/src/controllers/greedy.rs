@@ -1,4 +1,4 @@
-//! Raise the rate while the metric improves, lower it while it does not.
+//! Raises the rate while the metric improves, and lowers it otherwise.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -9,48 +9,48 @@ use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
 use crate::schedules::is_default;
 use crate::{Controller, Decision, Error, Observation, check};
 
-/// `greedy = { factor = 0.95, patience = 10 }`: `GreedyLR`, which raises as well as lowers.
+/// `greedy = { factor = 0.95, patience = 10 }`: `GreedyLR`, which raises and lowers the gain.
 ///
-/// More than `patience` better observations in a row divide the gain by `factor`, more than `patience` others
-/// multiply it by `factor`, within `min_gain … max_gain`. Better is against the best so far by more than a margin,
-/// as in [`crate::Plateau`]. After a raise `warmup` and after a cut `cooldown` observations are not looked at, not
-/// even as the best. With `window` > 1 the mean of the last so many is the metric. After `reset_after` cuts in a row
-/// that the floor swallowed, everything begins anew with gain 1.
+/// More than `patience` better observations in a row divide the gain by `factor`; more than `patience` others multiply it by
+/// `factor`, within `min_gain … max_gain`. An observation is better if it improves on the best one by more than a margin, as
+/// in [`crate::Plateau`]. `warmup` observations after a raise and `cooldown` observations after a cut are ignored, also as
+/// the best. With `window` > 1 the metric is the mean of the last `window` observations. After `reset_after` cuts in a row
+/// without effect, because the gain is at `min_gain`, the state is reset and the gain is 1 again.
 ///
-/// Source: arXiv 2512.14527 and the implementation in transformers 5.23, whose bounds are rates, not gains (its
-/// default floor of 1e-3 keeps smaller rates from ever falling).
+/// Source: arXiv 2512.14527 and the implementation in transformers 5.23, whose bounds are rates instead of gains (with its
+/// default minimum of 1e-3, smaller rates never fall).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Greedy {
-    /// A cut multiplies by it, a raise divides, 0 < x < 1; default 0.95.
+    /// Factor of a cut, and divisor of a raise, 0 < x < 1; default 0.95.
     pub factor: f64,
-    /// How many observations of one kind are waited for; default 10.
+    /// A change needs more than this number of better, or of other, observations in a row; default 10.
     pub patience: u64,
-    /// How much better is better, 0 … 1e30; default 1e-6.
+    /// The improvement that a better observation exceeds, 0 … 1e30; default 1e-6.
     pub threshold: f64,
-    /// Whether the threshold is a share of the best value; default `abs`.
+    /// The unit of `threshold`; default `abs`.
     pub threshold_mode: ThresholdMode,
-    /// Which way is better; default `min`.
+    /// The direction of improvement; default `min`.
     pub mode: Mode,
-    /// Observations after a cut that are not looked at; default 0.
+    /// Ignored observations after a cut; default 0.
     pub cooldown: u64,
-    /// Observations after a raise that are not looked at; default 0.
+    /// Ignored observations after a raise; default 0.
     pub warmup: u64,
-    /// Observations that are averaged, 1 … 10000; default 1.
+    /// Number of observations to average, 1 … 10000; default 1.
     pub window: u32,
-    /// The gain never falls below this, 0 … 1; default 0.
+    /// The lowest gain, 0 … 1; default 0.
     pub min_gain: f64,
-    /// The gain never rises above this, 1 … 1e30; default 10.
+    /// The highest gain, 1 … 1e30; default 10.
     pub max_gain: f64,
-    /// Cuts in a row without effect, the gain being at its least, after which it begins anew; default 0, never.
+    /// Number of cuts without effect at the lowest gain after which the state is reset; default 0: never.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_zero"))]
     pub reset_after: u64,
     /// Which cuts count towards `reset_after`; default `without_effect`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub reset_rule: ResetRule,
-    /// What a NaN or infinite metric does; default `count_as_bad`.
+    /// The effect of a NaN or infinite metric; default `count_as_bad`.
     pub on_nan: OnNan,
 }
 
@@ -60,15 +60,15 @@ pub struct Greedy {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ResetRule {
-    /// Cuts in a row that the floor swallowed. What begins anew looks at the next observation.
+    /// Cuts in a row without effect. After a reset the next observation counts.
     #[default]
     WithoutEffect,
-    /// transformers': every cut since the last raise that leaves the gain at its least, the one that reaches it included.
-    /// What begins anew waits for `cooldown` observations first.
+    /// As in transformers: every cut since the last raise that leaves the gain at `min_gain`, including the one that reaches
+    /// it. After a reset `cooldown` observations are ignored.
     AtLeast,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
@@ -93,25 +93,25 @@ impl Default for Greedy {
     }
 }
 
-/// What [`Greedy`] remembers.
+/// The state of [`Greedy`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct GreedyState {
-    /// The gain in force.
+    /// The current gain.
     pub gain: f64,
     /// The best metric so far.
     pub best: Option<f64>,
     /// Better observations in a row.
     pub good: u64,
-    /// Others in a row.
+    /// Other observations in a row.
     pub bad: u64,
-    /// Observations still not to be looked at.
+    /// Observations still to ignore.
     pub wait: u64,
-    /// Cuts in a row that the floor swallowed.
+    /// Cuts that count towards `reset_after`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub stuck: u64,
-    /// The last metrics, oldest first, where they are averaged.
+    /// The last metrics, oldest first.
     pub recent: Vec<f64>,
 }
 
@@ -133,7 +133,7 @@ impl Greedy {
         recent.iter().map(|x| x / n).sum()
     }
 
-    fn begin_anew(&self, state: &mut GreedyState) -> Decision {
+    fn reset(&self, state: &mut GreedyState) -> Decision {
         let stuck = state.stuck;
         let before = std::mem::replace(state, self.init()).gain;
         if before == state.gain {
@@ -206,11 +206,11 @@ impl Controller for Greedy {
                 ResetRule::WithoutEffect | ResetRule::AtLeast => state.stuck + 1,
             };
             if self.reset_after > 0 && state.stuck >= self.reset_after {
-                let anew = self.begin_anew(state);
+                let decision = self.reset(state);
                 if self.reset_rule == ResetRule::AtLeast {
                     state.wait = self.cooldown;
                 }
-                return anew;
+                return decision;
             }
             return self.change(state, gain, &format!("{bad} bad >"));
         }

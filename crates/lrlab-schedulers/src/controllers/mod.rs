@@ -1,4 +1,4 @@
-//! The controllers, one a file. Each is its own configuration; its state is apart.
+//! The controllers, one per file. Each type is the configuration; the state is a separate type.
 
 mod auto_lrs;
 mod bold_driver;
@@ -21,18 +21,18 @@ pub use spec::ControllerSpec;
 
 use crate::{Error, check};
 
-/// A factor that cuts: 0 < x < 1.
+/// Checks the factor of a cut: 0 < x < 1.
 fn check_cut(field: &str, x: f64) -> Result<(), Error> {
     check::range(field, x, x > 0.0 && x < 1.0, "a number above 0 and below 1")
 }
 
-/// Bounds of a gain: `min_gain` 0 … 1, `max_gain` 1 … 1e30.
+/// Checks the bounds of a gain: `min_gain` 0 … 1, `max_gain` 1 … 1e30.
 fn check_bounds(min_gain: f64, max_gain: f64) -> Result<(), Error> {
     check::unit("min_gain", min_gain)?;
     check::range("max_gain", max_gain, (1.0..=check::MAX).contains(&max_gain), "a number from 1 to 1e30")
 }
 
-/// A gain after a cut; it stays above 0.
+/// Returns the gain after a cut, which is above 0.
 fn cut(gain: f64, factor: f64, min_gain: f64) -> f64 {
     (gain * factor).max(min_gain).max(f64::MIN_POSITIVE)
 }

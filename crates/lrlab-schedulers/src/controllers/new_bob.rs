@@ -1,4 +1,4 @@
-//! Cut when the metric has hardly improved on the one before.
+//! Cuts the rate when the metric hardly improves on the previous one.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -8,27 +8,27 @@ use serde::{Deserialize, Serialize};
 use super::{Mode, OnNan, check_cut, cut};
 use crate::{Controller, Decision, Error, Observation, check};
 
-/// `new_bob = { factor = 0.5, threshold = 0.0025 }`: compares with the observation before, not with the best.
+/// `new_bob = { factor = 0.5, threshold = 0.0025 }`: compares with the previous observation instead of the best one.
 ///
-/// The improvement of `m` on the one before, `p`, is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`. One below
-/// `threshold` uses up patience; with none left the gain is multiplied by `factor`. A spike therefore does not make
-/// the descent after it look like a plateau. Source: `QuickNet`'s newbob, as in `SpeechBrain`'s `NewBobScheduler`.
+/// The improvement of `m` on the previous observation `p` is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`. After
+/// `patience` improvements below `threshold`, the next one multiplies the gain by `factor`. Therefore the descent after a
+/// spike does not count as a plateau. Source: `QuickNet`'s newbob, as in `SpeechBrain`'s `NewBobScheduler`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct NewBob {
-    /// What a cut multiplies the gain by, 0 < x < 1; default 0.5.
+    /// Factor of a cut, 0 < x < 1; default 0.5.
     pub factor: f64,
-    /// The relative improvement that is enough, 0 … 1e30; default 0.0025.
+    /// The smallest sufficient relative improvement, 0 … 1e30; default 0.0025.
     pub threshold: f64,
-    /// How many insufficient observations are put up with before each cut; default 0.
+    /// Insufficient improvements that are tolerated before each cut; default 0.
     pub patience: u64,
-    /// Which way is better; default `min`.
+    /// The direction of improvement; default `min`.
     pub mode: Mode,
-    /// The gain never falls below this, 0 … 1; default 0.
+    /// The lowest gain, 0 … 1; default 0.
     pub min_gain: f64,
-    /// What a NaN or infinite metric does; default `count_as_bad`.
+    /// The effect of a NaN or infinite metric; default `count_as_bad`.
     pub on_nan: OnNan,
 }
 
@@ -45,14 +45,14 @@ impl Default for NewBob {
     }
 }
 
-/// What [`NewBob`] remembers.
+/// The state of [`NewBob`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NewBobState {
-    /// The gain in force.
+    /// The current gain.
     pub gain: f64,
-    /// The observation before.
+    /// The previous observation.
     pub previous: Option<f64>,
     /// Insufficient observations since the last cut.
     pub used: u64,

@@ -1,4 +1,4 @@
-//! A plateau rule that knows how noisy the metric is.
+//! A plateau rule that accounts for the noise of the metric.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -10,32 +10,32 @@ use crate::{Controller, Decision, Error, Observation, check};
 
 /// `noise_aware_plateau = { z = 1.0, patience = 2 }`: an improvement counts if it exceeds the noise.
 ///
-/// An observation `m` with standard error `s` is better than the best one `b` with standard error `s_b` if it beats
-/// it by more than `z · √(s² + s_b²)`. Many small improvements add up: the best stays where it is until one of them
-/// stands out from it. Otherwise as [`Plateau`], with PyTorch's patience rule. An observation without a standard
-/// error counts as exact.
+/// An observation `m` with standard error `s` is better than the best one `b` with standard error `s_b` if it improves on it
+/// by more than `z · √(s² + s_b²)`. Small improvements add up, because the best one does not change until an observation
+/// exceeds it by this margin. Everything else is as in [`Plateau`] with PyTorch's patience rule. An observation without a
+/// standard error counts as exact.
 ///
-/// The two errors are taken as independent. Losses of one validation set are not, so `z` is conservative.
+/// The rule treats the two errors as independent. Losses on the same validation set are correlated, so `z` is conservative.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct NoiseAwarePlateau {
-    /// How many standard errors an improvement has to exceed, 0 … 1e30; default 1.
+    /// The required improvement in standard errors, 0 … 1e30; default 1.
     pub z: f64,
-    /// What a cut multiplies the gain by, 0 < x < 1; default 0.1.
+    /// Factor of a cut, 0 < x < 1; default 0.1.
     pub factor: f64,
-    /// How many bad observations are put up with; default 10.
+    /// Bad observations in a row that are tolerated; default 10.
     pub patience: u64,
-    /// Which way is better; default `min`.
+    /// The direction of improvement; default `min`.
     pub mode: Mode,
-    /// Observations after a cut that are not counted; default 0.
+    /// Observations after a cut that do not count; default 0.
     pub cooldown: u64,
-    /// The gain never falls below this, 0 … 1; default 0.
+    /// The lowest gain, 0 … 1; default 0.
     pub min_gain: f64,
-    /// What a NaN or infinite metric does; default `count_as_bad`.
+    /// The effect of a NaN or infinite metric; default `count_as_bad`.
     pub on_nan: OnNan,
-    /// Whether a cut takes weights and optimizer back to the best state; default false.
+    /// Whether a cut restores weights and optimizer to the best state; default false.
     pub rewind: bool,
 }
 
@@ -46,14 +46,14 @@ impl Default for NoiseAwarePlateau {
     }
 }
 
-/// What [`NoiseAwarePlateau`] remembers.
+/// The state of [`NoiseAwarePlateau`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NoiseAwarePlateauState {
     /// Gain, best metric and counters.
     pub plateau: PlateauState,
-    /// Standard error of the best metric.
+    /// The standard error of the best metric.
     pub best_stderr: f64,
 }
 

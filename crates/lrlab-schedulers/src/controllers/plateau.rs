@@ -1,4 +1,4 @@
-//! Cut the rate when a metric has stopped improving.
+//! Cuts the rate when a metric stops improving.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::schedules::is_default;
 use crate::{Controller, Decision, Error, Observation, check};
 
-/// `plateau = { factor = 0.5, patience = 2 }`: cuts the gain when the metric has stopped improving.
+/// `plateau = { factor = 0.5, patience = 2 }`: cuts the gain when the metric stops improving.
 ///
-/// An observation `m` is better than the best one `b` if it beats it by more than a margin: `m < b − margin`
+/// An observation `m` is better than the best one `b` if it improves on it by more than a margin: `m < b − margin`
 /// (`mode = "min"`) or `m > b + margin` (`"max"`), where `margin` is `threshold · |b|` (`threshold_mode = "rel"`)
-/// or `threshold` (`"abs"`). Taking `|b|` keeps the rule right for negative metrics, where `ReduceLROnPlateau`'s
-/// `b (1 − threshold)` calls a worse value better. After more than `patience` observations in a row that were not
-/// better the gain becomes `max(gain · factor, min_gain)`, and `cooldown` observations are not counted.
+/// or `threshold` (`"abs"`). With `|b|` the rule is correct for negative metrics, whereas `b (1 − threshold)` of
+/// `ReduceLROnPlateau` accepts worse values. After more than `patience` observations in a row that are not better, the gain
+/// becomes `max(gain · factor, min_gain)`, and the next `cooldown` observations are not counted.
 ///
 /// With `accumulate` the mean of so many observations is one; the first `start_after` observations are not looked at.
 ///
@@ -24,25 +24,25 @@ use crate::{Controller, Decision, Error, Observation, check};
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Plateau {
-    /// What a cut multiplies the gain by, 0 < x < 1; default 0.1.
+    /// Factor of a cut, 0 < x < 1; default 0.1.
     pub factor: f64,
-    /// How many bad observations are put up with; default 10.
+    /// Bad observations in a row that are tolerated; default 10.
     pub patience: u64,
-    /// How much better is better, 0 … 1e30; default 1e-4.
+    /// The improvement that a better observation exceeds, 0 … 1e30; default 1e-4.
     pub threshold: f64,
-    /// Whether the threshold is a share of the best value; default `rel`.
+    /// The unit of `threshold`; default `rel`.
     pub threshold_mode: ThresholdMode,
-    /// Which way is better; default `min`.
+    /// The direction of improvement; default `min`.
     pub mode: Mode,
-    /// Observations after a cut that are not counted; default 0.
+    /// Observations after a cut that do not count; default 0.
     pub cooldown: u64,
-    /// The gain never falls below this, 0 … 1; default 0.
+    /// The lowest gain, 0 … 1; default 0.
     pub min_gain: f64,
-    /// How patience and cooldown are counted; default `torch`.
+    /// The counting rule of patience and cooldown; default `torch`.
     pub rule: PatienceRule,
-    /// What a NaN or infinite metric does; default `count_as_bad`.
+    /// The effect of a NaN or infinite metric; default `count_as_bad`.
     pub on_nan: OnNan,
-    /// Whether a cut takes weights and optimizer back to the best state; default false.
+    /// Whether a cut restores weights and optimizer to the best state; default false.
     pub rewind: bool,
     /// How much better is better in the metric's own unit, in addition to the threshold, 0 … 1e30; default 0.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
@@ -80,47 +80,47 @@ impl Default for Plateau {
     }
 }
 
-/// Which way a metric is better.
+/// The direction in which a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Mode {
-    /// Less is better: losses.
+    /// Lower is better, as for losses.
     #[default]
     Min,
-    /// More is better: accuracies.
+    /// Higher is better, as for accuracies.
     Max,
 }
 
-/// What a threshold is measured in.
+/// The unit of a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ThresholdMode {
-    /// The best value's magnitude.
+    /// Relative to the absolute value of the best metric.
     #[default]
     Rel,
-    /// The metric's own unit.
+    /// The unit of the metric.
     Abs,
 }
 
-/// How bad observations and cooldowns are counted.
+/// The counting rule of bad observations and cooldowns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum PatienceRule {
-    /// Cut when more than `patience` in a row were bad (`ReduceLROnPlateau`).
+    /// Cuts after more than `patience` bad observations in a row (`ReduceLROnPlateau`).
     #[default]
     Torch,
-    /// Cut at the `patience`-th bad one; the cooldown is counted down first, so that a cooldown of 1 does
-    /// nothing (Keras).
+    /// Cuts at the `patience`-th bad observation. The cooldown is counted down first, so a cooldown of 1 has no effect
+    /// (Keras).
     Keras,
 }
 
-/// What a metric that is NaN or infinite does.
+/// The effect of a NaN or infinite metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -128,17 +128,17 @@ pub enum PatienceRule {
 pub enum OnNan {
     /// Training ends.
     Stop,
-    /// Weights and optimizer go back to the best state at once, and the gain is cut.
+    /// Weights and optimizer return to the best state immediately, and the gain is cut.
     Rewind,
-    /// It is an observation that is not better.
+    /// The observation counts as not better.
     #[default]
     CountAsBad,
-    /// It is not seen at all.
+    /// The observation is ignored.
     Ignore,
 }
 
 impl Mode {
-    /// Whether `value` beats `best` by more than `margin`.
+    /// Returns whether `value` improves on `best` by more than `margin`.
     pub(crate) fn beats(self, value: f64, best: f64, margin: f64) -> bool {
         match self {
             Self::Min => value < best - margin,
@@ -148,7 +148,7 @@ impl Mode {
 }
 
 impl ThresholdMode {
-    /// By how much `best` has to be beaten.
+    /// Returns the improvement on `best` that a better value exceeds.
     pub(crate) fn margin(self, threshold: f64, best: f64) -> f64 {
         match self {
             Self::Rel => threshold * best.abs(),
@@ -157,18 +157,18 @@ impl ThresholdMode {
     }
 }
 
-/// What [`Plateau`] remembers.
+/// The state of [`Plateau`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct PlateauState {
-    /// The gain in force.
+    /// The current gain.
     pub gain: f64,
-    /// The best metric so far and the observation it came from, counted from 1.
+    /// The best metric so far and the index of its observation, counted from 1.
     pub best: Option<(f64, u64)>,
     /// Observations in a row that were not better.
     pub bad: u64,
-    /// Observations still not to be counted.
+    /// Remaining observations of the cooldown.
     pub cooldown: u64,
     /// Observations so far.
     pub seen: u64,
@@ -198,7 +198,7 @@ impl Plateau {
         self.mode.beats(value, best, margin)
     }
 
-    /// The gain after a cut, or none where it is at its least already.
+    /// Returns the gain after a cut; `None` if it is at its minimum.
     fn cut(&self, gain: f64) -> Option<f64> {
         let cut = super::cut(gain, self.factor, self.min_gain);
         (cut < gain).then_some(cut)
@@ -273,7 +273,7 @@ impl Plateau {
         if self.rewind { Decision::Rewind { gain, reason } } else { Decision::Gain { gain, reason } }
     }
 
-    /// Counts one observation; the bad ones in a row where they exhaust the patience.
+    /// Counts an observation. Returns the number of bad ones in a row if they exhaust the patience.
     fn count(&self, state: &mut PlateauState, better: bool) -> Option<u64> {
         if self.rule == PatienceRule::Keras && state.cooldown > 0 {
             state.cooldown -= 1;

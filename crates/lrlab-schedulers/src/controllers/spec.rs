@@ -1,4 +1,4 @@
-//! Controllers as experiment files write them, externally tagged: `plateau = { … }`.
+//! Controllers as data, externally tagged: `plateau = { … }`.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -20,22 +20,22 @@ pub enum ControllerSpec {
     Plateau(Plateau),
     /// Cuts when the metric no longer improves by more than its noise.
     NoiseAwarePlateau(NoiseAwarePlateau),
-    /// Raises while it improves, lowers while it does not.
+    /// Raises while the metric improves, and lowers otherwise.
     Greedy(Greedy),
-    /// Cuts when the metric has hardly improved on the one before.
+    /// Cuts when the metric hardly improves on the previous one.
     NewBob(NewBob),
-    /// Raises after each improvement; cuts and goes back after each setback.
+    /// Raises after each improvement; cuts and restores the best state otherwise.
     BoldDriver(BoldDriver),
-    /// Tries some gains out and goes on with the best.
+    /// Tries several gains and continues with the best.
     AutoLrs(AutoLrs),
-    /// Gains that were settled before the run.
+    /// Applies predetermined gains.
     Scripted(Scripted),
 }
 
 macro_rules! controllers {
     ($($controller:ident = $name:literal),* $(,)?) => {
         impl ControllerSpec {
-            /// The name by which files call it.
+            /// Returns the name in experiment files.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$controller(_) => $name),* }
@@ -44,16 +44,16 @@ macro_rules! controllers {
             /// Checks every value.
             ///
             /// # Errors
-            /// The first value out of its range, with the keys that lead to it.
+            /// Returns an error with the keys of the first value outside its range.
             pub fn check(&self) -> Result<(), Error> {
                 match self { $(Self::$controller(controller) => controller.check()),* }
                     .map_err(|error| error.under(self.name()))
             }
 
-            /// The controller with its first state.
+            /// Creates the controller with its initial state.
             ///
             /// # Errors
-            /// What [`ControllerSpec::check`] finds.
+            /// Returns the error of [`ControllerSpec::check`].
             pub fn build(&self) -> Result<Box<dyn AnyController>, Error> {
                 self.check()?;
                 Ok(match self {

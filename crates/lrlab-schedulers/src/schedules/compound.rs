@@ -1,6 +1,6 @@
-//! Schedules made of schedules, at work: [`crate::Compose`] with lengths that carry their unit.
+//! The specifications of combined schedules: [`crate::Compose`] with lengths that have a unit.
 
-use super::Plan;
+use super::Specification;
 use crate::{
     ChainedSpec, ClampSpec, Compose, DelaySpec, Error, FloorSpec, Horizon, Mark, MaxSpec, MinSpec, Problem,
     RepeatSpec, ScaleSpec, Schedule, ScheduleSpec, SequentialSpec, Span, StaircaseSpec, SumSpec, Time, check,
@@ -20,7 +20,7 @@ fn nth(error: Error, i: usize) -> Error {
 
 type Join = fn(Box<dyn Schedule>, Box<dyn Schedule>) -> Box<dyn Schedule>;
 
-/// All of them for the same run, joined from the left.
+/// Builds all schedules for the same run and joins them from the left.
 fn build_all(schedulers: &[ScheduleSpec], run: &Horizon, join: Join) -> Result<Box<dyn Schedule>, Error> {
     let build = |(i, spec): (usize, &ScheduleSpec)| spec.build(run).map_err(|error| nth(error, i));
     let mut built = schedulers.iter().enumerate().map(build);
@@ -28,7 +28,7 @@ fn build_all(schedulers: &[ScheduleSpec], run: &Horizon, join: Join) -> Result<B
     built.try_fold(first, |before, next| Ok(join(before, next?)))
 }
 
-impl Plan for SequentialSpec {
+impl Specification for SequentialSpec {
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schedulers)?;
         if self.milestones.len() + 1 != self.schedulers.len() {
@@ -70,7 +70,7 @@ impl Plan for SequentialSpec {
     }
 }
 
-impl Plan for ChainedSpec {
+impl Specification for ChainedSpec {
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schedulers)
     }
@@ -84,7 +84,7 @@ impl Plan for ChainedSpec {
     }
 }
 
-impl Plan for MinSpec {
+impl Specification for MinSpec {
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schedulers)
     }
@@ -98,7 +98,7 @@ impl Plan for MinSpec {
     }
 }
 
-impl Plan for MaxSpec {
+impl Specification for MaxSpec {
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schedulers)
     }
@@ -156,7 +156,7 @@ impl Plan for ScaleSpec {
     }
 }
 
-impl Plan for ClampSpec {
+impl Specification for ClampSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("min", self.min)?;
         if let Some(max) = self.max {
@@ -175,7 +175,7 @@ impl Plan for ClampSpec {
     }
 }
 
-impl Plan for DelaySpec {
+impl Specification for DelaySpec {
     fn check(&self) -> Result<(), Error> {
         check::moment("by", self.by)?;
         self.of.check().map_err(of)
@@ -191,7 +191,7 @@ impl Plan for DelaySpec {
     }
 }
 
-impl Plan for RepeatSpec {
+impl Specification for RepeatSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("period", self.period)?;
         check::rate("decay", self.decay)?;
@@ -212,7 +212,7 @@ impl Plan for RepeatSpec {
     }
 }
 
-impl Plan for StaircaseSpec {
+impl Specification for StaircaseSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("step", self.step)?;
         self.of.check().map_err(of)
@@ -231,21 +231,21 @@ impl Plan for StaircaseSpec {
 
 #[derive(Debug)]
 struct Staircase {
-    /// In updates, not necessarily whole.
+    /// In updates, possibly fractional.
     step: f64,
     run: Horizon,
     of: Box<dyn Schedule>,
 }
 
 impl Staircase {
-    /// The first update of step n.
+    /// Returns the first update of step n.
     fn start(&self, n: f64) -> u64 {
         crate::span::snap(n * self.step).ceil() as u64
     }
 
-    /// The first update of the step that an update lies in.
+    /// Returns the first update of the step that contains an update.
     fn floor(&self, update: u64) -> u64 {
-        // The quotient only guesses; comparison with the starts decides.
+        // The rounded quotient may be off by one, so it is compared with the starts.
         let n = (update as f64 / self.step).floor();
         let starts = [n + 1.0, n, n - 1.0].map(|n| self.start(n.max(0.0)));
         starts.into_iter().find(|&start| start <= update).unwrap_or(update)
@@ -258,13 +258,13 @@ impl Schedule for Staircase {
     }
 
     fn marks(&self) -> Vec<Mark> {
-        // What happens within a step is seen at the next one.
-        let seen = |mark: Mark| {
+        // An event within a step takes effect at the next step.
+        let delayed = |mark: Mark| {
             let floor = self.floor(mark.update);
             let next = self.start((mark.update as f64 / self.step).floor() + 1.0);
             Mark { update: if floor == mark.update { floor } else { next }, ..mark }
         };
-        let mut marks: Vec<Mark> = self.of.marks().into_iter().map(seen).collect();
+        let mut marks: Vec<Mark> = self.of.marks().into_iter().map(delayed).collect();
         marks.dedup();
         marks
     }

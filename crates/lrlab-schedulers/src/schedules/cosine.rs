@@ -7,17 +7,16 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, is_one, marks, one};
+use super::{Specification, is_one, marks, one};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, time::Clock};
 
 /// `cosine = { t_max = "100%", eta_min = 1e-5 }`: cosine annealing from the base rate to `eta_min`.
 ///
-/// `lr(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2`, t in updates, floored to epochs with
-/// `every = "epoch"`. Past `t_max` it holds `eta_min`: unlike PyTorch's it does not rise again. From a base below
-/// `eta_min` it rises, from the base itself.
+/// `lr(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2`, t in updates, rounded down to epochs with
+/// `every = "epoch"`. After `t_max` it holds `eta_min`; PyTorch's rises again. From a base rate below `eta_min` it rises.
 ///
 /// In general, `lr(t) = eta_min + (base − eta_min) ((1 + cos(2π · num_cycles · p)) / 2)^exponent` with
-/// `p = min(t / t_max, 1)^k_decay`. A `num_cycles` that is no odd multiple of 1/2 ends above `eta_min` and holds that.
+/// `p = min(t / t_max, 1)^k_decay`. Unless `num_cycles` is an odd multiple of 1/2, the last rate is above `eta_min`.
 ///
 /// Source: Loshchilov and Hutter, ICLR 2017, equation 5, without restarts; `exponent` as Optax's
 /// `cosine_decay_schedule`, `num_cycles` as transformers' `get_cosine_schedule_with_warmup`, `k_decay` as timm's (Zhang
@@ -29,24 +28,24 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 pub struct CosineSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
-    /// The rate at its end, 0 … 1e30; default 0.
+    /// The rate at the end, 0 … 1e30; default 0.
     pub eta_min: f64,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     pub every: Every,
-    /// Exponent of the cosine, above 0; default 1.
+    /// Exponent of the cosine term, above 0; default 1.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub exponent: f64,
-    /// Waves of the cosine, above 0, at most 1e6; default 0.5, a descent.
+    /// Periods of the cosine, above 0, at most 1e6; default 0.5, a descent.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_half"))]
     pub num_cycles: f64,
-    /// Exponent of the share of time, above 0; default 1.
+    /// Exponent of the elapsed share of time, above 0; default 1.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub k_decay: f64,
 }
 
 const HALF: f64 = 0.5;
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_half(x: &f64) -> bool {
     *x == HALF
 }
@@ -64,7 +63,7 @@ impl Default for CosineSpec {
     }
 }
 
-impl Plan for CosineSpec {
+impl Specification for CosineSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_max", self.t_max)?;
         check::rate("eta_min", self.eta_min)?;
@@ -87,20 +86,20 @@ impl Plan for CosineSpec {
     }
 }
 
-/// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on.
+/// Returns `low + (high − low) (1 + cos(π t / length)) / 2`, and `low` from `length` on.
 pub(crate) fn descend(high: f64, low: f64, t: f64, length: f64) -> f64 {
     low + (high - low) * share(t, length)
 }
 
-/// How much of the way is left: `(1 + cos(π t / length)) / 2`, 0 from `length` on. A `t` that rounding put before 0,
-/// beyond 2⁵³ updates, is 0.
+/// Returns the remaining share `(1 + cos(π t / length)) / 2`, and 0 from `length` on. Rounding beyond 2⁵³ updates may make `t`
+/// negative, which counts as 0.
 pub(crate) fn share(t: f64, length: f64) -> f64 {
     let t = t.max(0.0);
     if t < length { f64::midpoint(1.0, libm::cos(PI * t / length)) } else { 0.0 }
 }
 
-/// `to + (from − to) · share`, where a share of 1 is the begin. A way that rises begins at `from` itself and never falls
-/// below it, whatever the rounding: `0.3 + (0.1 − 0.3)` is less than 0.1.
+/// Returns `to + (from − to) · share`. If `from < to`, the result is never below `from`, although rounding makes
+/// `0.3 + (0.1 − 0.3)` less than 0.1.
 pub(crate) fn from_to(from: f64, to: f64, share: f64) -> f64 {
     let lr = to + (from - to) * share;
     match share {
@@ -122,7 +121,7 @@ struct Cosine {
 }
 
 impl Cosine {
-    /// How much of the way is left.
+    /// Returns the remaining share of the descent.
     fn share(&self, t: f64) -> f64 {
         let wave = if self.num_cycles == HALF {
             share_of_power(t, self.t_max, self.k_decay)
@@ -134,7 +133,7 @@ impl Cosine {
     }
 }
 
-/// [`share`] with the k-th power of `t / length` in its place.
+/// Returns [`share`] for the k-th power of `t / length`.
 pub(crate) fn share_of_power(t: f64, length: f64, k: f64) -> f64 {
     if k == 1.0 { share(t, length) } else { share(libm::pow((t.max(0.0) / length).min(1.0), k), 1.0) }
 }

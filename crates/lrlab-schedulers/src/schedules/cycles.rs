@@ -1,4 +1,4 @@
-//! Cyclic rates and the one-cycle policy: with a peak at the base rate, or with rates of their own that replace it.
+//! Cyclic rates and the one-cycle policy, with a peak at the base rate or at an absolute rate.
 
 use std::fmt;
 
@@ -12,24 +12,24 @@ use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, ScheduleSpec, Spa
 
 /// `cyclic = { step_size_up = "2 epochs" }`: up and down between two rates.
 ///
-/// The highest is the base rate and the lowest `base_factor` times it, so that `lr` means what it means for the other
-/// schedules; or both are absolute, as in PyTorch: `cyclic = { base_lr = 1e-3, max_lr = 1e-2, … }`.
+/// The highest rate is the base rate, and the lowest is `base_factor` times the base rate. As in PyTorch, both may be
+/// absolute instead: `cyclic = { base_lr = 1e-3, max_lr = 1e-2, … }`.
 ///
 /// In cycle c = 0, 1, … the rate is `base_lr + (max_lr − base_lr) · x · peak`, where x rises from 0 to 1 within
 /// `step_size_up` and falls back within `step_size_down`, and peak is 1 (`triangular`), `2^−c` (`triangular2`) or
-/// `gamma^t`, t in updates (`exp_range`). Periodic: it has no end. Source: Smith, WACV 2017; `CyclicLR`.
+/// `gamma^t`, t in updates (`exp_range`). The schedule has no end. Source: Smith, WACV 2017; `CyclicLR`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CyclicSpec {
-    /// The lowest rate over the base rate, 0 … 1; default 0.1. Not with `base_lr` and `max_lr`.
+    /// The lowest rate divided by the base rate, 0 … 1; default 0.1. Excludes `base_lr` and `max_lr`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub base_factor: Option<f64>,
-    /// The lowest rate, 0 … 1e30, where it is absolute.
+    /// The lowest rate, absolute, 0 … 1e30. Requires `max_lr`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub base_lr: Option<f64>,
-    /// The highest rate of the first cycle, from `base_lr` to 1e30, where it is absolute.
+    /// The highest rate of the first cycle, absolute, from `base_lr` to 1e30. Requires `base_lr`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub max_lr: Option<f64>,
     /// Length of a rise, > 0.
@@ -37,7 +37,7 @@ pub struct CyclicSpec {
     /// Length of a fall, > 0; default: that of a rise.
     #[cfg_attr(feature = "serde", serde(default))]
     pub step_size_down: Option<Span>,
-    /// How the peaks develop; default `triangular`.
+    /// The sequence of peaks; default `triangular`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub mode: CyclicMode,
     /// Base of `exp_range`, 0 … 1; default 1.
@@ -45,32 +45,32 @@ pub struct CyclicSpec {
     pub gamma: f64,
 }
 
-/// How the peaks of a cyclic rate develop.
+/// The sequence of peaks of a cyclic rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CyclicMode {
-    /// All alike.
+    /// All equal.
     #[default]
     Triangular,
-    /// Each half as high as the one before.
+    /// Each half as high as the previous one.
     Triangular2,
-    /// Falling by `gamma` each update.
+    /// Multiplied by `gamma` at each update.
     ExpRange,
 }
 
 /// `one_cycle = {}`: up to the base rate, then far down.
 ///
-/// With `one_cycle = { max_lr = 0.1 }` the peak is `max_lr` instead, whatever the base rate, as in PyTorch. From
-/// `max_lr / div_factor` to `max_lr` within the share `pct_start` of `total_steps`, then to
-/// `max_lr / div_factor / final_div_factor` at its end; with `three_phase` first back to the start in as long as
-/// the rise took. Each phase is half a cosine or a straight line. Holds the last rate past the end.
+/// With `one_cycle = { max_lr = 0.1 }` the peak is `max_lr` instead of the base rate, as in PyTorch. The rate rises from
+/// `max_lr / div_factor` to `max_lr` within the share `pct_start` of `total_steps`, and then falls to
+/// `max_lr / div_factor / final_div_factor` at the end. With `three_phase` it first falls back to the start value in the time
+/// of the rise. Each phase is half a cosine or a straight line. After the end the last rate holds.
 ///
-/// The phases end at `pct_start · total_steps` and `total_steps`: the end value belongs to the update after the
-/// last one. PyTorch's end one update earlier ([`crate::torch`] has those). The momentum that goes with it is a
-/// second schedule, `piecewise_linear` with `interpolate = "cosine"`: from 0.95 to 0.85 within `pct_start`, and back.
-/// Source: Smith and Topin, 2018; `OneCycleLR`.
+/// The phases end at `pct_start · total_steps` and `total_steps`, so the end value belongs to the update after the last one.
+/// In PyTorch and [`crate::torch`], phases end one update earlier. For the matching momentum, use a second schedule:
+/// `piecewise_linear` with `interpolate = "cosine"` from 0.95 to 0.85 within `pct_start`, and back. Source: Smith and Topin,
+/// 2018; `OneCycleLR`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -82,24 +82,24 @@ pub struct OneCycleSpec {
     /// Length of the cycle, > 0; default `"100%"`.
     #[cfg_attr(feature = "serde", serde(default = "whole"))]
     pub total_steps: Span,
-    /// Share of the cycle that rises, 0 … 1, with `three_phase` 0 … 0.5; default 0.3.
+    /// Share of the rise, 0 … 1, with `three_phase` 0 … 0.5; default 0.3.
     #[cfg_attr(feature = "serde", serde(default = "three_tenths"))]
     pub pct_start: f64,
     /// The shape of the phases; default `cos`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub anneal_strategy: Anneal,
-    /// `max_lr` over the first rate, 1 … 1e30; default 25.
+    /// `max_lr` divided by the first rate, 1 … 1e30; default 25.
     #[cfg_attr(feature = "serde", serde(default = "twenty_five"))]
     pub div_factor: f64,
-    /// The first rate over the last, 1 … 1e30; default 1e4.
+    /// The first rate divided by the last, 1 … 1e30; default 1e4.
     #[cfg_attr(feature = "serde", serde(default = "ten_thousand"))]
     pub final_div_factor: f64,
-    /// Whether the fall mirrors the rise and a third phase follows; default false.
+    /// Whether a symmetric fall precedes the last phase; default false.
     #[cfg_attr(feature = "serde", serde(default))]
     pub three_phase: bool,
 }
 
-/// The shape of a one-cycle's phases.
+/// The shape of a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -125,7 +125,7 @@ fn ten_thousand() -> f64 {
     1e4
 }
 
-impl Plan for CyclicSpec {
+impl Specification for CyclicSpec {
     fn check(&self) -> Result<(), Error> {
         match (self.base_lr, self.max_lr) {
             (None, None) => check::unit("base_factor", self.base_factor.unwrap_or(0.0))?,
@@ -136,7 +136,7 @@ impl Plan for CyclicSpec {
             }
             _ => {
                 let message =
-                    "`base_lr` and `max_lr` belong together, and `base_factor` is instead of them".to_owned();
+                    "expected both `base_lr` and `max_lr` without `base_factor`, or neither".to_owned();
                 return Err(Error::new("", Problem::Syntax { message }));
             }
         }
@@ -258,7 +258,7 @@ impl Schedule for Cyclic {
     }
 }
 
-impl Plan for OneCycleSpec {
+impl Specification for OneCycleSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("max_lr", self.max_lr.unwrap_or(0.0))?;
         check::length("total_steps", self.total_steps)?;
@@ -289,7 +289,7 @@ impl Plan for OneCycleSpec {
     }
 }
 
-/// From point to point `(update, rate)`.
+/// The phases as points of update and level.
 #[derive(Debug)]
 struct OneCycle {
     phases: Vec<(f64, Level)>,
@@ -297,7 +297,7 @@ struct OneCycle {
     end: u64,
 }
 
-/// A rate that a phase begins or ends with.
+/// The rate at the start or end of a phase.
 #[derive(Debug, Clone, Copy)]
 enum Level {
     First,

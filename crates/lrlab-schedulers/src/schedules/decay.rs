@@ -1,4 +1,4 @@
-//! Descents to a floor over a given length that differ in their shape only.
+//! Descents to a lowest rate over a given length, with different shapes.
 
 use std::f64::consts::PI;
 
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MOST_MARKS, Plan,
+    MOST_MARKS, Specification,
     cosine::from_to,
     is_default, is_one, marks, one,
     restarts::{Cycles, check_growth, top},
@@ -17,11 +17,11 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time
 
 /// `polynomial = { power = 0.9 }`: `lr(t) = eta_min + (base − eta_min) (1 − t / total_iters)^power`, t in updates.
 ///
-/// Holds `eta_min` past the end. With `k_decay`, `1 − (t / total_iters)^k_decay` is raised to the power. With `cycle`, the
-/// length is stretched to `total_iters · ⌈t / total_iters⌉`: past the end the rate jumps up and falls again, from a lower
-/// point each time. With `restarts` it falls anew from the top.
+/// After the end it holds `eta_min`. With `k_decay`, `1 − (t / total_iters)^k_decay` is raised to the power. With `cycle`, the
+/// length grows to `total_iters · ⌈t / total_iters⌉`: after each multiple of `total_iters` the rate jumps up, less each time,
+/// and falls again. With `restarts` it falls again from the top.
 ///
-/// Source: `PolynomialLR`'s closed form; `eta_min` and `cycle` as Keras's `end_learning_rate` and `cycle`; `k_decay` and
+/// Source: the closed form of `PolynomialLR`; `eta_min` and `cycle` as Keras's `end_learning_rate` and `cycle`; `k_decay` and
 /// `restarts` as timm's `PolyLRScheduler`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -34,12 +34,12 @@ pub struct PolynomialSpec {
     pub power: f64,
     /// The rate at the end, 0 … 1e30; default 0.
     pub eta_min: f64,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     pub every: Every,
-    /// Exponent of the share of time, above 0; default 1.
+    /// Exponent of the elapsed share of time, above 0; default 1.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub k_decay: f64,
-    /// Whether the length is stretched past its end; default false.
+    /// Whether the length grows after its end; default false.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub cycle: bool,
     /// Cycles of `total_iters` each; default: none. Excludes `cycle`.
@@ -47,7 +47,7 @@ pub struct PolynomialSpec {
     pub restarts: Option<Restarts>,
 }
 
-/// `restarts = { decay = 0.5, limit = 3 }`: a descent again and again, as in
+/// `restarts = { decay = 0.5, limit = 3 }`: repeats a descent, as in
 /// [`CosineWarmRestartsSpec`](crate::CosineWarmRestartsSpec).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -56,9 +56,9 @@ pub struct PolynomialSpec {
 pub struct Restarts {
     /// Each cycle's length over the one before, 1 … 1e6, or with a `limit` from 1e-6; default 1.
     pub t_mult: f64,
-    /// Each cycle's top over the one before, 0 … 1e30; default 1.
+    /// Ratio of the peaks of consecutive cycles, 0 … 1e30; default 1.
     pub decay: f64,
-    /// How many cycles, ≥ 1, after which the floor holds; default: no limit.
+    /// Number of cycles, ≥ 1, after which `eta_min` holds; default: no limit.
     pub limit: Option<u32>,
 }
 
@@ -77,7 +77,7 @@ impl Restarts {
     }
 }
 
-/// `linear_to_zero = {}`: `lr(t) = base (1 − t / t_max)`, t in updates; 0 past the end.
+/// `linear_to_zero = {}`: `lr(t) = base (1 − t / t_max)`, t in updates; 0 after the end.
 ///
 /// Source: Li, Yumer and Ramanan, "Budgeted training", ICLR 2020.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,13 +87,13 @@ impl Restarts {
 pub struct LinearToZeroSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     pub every: Every,
 }
 
 /// `rex = {}`: `lr(t) = eta_min + (base − eta_min) s / (1/2 + s/2)` with `s = 1 − t / t_max`, t in updates.
 ///
-/// Holds `eta_min` past the end. Source: Chen et al., "REX: Revisiting budgeted training with an improved
+/// After the end it holds `eta_min`. Source: Chen et al., "REX: Revisiting budgeted training with an improved
 /// schedule", `MLSys` 2022 (arXiv 2107.04197).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -104,15 +104,15 @@ pub struct RexSpec {
     pub t_max: Span,
     /// The rate at the end, 0 … 1e30; default 0.
     pub eta_min: f64,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     pub every: Every,
 }
 
 /// `tanh = {}`: `lr(t) = eta_min + (base − eta_min) (1 − tanh(lb (1 − p) + ub p)) / 2` with `p = t / t_max`.
 ///
-/// Past the end it holds the value for p = 1, which lies a little above `eta_min`. With `restarts` it falls anew from the
+/// After the end it holds the value for p = 1, which is slightly above `eta_min`. With `restarts` it falls again from the
 /// top, and holds `eta_min` after the last cycle. Source: Hsueh, Li and Wu, "Stochastic gradient descent with
-/// hyperbolic-tangent decay", WACV 2019; bounds and `restarts` as timm's.
+/// hyperbolic-tangent decay", WACV 2019; bounds and `restarts` as in timm.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -120,13 +120,13 @@ pub struct RexSpec {
 pub struct TanhSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
-    /// Where on the curve it begins, −1e3 … 1e3; default −7.
+    /// The argument of tanh at the start, −1e3 … 1e3; default −7.
     pub lb: f64,
-    /// Where on the curve it ends, −1e3 … 1e3; default 3.
+    /// The argument of tanh at the end, −1e3 … 1e3; default 3.
     pub ub: f64,
-    /// The floor, 0 … 1e30; default 0.
+    /// The lowest rate, 0 … 1e30; default 0.
     pub eta_min: f64,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     pub every: Every,
     /// Cycles of `t_max` each; default: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -177,7 +177,7 @@ pub(crate) enum Shape {
     OneMinusSqrt,
     OneMinusSquare,
     MirrorCosine,
-    /// A factor per update; no share of the way between base and floor.
+    /// A constant factor per update.
     Geometric,
     Halving,
     /// From 1 to this, stretched so that it ends at 0.
@@ -186,7 +186,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// From about 1 at p = 0 to about 0 at p = 1.
+    /// Returns the remaining share of the descent: about 1 for p = 0 and about 0 for p = 1.
     fn at(self, p: f64) -> f64 {
         match self {
             Self::Power(power) => libm::pow(1.0 - p, power),
@@ -210,25 +210,25 @@ pub(crate) struct Decay {
     pub(crate) length: f64,
     eta_min: f64,
     shape: Shape,
-    /// Exponent of the share of time.
+    /// Exponent of the elapsed share of time.
     k: f64,
-    beyond: Beyond,
+    after_end: AfterEnd,
     clock: Clock,
     end: u64,
 }
 
-/// What follows the end of a descent.
+/// The behaviour after the end of a descent.
 #[derive(Debug, Clone, Copy)]
-enum Beyond {
-    /// The last value.
+enum AfterEnd {
+    /// Holds the last value.
     Hold,
-    /// The descent over a multiple of its length.
+    /// Repeats the descent over a multiple of its length.
     Stretch,
-    /// The descent from `decay` times its top, so many times.
+    /// Repeats the descent up to `limit` times, each from `decay` times the previous peak.
     Restart { t_mult: f64, decay: f64, limit: f64 },
 }
 
-impl Beyond {
+impl AfterEnd {
     fn of(restarts: Option<&Restarts>) -> Self {
         restarts.map_or(Self::Hold, |&Restarts { t_mult, decay, limit }| Self::Restart {
             t_mult,
@@ -239,17 +239,17 @@ impl Beyond {
 }
 
 impl Decay {
-    /// The top of the descent that `t` lies in, and the share of it that is over; `None` after the last.
+    /// Returns the peak of the descent that contains `t` and its elapsed share; `None` after the last descent.
     fn place(&self, base: f64, t: f64) -> Option<(f64, f64)> {
-        let (top, t, length) = match self.beyond {
-            Beyond::Hold => (base, t, self.length),
-            Beyond::Stretch => (base, t, self.length * (t / self.length).ceil().max(1.0)),
-            Beyond::Restart { t_mult, decay, limit } => {
+        let (top, t, length) = match self.after_end {
+            AfterEnd::Hold => (base, t, self.length),
+            AfterEnd::Stretch => (base, t, self.length * (t / self.length).ceil().max(1.0)),
+            AfterEnd::Restart { t_mult, decay, limit } => {
                 let (n, start, end) = Cycles { first: self.length, factor: t_mult }.find(t);
                 if n >= limit {
                     return None;
                 }
-                // Rounding beyond 2⁵³ updates may put a start past `t`.
+                // Rounding beyond 2⁵³ updates may make the start larger than `t`.
                 (top(base, decay, n, self.eta_min), (t - start).max(0.0), end - start)
             }
         };
@@ -277,7 +277,7 @@ impl Schedule for Decay {
         if self.start > 0.0 {
             all = marks(std::iter::once(self.start), self.end, MarkKind::Milestone);
         }
-        if let Beyond::Restart { t_mult, limit, .. } = self.beyond {
+        if let AfterEnd::Restart { t_mult, limit, .. } = self.after_end {
             let cycles = Cycles { first: self.length, factor: t_mult };
             let last = limit.min(MOST_MARKS as f64) as u64;
             let restarts = (1..last).map(|n| cycles.start(n as f64));
@@ -289,8 +289,8 @@ impl Schedule for Decay {
             return all;
         }
         let end = self.start + self.length;
-        if matches!(self.beyond, Beyond::Stretch) {
-            // The first update past a multiple of the length.
+        if matches!(self.after_end, AfterEnd::Stretch) {
+            // The first update after a multiple of the length.
             let jumps = (1_u64..).map(|n| (n as f64 * end).floor() + 1.0);
             all.extend(marks(jumps, self.end, MarkKind::Restart));
             return all;
@@ -302,11 +302,11 @@ impl Schedule for Decay {
 
 pub(crate) fn decay(length: Span, eta_min: f64, shape: Shape, every: Every, run: &Horizon) -> Decay {
     let (length, clock) = (length.resolve(run), Clock::new(every, run));
-    let (k, beyond) = (1.0, Beyond::Hold);
-    Decay { start: 0.0, length, eta_min, shape, k, beyond, clock, end: run.updates }
+    let (k, after_end) = (1.0, AfterEnd::Hold);
+    Decay { start: 0.0, length, eta_min, shape, k, after_end, clock, end: run.updates }
 }
 
-impl Plan for PolynomialSpec {
+impl Specification for PolynomialSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("total_iters", self.total_iters)?;
         check::positive("power", self.power)?;
@@ -314,19 +314,20 @@ impl Plan for PolynomialSpec {
         check::positive("k_decay", self.k_decay)?;
         let Some(restarts) = &self.restarts else { return Ok(()) };
         if self.cycle {
-            return Err(Error::new("", Problem::ExactlyOne { keys: "cycle and restarts", found: 2 }));
+            let message = "cannot be combined with `cycle`".to_owned();
+            return Err(Error::new("restarts", Problem::Syntax { message }));
         }
         restarts.check().map_err(|error| error.under("restarts"))
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let beyond = if self.cycle { Beyond::Stretch } else { Beyond::of(self.restarts.as_ref()) };
+        let after_end = if self.cycle { AfterEnd::Stretch } else { AfterEnd::of(self.restarts.as_ref()) };
         let simple = decay(self.total_iters, self.eta_min, Shape::Power(self.power), self.every, run);
-        Ok(Box::new(Decay { k: self.k_decay, beyond, ..simple }))
+        Ok(Box::new(Decay { k: self.k_decay, after_end, ..simple }))
     }
 }
 
-impl Plan for LinearToZeroSpec {
+impl Specification for LinearToZeroSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_max", self.t_max)
     }
@@ -336,7 +337,7 @@ impl Plan for LinearToZeroSpec {
     }
 }
 
-impl Plan for RexSpec {
+impl Specification for RexSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_max", self.t_max)?;
         check::rate("eta_min", self.eta_min)
@@ -347,7 +348,7 @@ impl Plan for RexSpec {
     }
 }
 
-impl Plan for TanhSpec {
+impl Specification for TanhSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_max", self.t_max)?;
         for (field, x) in [("lb", self.lb), ("ub", self.ub)] {
@@ -360,7 +361,7 @@ impl Plan for TanhSpec {
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let shape = Shape::Tanh { lb: self.lb, ub: self.ub };
-        let beyond = Beyond::of(self.restarts.as_ref());
-        Ok(Box::new(Decay { beyond, ..decay(self.t_max, self.eta_min, shape, self.every, run) }))
+        let after_end = AfterEnd::of(self.restarts.as_ref());
+        Ok(Box::new(Decay { after_end, ..decay(self.t_max, self.eta_min, shape, self.every, run) }))
     }
 }

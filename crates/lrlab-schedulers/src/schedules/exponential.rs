@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Plan;
 use crate::{Error, Every, Horizon, Problem, Schedule, Span, Time, check, time::Clock};
 
-/// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay by epochs.
+/// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay per epoch.
 ///
 /// `lr(t) = base · gamma^(t / per)` or `base · exp(−decay_rate · t / per)`, t in updates. Goes on past the end of the run.
 /// Source: `ExponentialLR`'s closed form; γ₀e^(−λt); `per` as Keras's `decay_steps` and Optax's `transition_steps`, whose
@@ -25,7 +25,7 @@ pub struct ExponentialSpec {
     /// Rate λ of decay per epoch, or `per`, 0 … 1e30. Either this or `gamma`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub decay_rate: Option<f64>,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
     /// The unit of time, > 0; default `"1 epoch"`.
@@ -43,7 +43,7 @@ fn is_one_epoch(span: &Span) -> bool {
     *span == ONE_EPOCH
 }
 
-impl Plan for ExponentialSpec {
+impl Specification for ExponentialSpec {
     fn check(&self) -> Result<(), Error> {
         self.decay()?;
         check::length("per", self.per)

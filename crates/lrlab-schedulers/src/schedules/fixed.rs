@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::Specification;
 use crate::{Error, Horizon, Schedule, Time};
 
 /// `static = {}`: a fixed rate, `lr(t) = base`.
@@ -15,7 +15,7 @@ use crate::{Error, Horizon, Schedule, Time};
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct StaticSpec {}
 
-impl Plan for StaticSpec {
+impl Specification for StaticSpec {
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

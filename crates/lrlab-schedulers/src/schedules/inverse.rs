@@ -19,10 +19,10 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 pub struct InverseTimeSpec {
     /// The unit of time, > 0.
     pub decay_steps: Span,
-    /// How much the divisor grows per unit, 0 … 1e30; default 1.
+    /// Growth of the divisor per unit, 0 … 1e30; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay_rate: f64,
-    /// Whether the rate moves only once per unit; default false.
+    /// Whether the rate changes only once per unit; default false.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub staircase: bool,
     /// Exponent of the divisor, above 0; default 1.
@@ -30,12 +30,12 @@ pub struct InverseTimeSpec {
     pub power: f64,
 }
 
-/// `power = { batch_size = 1024, batch_tokens = 4e6 }`: `lr(t) = min(base, batch_size · a · n^b)`, n the tokens seen before
-/// update t.
+/// `power = { batch_size = 1024, batch_tokens = 4e6 }`: `lr(t) = min(base, batch_size · a · n^b)`, where n is the number of
+/// tokens before update t.
 ///
-/// The base rate is the highest one and holds as long as the power lies above it; a warm-up and a last descent are
-/// schedules of their own (`warmup`, `chained` with `wsd`). Has no end. Source: Shen et al., "Power scheduler: a batch
-/// size and token number agnostic learning rate scheduler" (arXiv 2408.13359), where the rates are for μP.
+/// The base rate is the highest rate. Combine the schedule with `warmup`, and with `wsd` in `chained` for a final descent. The
+/// schedule has no end. Source: Shen et al., "Power scheduler: a batch size and token number agnostic learning rate scheduler"
+/// (arXiv 2408.13359), where the rates are for μP.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -61,7 +61,7 @@ fn exponent() -> f64 {
     -0.51
 }
 
-impl Plan for InverseTimeSpec {
+impl Specification for InverseTimeSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("decay_steps", self.decay_steps)?;
         check::rate("decay_rate", self.decay_rate)?;
@@ -103,7 +103,7 @@ impl Schedule for InverseTime {
     }
 }
 
-impl Plan for PowerSpec {
+impl Specification for PowerSpec {
     fn check(&self) -> Result<(), Error> {
         check::positive("batch_size", self.batch_size)?;
         check::positive("batch_tokens", self.batch_tokens)?;

@@ -1,5 +1,5 @@
-//! The schedules, one family a file. Each has a specification (what experiment files hold; lengths are
-//! [`Span`](crate::Span)s) that builds the resolved schedule (lengths in updates), which stays private.
+//! The schedules, one family per file. Each has a public specification, with lengths as [`Span`](crate::Span)s, that builds
+//! the private schedule, with lengths in updates.
 
 mod compound;
 mod cosine;
@@ -31,24 +31,24 @@ pub use wsd::{Cooldown, WsdSpec};
 
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span};
 
-/// What every specification does. Paths in errors begin at its own fields.
-pub(crate) trait Plan {
-    /// Ranges that need no run.
+/// The operations of a specification. Paths in errors are relative to it.
+pub(crate) trait Specification {
+    /// Checks the ranges that do not depend on the run.
     fn check(&self) -> Result<(), Error>;
 
-    /// The schedule for a run. Called after [`Plan::check`], with at least one update to come.
+    /// Creates the schedule for a run with at least one update. [`Specification::check`] has succeeded.
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error>;
 
-    /// Whether any of its rates depends on the base rate.
+    /// Returns whether the rates depend on the base rate.
     fn reads_base(&self) -> bool {
         true
     }
 }
 
-/// Most marks of one kind that a schedule reports, so that a run of 10¹⁸ updates does not fill the memory.
+/// The maximum number of marks of one kind, so that the marks of a run of 10¹⁸ updates fit in memory.
 pub(crate) const MOST_MARKS: usize = 10_000;
 
-/// Marks at growing moments, rounded up to updates, until the run ends.
+/// Returns marks at increasing times, rounded up to updates, before `end`.
 pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind) -> Vec<Mark> {
     let mut marks: Vec<Mark> = moments
         .map(|moment| Mark { update: moment.ceil() as u64, kind })
@@ -63,12 +63,12 @@ pub(crate) fn one() -> f64 {
     1.0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 pub(crate) fn is_one(x: &f64) -> bool {
     *x == 1.0
 }
 
-/// Whether a field has its default, which files then leave out.
+/// Returns whether a field has its default, so that serialization omits it.
 pub(crate) fn is_default<T: Default + PartialEq>(x: &T) -> bool {
     *x == T::default()
 }

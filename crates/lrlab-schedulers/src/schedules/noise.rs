@@ -4,7 +4,7 @@ use super::Plan;
 use crate::{Error, Horizon, Mark, NoiseKind, NoiseSpec, Schedule, Time, check, time::Clock};
 use lrlab_random::{Purpose, Stream};
 
-impl Plan for NoiseSpec {
+impl Specification for NoiseSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("std", self.std)?;
         let accepted = self.limit > 0.0 && self.limit <= 1.0;
@@ -47,7 +47,7 @@ struct Noise {
     of: Box<dyn Schedule>,
 }
 
-/// Draws before a wide distribution within a narrow limit is given up on; n is 0 then.
+/// The maximum number of draws. If all are outside the limit, n is 0.
 const MOST_DRAWS: u64 = 64;
 
 impl Schedule for Noise {

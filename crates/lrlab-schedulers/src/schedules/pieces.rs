@@ -1,4 +1,4 @@
-//! Schedules that are constant or straight between given moments.
+//! Piecewise constant and piecewise linear schedules.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use std::f64::consts::PI;
 
-use super::{Plan, is_default, marks, one, tenth};
+use super::{Specification, is_default, marks, one, tenth};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check, time::Clock};
 
 /// `constant = { factor = 0.5, total_iters = "5 epochs" }`: `base · factor` before `total_iters`, then `base`.
 ///
-/// Source: `ConstantLR`. For a fixed rate throughout see `static`.
+/// Source: `ConstantLR`. For a fixed rate, see `static`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -21,14 +21,14 @@ pub struct ConstantSpec {
     /// The factor, 0 … 1e30; default 1/3.
     #[cfg_attr(feature = "serde", serde(default = "third"))]
     pub factor: f64,
-    /// How long it holds, > 0.
+    /// How long the factor holds, > 0.
     pub total_iters: Span,
 }
 
 /// `linear = { start_factor = 0.1, total_iters = "5 epochs" }`: a straight line between two factors.
 ///
-/// `lr(t) = base (start_factor + (end_factor − start_factor) · min(t / total_iters, 1))`, t in updates; holds past
-/// the end. Source: `LinearLR`'s closed form; unlike there it may rise above the base rate.
+/// `lr(t) = base (start_factor + (end_factor − start_factor) · min(t / total_iters, 1))`, t in updates; the last rate holds.
+/// Source: the closed form of `LinearLR`, but factors may exceed 1.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -42,26 +42,27 @@ pub struct LinearSpec {
     pub end_factor: f64,
     /// Length of the line, > 0.
     pub total_iters: Span,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
 }
 
-/// `multi_step = { milestones = ["50%", "75%"], gamma = 0.1 }`: `lr(t) = base · gamma^n`, n milestones reached by t.
+/// `multi_step = { milestones = ["50%", "75%"], gamma = 0.1 }`: `lr(t) = base · gamma^n`, where n is the number of milestones
+/// up to t.
 ///
-/// A milestone belongs to the lower rate; one that is listed twice counts twice. With `gammas` each milestone has a factor
-/// of its own, in place of `gamma`. Source: `MultiStepLR`; `gammas` as Optax's `piecewise_constant_schedule`.
+/// The update at a milestone has the new rate. A milestone that is listed twice counts twice. With `gammas` each milestone has
+/// its own factor. Source: `MultiStepLR`; `gammas` as in Optax's `piecewise_constant_schedule`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MultiStepSpec {
-    /// When to cut; not decreasing, at least one.
+    /// The times of the cuts; not decreasing, at least one.
     pub milestones: Vec<Span>,
     /// Factor of a cut, 0 … 1e30; default 0.1.
     #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub gamma: f64,
-    /// Factor of each milestone's cut, 0 … 1e30; default: `gamma` for all.
+    /// Factor of each cut, 0 … 1e30; default: `gamma` for all.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub gammas: Vec<f64>,
 }
@@ -69,9 +70,9 @@ pub struct MultiStepSpec {
 /// `piecewise_linear = { knots = [{ at = "0%", factor = 0.1 }, { at = "30%", factor = 1.0 }, …] }`: straight lines
 /// from knot to knot.
 ///
-/// `lr(t) = base · f(t)`; holds before the first knot and after the last. Of knots at one time the last holds from then
-/// on: the rate jumps. With `interpolate = "cosine"` half a cosine joins two knots. Source: Page, cifar10-fast;
-/// `interpolate` as Optax's `piecewise_interpolate_schedule`.
+/// `lr(t) = base · f(t)`, constant before the first knot and after the last. If several knots have the same time, the rate
+/// jumps to the last of them. With `interpolate = "cosine"` half a cosine joins two knots. Source: Page, cifar10-fast;
+/// `interpolate` as in Optax's `piecewise_interpolate_schedule`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -79,15 +80,15 @@ pub struct MultiStepSpec {
 pub struct PiecewiseLinearSpec {
     /// The knots in order of time, at least one.
     pub knots: Vec<Knot>,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
-    /// What joins two knots; default `linear`.
+    /// The curve between two knots; default `linear`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub interpolate: Interpolation,
 }
 
-/// What joins two knots, p going from 0 to 1.
+/// The curve between two knots, where p goes from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -106,9 +107,9 @@ pub enum Interpolation {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Knot {
-    /// When.
+    /// The time.
     pub at: Span,
-    /// What the base rate is multiplied by then, 0 … 1e30.
+    /// The factor of the base rate, 0 … 1e30.
     pub factor: f64,
 }
 
@@ -116,7 +117,7 @@ fn third() -> f64 {
     1.0 / 3.0
 }
 
-/// Lines between `(update, factor)`, constant outside.
+/// Interpolates between points of update and factor, and is constant outside.
 #[derive(Debug)]
 struct Lines {
     knots: Vec<(f64, f64)>,
@@ -154,12 +155,12 @@ impl Schedule for Lines {
     }
 }
 
-/// A power of `gamma` that grows at each of the given updates, or the product of the factors so far.
+/// Cuts at milestones, by `gamma` or by individual factors.
 #[derive(Debug)]
 struct Cuts {
     milestones: Vec<f64>,
     gamma: f64,
-    /// The product up to each milestone.
+    /// The product of the individual factors up to each milestone; empty for `gamma`.
     products: Vec<f64>,
     end: u64,
 }
@@ -180,7 +181,7 @@ impl Schedule for Cuts {
     }
 }
 
-impl Plan for ConstantSpec {
+impl Specification for ConstantSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("factor", self.factor)?;
         check::length("total_iters", self.total_iters)
@@ -209,7 +210,7 @@ impl Schedule for Constant {
     }
 }
 
-impl Plan for LinearSpec {
+impl Specification for LinearSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("start_factor", self.start_factor)?;
         check::rate("end_factor", self.end_factor)?;
@@ -223,7 +224,7 @@ impl Plan for LinearSpec {
     }
 }
 
-impl Plan for MultiStepSpec {
+impl Specification for MultiStepSpec {
     fn check(&self) -> Result<(), Error> {
         if self.milestones.is_empty() {
             return Err(Error::new("milestones", Problem::Empty));
@@ -252,7 +253,7 @@ impl Plan for MultiStepSpec {
     }
 }
 
-impl Plan for PiecewiseLinearSpec {
+impl Specification for PiecewiseLinearSpec {
     fn check(&self) -> Result<(), Error> {
         if self.knots.is_empty() {
             return Err(Error::new("knots", Problem::Empty));
@@ -274,7 +275,7 @@ impl Plan for PiecewiseLinearSpec {
     }
 }
 
-/// Refuses the first moment that is out of order; moments in different units can only be compared once resolved.
+/// Returns an error for the first time that is out of order. Times in different units can only be compared after resolution.
 fn increasing(
     spans: &[Span],
     moments: &[f64],

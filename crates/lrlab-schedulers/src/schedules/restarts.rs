@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MOST_MARKS, Plan,
+    MOST_MARKS, Specification,
     cosine::{from_to, share_of_power},
     is_one, marks, one,
 };
@@ -15,11 +15,10 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 /// `cosine_warm_restarts = { t_0 = "10 epochs", t_mult = 2 }`: SGDR.
 ///
 /// Cycle i = 0, 1, … lasts `T_i = t_0 · t_mult^i` and falls from `base · decay^i` to `eta_min`:
-/// `lr = eta_min + (base · decay^i − eta_min) (1 + cos(π T_cur / T_i)) / 2`, `T_cur` the updates since the cycle
-/// began. After `limit` cycles it holds `eta_min`; without a limit it goes on. A cycle's top never falls below
-/// `eta_min`; with a `decay` above 1 the tops grow. With `k_decay` the cosine is of `π (T_cur / T_i)^k_decay`. Source:
-/// Loshchilov and Hutter, ICLR 2017, equation 5; `decay`, `limit` and `k_decay` as timm's `cycle_decay`, `cycle_limit`
-/// and `k_decay`.
+/// `lr = eta_min + (base · decay^i − eta_min) (1 + cos(π T_cur / T_i)) / 2`, where `T_cur` is the number of updates in the
+/// cycle. After `limit` cycles it holds `eta_min`. The peak of a cycle is at least `eta_min`; with a `decay` above 1 the peaks
+/// grow. With `k_decay` the argument of the cosine is `π (T_cur / T_i)^k_decay`. Source: Loshchilov and Hutter, ICLR 2017,
+/// equation 5; `decay`, `limit` and `k_decay` as timm's `cycle_decay`, `cycle_limit` and `k_decay`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -30,24 +29,24 @@ pub struct CosineWarmRestartsSpec {
     /// Each cycle's length over the one before, 1 … 1e6, not necessarily whole, or with a `limit` from 1e-6; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub t_mult: f64,
-    /// The rate at a cycle's end, 0 … 1e30; default 0.
+    /// The rate at the end of a cycle, 0 … 1e30; default 0.
     #[cfg_attr(feature = "serde", serde(default))]
     pub eta_min: f64,
-    /// Each cycle's top over the one before, 0 … 1e30; default 1.
+    /// Ratio of the peaks of consecutive cycles, 0 … 1e30; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay: f64,
-    /// How many cycles, ≥ 1; default: no limit.
+    /// Number of cycles, ≥ 1; default: no limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub limit: Option<u32>,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
-    /// Exponent of the share of a cycle, above 0; default 1.
+    /// Exponent of the elapsed share of a cycle, above 0; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one", skip_serializing_if = "is_one"))]
     pub k_decay: f64,
 }
 
-impl Plan for CosineWarmRestartsSpec {
+impl Specification for CosineWarmRestartsSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_0", self.t_0)?;
         check_growth(self.t_mult, self.limit)?;
@@ -72,7 +71,7 @@ impl Plan for CosineWarmRestartsSpec {
 }
 
 impl CosineWarmRestartsSpec {
-    /// The cycle that an update lies in, from 0, and how much of it is over.
+    /// Returns the index of the cycle that contains an update, and the elapsed share of the cycle.
     pub(crate) fn position(&self, update: u64, run: &Horizon) -> (f64, f64) {
         let cycles = Cycles { first: self.t_0.resolve(run), factor: self.t_mult };
         let (n, start, end) = cycles.find(update as f64);
@@ -90,14 +89,14 @@ pub(crate) fn check_growth(t_mult: f64, limit: Option<u32>) -> Result<(), Error>
 /// Cycles of lengths that grow or shrink geometrically.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cycles {
-    /// Length of the first, in updates.
+    /// Length of the first cycle in updates.
     pub(crate) first: f64,
     /// Growth from one to the next, above 0.
     pub(crate) factor: f64,
 }
 
 impl Cycles {
-    /// When cycle n begins: `first · (factor^n − 1) / (factor − 1)`.
+    /// Returns the start of cycle n: `first · (factor^n − 1) / (factor − 1)`.
     pub(crate) fn start(&self, n: f64) -> f64 {
         let growth = self.factor - 1.0;
         let cycles = if growth == 0.0 {
@@ -110,8 +109,8 @@ impl Cycles {
         snap(self.first * cycles)
     }
 
-    /// The cycle that `t` lies in, and where it begins and ends. The logarithm only guesses; comparison with the
-    /// starts decides (PyTorch's float logarithm misses restarts).
+    /// Returns the index of the cycle that contains `t`, and its start and end. The rounded logarithm may be off by one, as in
+    /// PyTorch, which misses restarts; therefore it is compared with the starts.
     pub(crate) fn find(&self, t: f64) -> (f64, f64, f64) {
         let growth = self.factor - 1.0;
         let ratio = t / self.first;
@@ -143,7 +142,7 @@ struct CosineWarmRestarts {
     end: u64,
 }
 
-/// The top of cycle `n`: `base · decay^n`, but not below the floor unless the base is.
+/// Returns the peak of cycle `n`: `base · decay^n`, but at least the smaller of `eta_min` and `base`.
 pub(crate) fn top(base: f64, decay: f64, n: f64, eta_min: f64) -> f64 {
     if decay == 1.0 || n == 0.0 {
         base

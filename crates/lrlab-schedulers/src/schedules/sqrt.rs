@@ -1,4 +1,4 @@
-//! Schedules that fall with the square root of time.
+//! Schedules that fall with the inverse square root of time.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
@@ -10,10 +10,10 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `inverse_sqrt = { timescale = "500 updates" }`: `lr(t) = base · √(timescale / max(t, timescale))`, t in updates.
 ///
-/// With `shift` it is `base · √(timescale / max(t + shift, timescale))`: a `shift` of `timescale` falls from the first
-/// update. Has no end. With `warmup = { over = timescale, clock = "shared", then = … }` it is fairseq's; transformers'
-/// with a `timescale` of its own has `shift = timescale` behind the warm-up. Source: Raffel et al., JMLR 2020, section
-/// 3.1.2; `shift` as in `big_vision` and transformers' `get_inverse_sqrt_schedule`.
+/// With `shift` it is `base · √(timescale / max(t + shift, timescale))`: with a `shift` of `timescale`, the rate falls from
+/// the first update. The schedule has no end. `warmup = { over = timescale, clock = "shared", then = … }` gives the schedule
+/// of fairseq, and `shift = timescale` after the warm-up that of transformers with an explicit `timescale`. Source: Raffel et
+/// al., JMLR 2020, section 3.1.2; `shift` as in `big_vision` and transformers' `get_inverse_sqrt_schedule`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -28,8 +28,8 @@ pub struct InverseSqrtSpec {
 
 /// `noam = { d_model = 512, warmup = "4000 updates" }`: the schedule of "Attention is all you need".
 ///
-/// `lr(t) = base · d_model^(−1/2) · min(s^(−1/2), s · warmup^(−3/2))` with `s = t + 1`, t in updates. Has no end.
-/// The base rate is a mere factor here, 1 in the paper. Source: Vaswani et al., `NeurIPS` 2017, equation 3.
+/// `lr(t) = base · d_model^(−1/2) · min(s^(−1/2), s · warmup^(−3/2))` with `s = t + 1`, t in updates. The schedule has no
+/// end. The base rate is a factor, 1 in the paper. Source: Vaswani et al., `NeurIPS` 2017, equation 3.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -41,7 +41,7 @@ pub struct NoamSpec {
     pub warmup: Span,
 }
 
-impl Plan for InverseSqrtSpec {
+impl Specification for InverseSqrtSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("timescale", self.timescale)?;
         check::moment("shift", self.shift)
@@ -66,12 +66,12 @@ impl Schedule for InverseSqrt {
     }
 
     fn marks(&self) -> Vec<Mark> {
-        let falls = std::iter::once(self.timescale - self.shift).filter(|&moment| moment > 0.0);
-        marks(falls, self.end, MarkKind::Milestone)
+        let start = std::iter::once(self.timescale - self.shift).filter(|&moment| moment > 0.0);
+        marks(start, self.end, MarkKind::Milestone)
     }
 }
 
-impl Plan for NoamSpec {
+impl Specification for NoamSpec {
     fn check(&self) -> Result<(), Error> {
         check::range("d_model", f64::from(self.d_model), self.d_model >= 1, "at least 1")?;
         check::length("warmup", self.warmup)

@@ -5,12 +5,12 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks, tenth};
+use super::{Specification, marks, tenth};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `step = { step_size = "30%", gamma = 0.1 }`: `lr(t) = base · gamma^⌊t / step_size⌋`, t in updates.
 ///
-/// Goes on past the end of the run. Source: `StepLR`'s closed form.
+/// The schedule has no end. Source: the closed form of `StepLR`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -23,7 +23,7 @@ pub struct StepSpec {
     pub gamma: f64,
 }
 
-impl Plan for StepSpec {
+impl Specification for StepSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("step_size", self.step_size)?;
         check::rate("gamma", self.gamma)

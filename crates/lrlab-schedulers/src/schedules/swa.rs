@@ -1,10 +1,10 @@
 //! The rate of stochastic weight averaging.
 
-use super::Plan;
+use super::Specification;
 use crate::schedules::cosine::share;
 use crate::{Anneal, Error, Horizon, Mark, MarkKind, Schedule, SwaSpec, Time, check};
 
-impl Plan for SwaSpec {
+impl Specification for SwaSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("swa_lr", self.swa_lr)?;
         check::moment("start", self.start)?;
@@ -26,7 +26,7 @@ impl Plan for SwaSpec {
 #[derive(Debug)]
 struct Swa {
     start: u64,
-    /// In updates; 0 is at once.
+    /// In updates; 0 changes the rate immediately.
     length: f64,
     last: f64,
     shape: Anneal,

@@ -2,12 +2,12 @@
 
 use std::f64::consts::PI;
 
-use super::{Plan, marks};
+use super::{Specification, marks};
 use crate::{
     Compose, Error, Horizon, Mark, MarkKind, Schedule, Time, WarmupClock, WarmupShape, WarmupSpec, check,
 };
 
-impl Plan for WarmupSpec {
+impl Specification for WarmupSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("over", self.over)?;
         check::rate("start_factor", self.start_factor)?;
@@ -37,7 +37,7 @@ impl Plan for WarmupSpec {
     }
 }
 
-/// The ramp before update `until`, from then on a schedule whose time began with the run.
+/// A ramp before update `until`, and then a schedule whose time started with the run.
 #[derive(Debug)]
 struct Hidden {
     until: u64,
@@ -107,11 +107,11 @@ impl Schedule for Ramp {
         if t >= self.length {
             return base;
         }
-        let way = 1.0 - self.start_factor;
+        let range = 1.0 - self.start_factor;
         let factor = match self.shape {
-            WarmupShape::Linear => way * t / self.length,
-            WarmupShape::Cosine => way * (1.0 - libm::cos(PI * t / self.length)) / 2.0,
-            WarmupShape::OneMinusSqrt => way * (1.0 - (1.0 - t / self.length).sqrt()),
+            WarmupShape::Linear => range * t / self.length,
+            WarmupShape::Cosine => range * (1.0 - libm::cos(PI * t / self.length)) / 2.0,
+            WarmupShape::OneMinusSqrt => range * (1.0 - (1.0 - t / self.length).sqrt()),
         };
         check::saturate(base * (self.start_factor + factor))
     }

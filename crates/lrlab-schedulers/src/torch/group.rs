@@ -1,9 +1,9 @@
-//! What a scheduler works on.
+//! Parameter groups.
 
-/// One parameter group of an optimizer: what `PyTorch`'s schedulers read and write.
+/// The values of a parameter group that the schedulers of `PyTorch` read and write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// The rate in force.
+    /// The current rate.
     pub lr: f64,
     /// Momentum, or Adam's first beta.
     pub momentum: f64,
@@ -15,7 +15,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group of a new optimizer.
+    /// Creates the group of a new optimizer.
     #[must_use]
     pub fn new(lr: f64, momentum: f64) -> Self {
         Self {

@@ -1,18 +1,17 @@
-//! `PyTorch`'s schedulers to the bit: recursive forms, stepping, side effects and all.
+//! The schedulers of `PyTorch`, bit for bit, including their recursive forms and side effects.
 //!
-//! The closed forms of this crate are better behaved; this module is for those who compare with `PyTorch` or
-//! move over from it. A [`Scheduler`] is what `torch.optim.lr_scheduler` builds on an optimizer with one
-//! parameter [`Group`]: making one changes the group's rate at once, [`Scheduler::step`] changes it again, and
-//! several on one group see each other's changes, as there. Lengths are bare numbers of steps.
+//! This module is for comparison with `PyTorch` and for migration from it; otherwise, prefer the closed forms of this crate. A
+//! [`Scheduler`] corresponds to a scheduler of `torch.optim.lr_scheduler` on an optimizer with one parameter [`Group`]. As in
+//! `PyTorch`, creating it changes the rate of the group, [`Scheduler::step`] changes it again, and several schedulers on one
+//! group affect each other. Lengths are numbers of steps.
 //!
-//! Follows torch 2.11.0, `torch/optim/lr_scheduler.py`, in its order of operations. Bits are equal where the
-//! mathematical library is glibc's, as `CPython`'s are; elsewhere up to 4 units in the last place differ per step.
-//! Where `PyTorch` raises, an [`Error`](crate::Error) is returned and no rate; so too where it would go on with a
-//! rate that is no real number.
+//! The order of operations is that of torch 2.11.0, `torch/optim/lr_scheduler.py`. Bits are equal with the mathematical
+//! library of glibc, which `CPython` uses; with other libraries, the difference is at most 4 units in the last place per step.
+//! Where `PyTorch` raises an exception, or continues with a complex rate, the functions return an [`Error`](crate::Error).
 //!
-//! Up to 2.15 one thing has changed: a sequence whose first milestone is 0 begins with its second scheduler there, with
-//! its first here. A whole number where Python wants a float (`pct_start = 1`) is taken for one.
-//! `tests/torch_random.py check` compares fresh random cases of the command line with an installed `PyTorch`.
+//! Up to version 2.15 there is one difference: a sequence whose first milestone is 0 starts with its second scheduler in
+//! `PyTorch` and with its first here. Integers are accepted where Python expects a float (`pct_start = 1`).
+//! `tests/torch_random.py check` compares new random cases with an installed `PyTorch`.
 //!
 //! ```
 //! use lrlab_schedulers::torch;
@@ -22,7 +21,7 @@
 //! # Ok::<(), lrlab_schedulers::Error>(())
 //! ```
 
-#![allow(clippy::disallowed_methods, reason = "the system's functions, as PyTorch calls them")]
+#![allow(clippy::disallowed_methods, reason = "PyTorch calls the system's functions")]
 
 mod group;
 mod plateau;

@@ -1,4 +1,4 @@
-//! `ReduceLROnPlateau`, whose state is the rate itself.
+//! `ReduceLROnPlateau`, whose state contains the rate.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
@@ -8,27 +8,27 @@ use crate::{Error, Mode, ThresholdMode};
 
 /// `plateau = { factor = 0.5, patience = 2 }`: `ReduceLROnPlateau`.
 ///
-/// Unlike [`crate::Plateau`] it changes the rate itself, `lr ← max(lr · factor, min_lr)` if that lowers it by more
-/// than `eps`, and its relative threshold is wrong for negative metrics.
+/// Unlike [`crate::Plateau`], it sets the rate to `max(lr · factor, min_lr)` if this lowers it by more than `eps`, and its
+/// relative threshold is wrong for negative metrics.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Plateau {
-    /// Which way is better; default `min`.
+    /// The direction of improvement; default `min`.
     pub mode: Mode,
     /// Factor of a cut, < 1; default 0.1.
     pub factor: f64,
-    /// How many bad observations are put up with; default 10.
+    /// Bad observations in a row that are tolerated; default 10.
     pub patience: i64,
-    /// How much better is better; default 1e-4.
+    /// The improvement that a better observation exceeds; default 1e-4.
     pub threshold: f64,
-    /// Whether the threshold is a share of the best value; default `rel`.
+    /// The unit of `threshold`; default `rel`.
     pub threshold_mode: ThresholdMode,
-    /// Observations after a cut that are not counted; default 0.
+    /// Observations after a cut that do not count; default 0.
     pub cooldown: i64,
     /// The lowest rate; default 0.
     pub min_lr: f64,
-    /// Cuts of no more than this are not made; default 1e-8.
+    /// Cuts by at most this are not applied; default 1e-8.
     pub eps: f64,
 }
 
@@ -47,24 +47,24 @@ impl Default for Plateau {
     }
 }
 
-/// What [`Plateau`] remembers, the rate included.
+/// The state of [`Plateau`], including the rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlateauState {
     /// The rate in force.
     pub lr: f64,
-    /// The best metric so far; an infinity before the first.
+    /// The best metric so far; infinite before the first.
     pub best: f64,
     /// Bad observations in a row.
     pub bad: i64,
-    /// Observations still not to be counted.
+    /// Remaining observations of the cooldown.
     pub cooldown: i64,
 }
 
 impl Plateau {
-    /// The state before the first observation.
+    /// Returns the state before the first observation.
     ///
     /// # Errors
-    /// A factor of 1 or more.
+    /// Returns an error if the factor is 1 or more.
     pub fn init(&self, lr: f64) -> Result<PlateauState, Error> {
         if self.factor >= 1.0 {
             return Err(raises("ValueError: expected below 1").under("plateau.factor"));
@@ -76,7 +76,7 @@ impl Plateau {
         Ok(PlateauState { lr, best, bad: 0, cooldown: 0 })
     }
 
-    /// `step(metric)`: the rate in force afterwards is in the state.
+    /// `step(metric)`, which updates the rate in the state.
     pub fn step(&self, state: &mut PlateauState, metric: f64) {
         if self.is_better(metric, state.best) {
             state.best = metric;

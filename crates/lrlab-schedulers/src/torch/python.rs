@@ -1,4 +1,4 @@
-//! Arithmetic that raises where Python's does.
+//! Arithmetic that returns an error where Python raises an exception.
 
 use crate::{Error, Problem};
 
@@ -28,7 +28,7 @@ pub(super) fn cos(x: f64) -> Result<f64, Error> {
     if x.is_infinite() { Err(raises("ValueError: the cosine of an infinity")) } else { Ok(x.cos()) }
 }
 
-/// `bisect.bisect_right`: the same search, also where the list is not sorted.
+/// `bisect.bisect_right`, with the same result for unsorted lists.
 pub(super) fn bisect_right(list: &[f64], x: f64) -> usize {
     let (mut low, mut high) = (0, list.len());
     while low < high {
@@ -38,7 +38,7 @@ pub(super) fn bisect_right(list: &[f64], x: f64) -> usize {
     low
 }
 
-/// `max(a, b)`: the first one unless the second is larger.
+/// `max(a, b)`, which returns `a` unless `b` is larger.
 pub(super) fn maximum(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
 }

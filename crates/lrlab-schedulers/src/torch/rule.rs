@@ -1,4 +1,4 @@
-//! What each scheduler does to its group in one step: `get_lr`, in `PyTorch`'s order of operations.
+//! `get_lr` of each scheduler, in the order of operations of `PyTorch`.
 
 use std::{f64::consts::PI, fmt, sync::Arc};
 
@@ -48,8 +48,8 @@ impl fmt::Debug for Rule {
 }
 
 impl Rule {
-    /// `get_lr` at step `t`; `initial` while the scheduler is being made.
-    #[expect(clippy::match_same_arms, reason = "each scheduler's cases stand together")]
+    /// `get_lr` at step `t`; `initial` during the construction of the scheduler.
+    #[expect(clippy::match_same_arms, reason = "the cases are grouped by scheduler")]
     pub(super) fn lr(&self, group: &mut Group, base: f64, t: i64, initial: bool) -> Result<f64, Error> {
         let (lr, step) = (group.lr, t.max(0) as u64);
         let x = t as f64;
@@ -85,7 +85,7 @@ impl Rule {
         })
     }
 
-    /// `_get_closed_form_lr` at step 0 where there is one, else `get_lr`: what `SequentialLR` does at a milestone.
+    /// `_get_closed_form_lr` at step 0 if it exists, and otherwise `get_lr`, as `SequentialLR` calls them at a milestone.
     pub(super) fn restart(&self, group: &mut Group, base: f64) -> Result<f64, Error> {
         Ok(match self {
             Self::Constant(Constant { factor, total_iters }) => {
@@ -200,7 +200,7 @@ fn anneal(shape: Anneal, start: f64, end: f64, share: f64) -> f64 {
     }
 }
 
-/// `CosineAnnealingWarmRestarts`, which keeps its own time.
+/// `CosineAnnealingWarmRestarts`, which has its own time.
 #[derive(Debug, Clone)]
 pub(super) struct WarmRestarts {
     pub(super) first: f64,
@@ -226,7 +226,7 @@ impl WarmRestarts {
         }
     }
 
-    /// `step(epoch)`, which misses restarts by rounding for a factor of 3 or 10, as there.
+    /// `step(epoch)`, which misses restarts for a factor of 3 or 10 because of rounding, as in `PyTorch`.
     pub(super) fn jump(&mut self, epoch: f64) {
         if epoch < self.first {
             (self.length, self.current) = (self.first, epoch);

@@ -1,4 +1,4 @@
-//! Making and stepping schedulers, alone and in sequences and chains.
+//! Schedulers, sequences and chains.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ enum Kind {
     Chained { schedulers: Vec<Scheduler> },
 }
 
-/// The rates of `steps` updates, the first one's included: `PyTorch`'s `get_last_lr()` before each update.
+/// Returns the rates of `steps` updates: `get_last_lr()` of `PyTorch` before each update.
 ///
 /// # Errors
-/// What `PyTorch` would refuse or raise.
+/// Returns an error if `PyTorch` raises an exception.
 pub fn trace(spec: &Spec, lr: f64, steps: u64) -> Result<Vec<f64>, Error> {
     let mut group = Group::new(lr, 0.9);
     let mut scheduler = Scheduler::new(spec, &mut group)?;
@@ -39,10 +39,10 @@ pub fn trace(spec: &Spec, lr: f64, steps: u64) -> Result<Vec<f64>, Error> {
 }
 
 impl Scheduler {
-    /// Makes a scheduler; its rate for the first update is in force at once.
+    /// Creates a scheduler and sets the rate of `group` for the first update.
     ///
     /// # Errors
-    /// Parameters that `PyTorch` refuses.
+    /// Returns an error if `PyTorch` rejects the parameters.
     pub fn new(spec: &Spec, group: &mut Group) -> Result<Self, Error> {
         match spec {
             Spec::Static {} => Self::lambda(|_| 1.0, group),
@@ -85,7 +85,7 @@ impl Scheduler {
     /// `LambdaLR`: `base · factor(step)`.
     ///
     /// # Errors
-    /// None that a function could cause.
+    /// Never returns an error.
     pub fn lambda(
         factor: impl Fn(u64) -> f64 + Send + Sync + 'static,
         group: &mut Group,
@@ -93,10 +93,10 @@ impl Scheduler {
         Self::leaf(Rule::Lambda(Arc::new(factor)), group)
     }
 
-    /// `MultiplicativeLR`: multiplies the rate in force by `factor(step)`.
+    /// `MultiplicativeLR`: multiplies the current rate by `factor(step)`.
     ///
     /// # Errors
-    /// None that a function could cause.
+    /// Never returns an error.
     pub fn multiplicative(
         factor: impl Fn(u64) -> f64 + Send + Sync + 'static,
         group: &mut Group,
@@ -104,10 +104,10 @@ impl Scheduler {
         Self::leaf(Rule::Multiplicative(Arc::new(factor)), group)
     }
 
-    /// `SequentialLR` of schedulers already made on `group`.
+    /// `SequentialLR` of schedulers that were created on `group`.
     ///
     /// # Errors
-    /// Numbers of schedulers and milestones that do not fit.
+    /// Returns an error unless there is one milestone fewer than schedulers.
     pub fn sequential(schedulers: Vec<Self>, milestones: Vec<f64>, group: &mut Group) -> Result<Self, Error> {
         if schedulers.is_empty() {
             return Err(Error::new("sequential.schedulers", Problem::Empty));
@@ -126,10 +126,10 @@ impl Scheduler {
         Ok(sequential)
     }
 
-    /// `ChainedScheduler` of schedulers already made on one group.
+    /// `ChainedScheduler` of schedulers that were created on one group.
     ///
     /// # Errors
-    /// An empty list.
+    /// Returns an error if the list is empty.
     pub fn chained(schedulers: Vec<Self>) -> Result<Self, Error> {
         if schedulers.is_empty() {
             return Err(Error::new("chained.schedulers", Problem::Empty));
@@ -140,15 +140,15 @@ impl Scheduler {
     /// `step()`.
     ///
     /// # Errors
-    /// What `PyTorch` raises; nothing is changed then.
+    /// Returns an error, and changes nothing, if `PyTorch` raises an exception.
     pub fn step(&mut self, group: &mut Group) -> Result<(), Error> {
         self.advance(group, false)
     }
 
-    /// `step(epoch)` of `CosineAnnealingWarmRestarts`, for parts of an epoch.
+    /// `step(epoch)` of `CosineAnnealingWarmRestarts`, for fractional epochs.
     ///
     /// # Errors
-    /// A negative epoch, or another scheduler.
+    /// Returns an error if the epoch is negative or the scheduler is another one.
     pub fn step_to(&mut self, epoch: f64, group: &mut Group) -> Result<(), Error> {
         let Kind::Leaf { rule: Rule::WarmRestarts(restarts), t, .. } = &mut self.0 else {
             return Err(raises("EPOCH_DEPRECATION_WARNING: only cosine_warm_restarts takes an epoch"));
@@ -166,7 +166,7 @@ impl Scheduler {
         specs.iter().enumerate().map(one).collect()
     }
 
-    /// The constructor of everything but sequences and chains.
+    /// Creates a scheduler other than a sequence or chain.
     fn leaf(rule: Rule, group: &mut Group) -> Result<Self, Error> {
         validate(&rule)?;
         match &rule {
@@ -192,14 +192,14 @@ impl Scheduler {
         let base = *group.initial_lr.get_or_insert(group.lr);
         let mut scheduler = Self(Kind::Leaf { rule, base, t: -1 });
         scheduler.initial_step(group)?;
-        // The first rate of CyclicLR still has the group's initial rate as its base.
+        // The first rate of CyclicLR uses the initial rate of the group as its base.
         if let Kind::Leaf { rule: Rule::Cyclic(cyclic), base, .. } = &mut scheduler.0 {
             *base = cyclic.base_lr;
         }
         Ok(scheduler)
     }
 
-    /// `_initial_step()`. What is in a sequence or chain does not learn that this is the initial step.
+    /// `_initial_step()`. The schedulers in a sequence or chain treat it as an ordinary step.
     fn initial_step(&mut self, group: &mut Group) -> Result<(), Error> {
         self.advance(group, true)
     }
@@ -241,7 +241,7 @@ impl Scheduler {
         }
     }
 
-    /// Puts `get_lr()` in force.
+    /// Sets the rate of the group to `get_lr()`.
     fn apply(&self, group: &mut Group, initial: bool) -> Result<(), Error> {
         if let Kind::Leaf { rule, base, t } = &self.0 {
             group.lr = rule.lr(group, *base, *t, initial)?;
@@ -249,11 +249,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// `_update_lr(0)`, which sequences and chains do not have.
+    /// `_update_lr(0)`, which sequences and chains lack.
     fn restart(&mut self, group: &mut Group) -> Result<(), Error> {
         let Kind::Leaf { rule, base, t } = &mut self.0 else {
             return Err(raises(
-                "NotImplementedError: a sequence or chain inside a sequence has to come first",
+                "NotImplementedError: a sequence or chain inside a sequence must be its first scheduler",
             ));
         };
         *t = 0;
@@ -261,7 +261,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// `recursive_undo()`: takes back the construction's step of every scheduler inside.
+    /// `recursive_undo()`: reverts the initial step of every nested scheduler.
     fn undo(&mut self) {
         match &mut self.0 {
             Kind::Leaf { t, .. } => *t -= 1,
@@ -272,7 +272,7 @@ impl Scheduler {
     }
 }
 
-/// The constructors' `ValueError`s.
+/// Checks the conditions for which the constructors raise a `ValueError`.
 fn validate(rule: &Rule) -> Result<(), Error> {
     let (path, accepted, what) = match rule {
         Rule::Constant(rule) => ("constant.factor", (0.0..=1.0).contains(&rule.factor), "expected 0 … 1"),

@@ -1,4 +1,4 @@
-//! `PyTorch`'s parameters by `PyTorch`'s names (`T_max` or `t_max`), with `PyTorch`'s defaults.
+//! The parameters of `PyTorch` with its names (`T_max` or `t_max`) and defaults.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ macro_rules! spec {
     };
 }
 
-/// A scheduler of `torch.optim.lr_scheduler` as data, named without its `LR`.
+/// A scheduler of `torch.optim.lr_scheduler` as data, named without `LR`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -51,10 +51,10 @@ pub enum Spec {
 }
 
 impl Spec {
-    /// Reads `cosine = { T_max = 50 }`.
+    /// Parses `cosine = { T_max = 50 }`.
     ///
     /// # Errors
-    /// What is no such scheduler, with line and column.
+    /// Returns an error with line and column if the text is not a scheduler.
     #[cfg(feature = "toml")]
     pub fn parse(text: &str) -> Result<Self, Error> {
         parse(text)
@@ -85,7 +85,7 @@ spec! {
 spec! {
     /// `multi_step = { milestones = [30, 80] }`
     MultiStep {
-        /// Steps at which to cut; one that is listed twice cuts twice.
+        /// The steps of the cuts; one that is listed twice cuts twice.
         milestones: Vec<f64>,
         /// Factor of a cut; default 0.1.
         #[cfg_attr(feature = "serde", serde(default = "tenth"))]
@@ -162,13 +162,13 @@ spec! {
         /// Steps down; default: as many as up.
         #[cfg_attr(feature = "serde", serde(default))]
         step_size_down: Option<f64>,
-        /// How the peaks develop; default `triangular`.
+        /// The sequence of peaks; default `triangular`.
         #[cfg_attr(feature = "serde", serde(default))]
         mode: CyclicMode,
         /// Base of `exp_range`; default 1.
         #[cfg_attr(feature = "serde", serde(default = "one"))]
         gamma: f64,
-        /// Whether momentum moves against the rate; default true.
+        /// Whether momentum changes in the opposite direction of the rate; default true.
         #[cfg_attr(feature = "serde", serde(default = "yes"))]
         cycle_momentum: bool,
         /// The lowest momentum; default 0.8.
@@ -184,7 +184,7 @@ spec! {
     OneCycle {
         /// The highest rate.
         max_lr: f64,
-        /// Steps of the cycle; or `epochs` and `steps_per_epoch`.
+        /// Steps of the cycle, instead of `epochs` and `steps_per_epoch`.
         #[cfg_attr(feature = "serde", serde(default))]
         total_steps: Option<u64>,
         /// With `steps_per_epoch`, instead of `total_steps`.
@@ -193,13 +193,13 @@ spec! {
         /// With `epochs`, instead of `total_steps`.
         #[cfg_attr(feature = "serde", serde(default))]
         steps_per_epoch: Option<u64>,
-        /// Share of the steps that rise, 0 … 1; default 0.3.
+        /// Share of the rise, 0 … 1; default 0.3.
         #[cfg_attr(feature = "serde", serde(default = "three_tenths"))]
         pct_start: f64,
         /// The shape of the phases; default `cos`.
         #[cfg_attr(feature = "serde", serde(default))]
         anneal_strategy: Anneal,
-        /// Whether momentum moves against the rate; default true.
+        /// Whether momentum changes in the opposite direction of the rate; default true.
         #[cfg_attr(feature = "serde", serde(default = "yes"))]
         cycle_momentum: bool,
         /// The lowest momentum; default 0.85.
@@ -208,13 +208,13 @@ spec! {
         /// The highest momentum; default 0.95.
         #[cfg_attr(feature = "serde", serde(default = "one_cycle_max_momentum"))]
         max_momentum: f64,
-        /// `max_lr` over the first rate; default 25.
+        /// `max_lr` divided by the first rate; default 25.
         #[cfg_attr(feature = "serde", serde(default = "twenty_five"))]
         div_factor: f64,
-        /// The first rate over the last; default 1e4.
+        /// The first rate divided by the last; default 1e4.
         #[cfg_attr(feature = "serde", serde(default = "ten_thousand"))]
         final_div_factor: f64,
-        /// Whether the descent mirrors the rise and a third phase ends it; default false.
+        /// Whether a symmetric fall precedes the last phase; default false.
         #[cfg_attr(feature = "serde", serde(default))]
         three_phase: bool,
     }
@@ -222,16 +222,16 @@ spec! {
 spec! {
     /// `sequential = { schedulers = [{ linear = {} }, { cosine = { T_max = 20 } }], milestones = [5] }`
     Sequential {
-        /// One after the other.
+        /// The schedulers in order.
         schedulers: Vec<Spec>,
-        /// The step at which each of them but the first begins.
+        /// The start of each scheduler except the first.
         milestones: Vec<f64>,
     }
 }
 spec! {
     /// `chained = { schedulers = [{ constant = {} }, { exponential = { gamma = 0.9 } }] }`
     Chained {
-        /// All at once.
+        /// The schedulers, which all apply.
         schedulers: Vec<Spec>,
     }
 }

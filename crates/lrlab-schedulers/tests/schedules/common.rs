@@ -1,9 +1,9 @@
-//! One specification of each kind, and random ones.
+//! An example of each specification, and random specifications.
 
 use lrlab_schedulers::{Horizon, ScheduleSpec, Span};
 use proptest::prelude::*;
 
-/// Every schedule by name, most with other than default values.
+/// Every schedule, mostly with values other than the defaults.
 pub(crate) const EVERY: &[&str] = &[
     "static",
     "constant = { factor = 0.5, total_iters = '3 epochs' }",
@@ -74,7 +74,7 @@ pub(crate) fn parse(text: &str) -> ScheduleSpec {
     ScheduleSpec::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Numbers at and beyond the edges of what is accepted.
+/// Numbers at and beyond the bounds.
 pub(crate) fn number() -> impl Strategy<Value = f64> {
     prop_oneof![
         4 => 0.0..1.0,
@@ -100,7 +100,7 @@ pub(crate) fn run() -> impl Strategy<Value = Horizon> {
     (size(), size()).prop_map(|(updates, updates_per_epoch)| Horizon { updates, updates_per_epoch })
 }
 
-/// Any specification, accepted or not, three deep.
+/// Valid and invalid specifications with up to three levels.
 pub(crate) fn spec() -> impl Strategy<Value = ScheduleSpec> {
     leaf().prop_recursive(3, 12, 3, |inner| compound(inner.boxed()).boxed())
 }

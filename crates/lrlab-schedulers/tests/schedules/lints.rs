@@ -1,4 +1,4 @@
-//! What the linter finds, and that it leaves sound schedules alone.
+//! Warnings of the linter, and valid schedules without warnings.
 
 use crate::common::{EVERY, parse};
 use lrlab_schedulers::{ControllerSpec, Horizon, lint};
@@ -12,7 +12,7 @@ fn found(schedule: &str, controllers: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn doubts() {
+fn warnings_of_schedules() {
     let check = |schedule: &str, expected: &[&str]| assert_eq!(found(schedule, &[]), expected, "{schedule}");
     check(
         "cosine = { t_max = '200 epochs' }",
@@ -20,7 +20,7 @@ fn doubts() {
     );
     check(
         "step = { step_size = '20 epochs' }",
-        &["step.step_size: \"20 epochs\" is not within the run of 200 updates: no step is ever made"],
+        &["step.step_size: \"20 epochs\" is not within the run of 200 updates: the rate never steps"],
     );
     check(
         "warmup = { over = '300 updates', then = { static = {} } }",
@@ -70,13 +70,12 @@ fn patience_that_cannot_run_out() {
     assert_eq!(
         found("static", &["plateau = { patience = 30 }"]),
         [
-            "plateau.patience: 30 cannot run out: the first decision takes 32 observations, the run has 20 and the \
-          last one's decision comes too late"
+            "plateau.patience: 30 cannot run out: the first decision needs 32 observations, the run has 20, and no \
+          update follows the last one"
         ]
     );
 }
 
-/// The linter's cases by name, each with a neighbour that is sound.
 #[test]
 fn cosine_longer_than_the_run() {
     assert_eq!(found("cosine = { t_max = '200 epochs' }", &[]).len(), 1);
@@ -84,9 +83,9 @@ fn cosine_longer_than_the_run() {
 }
 
 #[test]
-fn a_step_that_never_fires() {
+fn a_step_after_the_end_of_the_run() {
     let words = found("step = { step_size = '30 epochs' }", &[]).concat();
-    assert!(words.contains("no step is ever made"), "{words}");
+    assert!(words.contains("the rate never steps"), "{words}");
     assert!(found("step = { step_size = '19 epochs' }", &[]).is_empty());
     assert_eq!(found("multi_step = { milestones = ['50%', '100%'] }", &[]).len(), 1);
 }
@@ -100,7 +99,7 @@ fn a_warmup_that_never_ends() {
 }
 
 #[test]
-fn a_floor_never_reached() {
+fn a_minimum_that_is_never_reached() {
     let clamp = |min: f64| {
         found(&format!("clamp = {{ min = {min}, of = {{ exponential = {{ gamma = 0.9 }} }} }}"), &[])
     };
@@ -112,10 +111,12 @@ fn a_floor_never_reached() {
     assert!(clamp(0.05).is_empty());
     let plateau =
         |min_gain: f64| found("static", &[&format!("plateau = {{ patience = 4, min_gain = {min_gain} }}")]);
-    // 20 observations: at the sixth, eleventh and sixteenth.
+    // The run has 20 observations; the cuts are at the sixth, eleventh and sixteenth.
     assert_eq!(
         plateau(1e-4),
-        ["plateau.min_gain: 0.0001 is never reached: 3 cuts at the most come to 0.0010000000000000002"]
+        [
+            "plateau.min_gain: 0.0001 is never reached: the run has time for 3 cuts, which lower the gain to 0.0010000000000000002"
+        ]
     );
     assert!(plateau(0.01).is_empty());
     assert!(
@@ -126,20 +127,27 @@ fn a_floor_never_reached() {
 }
 
 #[test]
-fn searches_that_cost_more_than_they_bring() {
+fn searches_that_are_too_expensive_or_never_begin() {
     let words = found("static", &["auto_lrs = { trials = 5, updates = 3 }"]).concat();
-    assert!(words.starts_with("auto_lrs.updates: a search makes 15 updates, more than the 10"), "{words}");
+    assert!(
+        words.starts_with(
+            "auto_lrs.updates: a search makes 15 updates, more than the 10 between two searches"
+        ),
+        "{words}"
+    );
     assert!(found("static", &["auto_lrs = { trials = 5, updates = 2 }"]).is_empty());
-    assert!(found("static", &["auto_lrs = { every = 20, updates = 2 }"]).concat().contains("never come"));
+    assert!(
+        found("static", &["auto_lrs = { every = 20, updates = 2 }"]).concat().contains("is never reached")
+    );
     assert!(
         found("staircase = { step = '30 epochs', of = { cosine = {} } }", &[])
             .concat()
-            .contains("never moves")
+            .contains("never changes")
     );
 }
 
 #[test]
-fn sound_schedules_are_left_alone() {
+fn valid_schedules_have_no_warnings() {
     for text in
         ["static", "cosine", "wsd", "rex", "one_cycle = { max_lr = 1 }", "step = { step_size = '30%' }"]
     {

@@ -1,7 +1,7 @@
-//! What every schedule promises, and the laws of composition.
+//! Rates of schedules, properties of all schedules, and laws of combinators.
 
-#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+#![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 mod lints;
@@ -26,9 +26,9 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-12 * a.abs().max(b.abs()) + 1e-17
 }
 
-/// From a base below `eta_min` each rises from the base itself, and never leaves the two.
+/// From a base rate below `eta_min` the rates start at the base rate and stay between the two.
 #[test]
-fn a_floor_above_the_base_is_risen_to() {
+fn rates_rise_to_an_eta_min_above_the_base_rate() {
     for text in [
         "cosine = { eta_min = FLOOR }",
         "cosine = { eta_min = FLOOR, every = 'epoch' }",
@@ -45,17 +45,17 @@ fn a_floor_above_the_base_is_risen_to() {
         "wsd = { shape = 'one_minus_power', power = 3, eta_min = FLOOR }",
         "wsd = { shape = 'exponential_to_zero', ratio = 0.1, eta_min = FLOOR }",
     ] {
-        for floor in [0.3, 0.7, 1.1, 2.3, 123.4] {
+        for eta_min in [0.3, 0.7, 1.1, 2.3, 123.4] {
             let updates: Vec<u64> = (0..=200).collect();
-            let rates = rates(&text.replace("FLOOR", &floor.to_string()), &updates);
-            assert_eq!(rates[0], 0.1, "{text}, {floor}");
-            assert!(rates.iter().all(|lr| (0.1..=floor).contains(lr)), "{text}, {floor}: {rates:?}");
+            let rates = rates(&text.replace("ETA_MIN", &eta_min.to_string()), &updates);
+            assert_eq!(rates[0], 0.1, "{text}, {eta_min}");
+            assert!(rates.iter().all(|lr| (0.1..=eta_min).contains(lr)), "{text}, {eta_min}: {rates:?}");
         }
     }
 }
 
 #[test]
-fn values() {
+fn rates_at_given_updates() {
     let check = |text: &str, updates: &[u64], expected: &[f64]| {
         let found = rates(text, updates);
         assert!(
@@ -133,7 +133,7 @@ fn values() {
 }
 
 #[test]
-fn functions() {
+fn rates_of_functions() {
     let cubes = multiplicative(|step| if step == 3 { f64::NAN } else { 2.0 }, 5);
     let found: Vec<f64> = (0..4).map(|update| cubes.lr(1.0, RUN.at(update))).collect();
     assert_eq!(found, [1.0, 2.0, 4.0, 0.0]);
@@ -144,9 +144,9 @@ fn functions() {
     assert_eq!(found, [2.0, 2.0, 5.0, 12.0, 0.0, 4.0, 4.0]);
 }
 
-/// Noise is a function of seed and time; it stays within its limit and averages out.
+/// The noise also stays within its limit, and its mean is about 0.
 #[test]
-fn noise() {
+fn noise_depends_only_on_seed_and_time() {
     let text = "noise = { std = 0.3, limit = 0.5, seed = 7, of = { static = {} } }";
     let (forward, back): (Vec<u64>, Vec<u64>) = ((0..2000).collect(), (0..2000).rev().collect());
     let found = rates(text, &forward);
@@ -235,7 +235,7 @@ fn cycles_shrink_within_a_limit() {
 
 /// PyTorch's float logarithm misses restarts of this kind.
 #[test]
-fn no_restart_is_missed() {
+fn rounding_misses_no_restart() {
     for factor in [2_u64, 3, 4, 5, 6, 7, 10] {
         for first in 1_u64..60 {
             let text = format!("cosine_warm_restarts = {{ t_0 = '{first} updates', t_mult = {factor} }}");
@@ -252,7 +252,7 @@ fn no_restart_is_missed() {
 }
 
 #[test]
-fn marks() {
+fn marks_of_schedules() {
     use MarkKind::{End, Milestone, Restart};
     let check = |text: &str, expected: &[(u64, MarkKind)]| {
         let found: Vec<_> =
@@ -280,7 +280,7 @@ fn marks() {
 }
 
 #[test]
-fn the_last_update_does_not_see_the_end() {
+fn the_last_update_does_not_have_the_end_value() {
     for text in ["cosine", "linear_to_zero", "rex", "polynomial", "wsd"] {
         let [last, end] = rates(text, &[99, 100])[..] else { unreachable!() };
         assert!(last > 0.0 && end == 0.0, "{text}: {last}, {end}");
@@ -288,10 +288,10 @@ fn the_last_update_does_not_see_the_end() {
 }
 
 proptest! {
-    // Somewhat under half of the random specifications are accepted.
+    // Slightly less than half of the random specifications are valid.
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// No panic and no NaN, whatever is accepted and whenever it is asked.
+    /// Valid schedules never panic and never return NaN, for any time.
     #[test]
     fn rates_are_finite(spec in common::spec(), run in common::run(), base in common::number(), at in any::<u64>()) {
         let Ok(schedule) = spec.build(&run) else { return Ok(()) };
@@ -307,14 +307,14 @@ proptest! {
     }
 }
 
-/// A length as text, and a schedule's text made with it.
+/// Functions that format a length, and a schedule with such lengths.
 type Length<'a> = &'a dyn Fn(u64) -> String;
 type Text<'a> = &'a dyn Fn(Length<'_>) -> String;
 
 proptest! {
-    /// The closed forms agree with PyTorch's recursive ones.
+    /// The difference is a rounding error.
     #[test]
-    fn closed_is_recursive(
+    fn closed_forms_equal_the_recursive_forms_of_pytorch(
         n in 1_u64..60, m in 1_u64..20, mult in 1_u64..4, gamma in 0.3..1.0, x in 0.01..1.0, y in 0.0..1.0,
         power in 0.2..3.0, eta_min in prop::sample::select(vec![0.0, 1e-5, 0.01]),
     ) {
@@ -343,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn laws(
+    fn combinators_obey_their_laws(
         [a, b, c] in prop::array::uniform3(prop::sample::select(EVERY)), s in 0_u64..120, d in 0_u64..60,
         update in 0_u64..200, low in 0.0..0.2, high in 0.0..0.2, k in 0.0..2.0,
     ) {
@@ -379,9 +379,9 @@ proptest! {
         }
     }
 
-    /// A file says the same as the combinators.
+    /// A specification gives the same rates as the combinators.
     #[test]
-    fn data_is_algebra(update in 0_u64..150, s in 1_u64..90, k in 0.0..2.0) {
+    fn specifications_equal_combinators(update in 0_u64..150, s in 1_u64..90, k in 0.0..2.0) {
         let at = RUN.at(update);
         let build = |text: &str, updates| parse(text).build(&Horizon { updates, ..RUN }).unwrap();
         let check = |text: String, schedule: &dyn Schedule| {
@@ -404,9 +404,9 @@ proptest! {
     }
 }
 
-/// A schedule has no state: any order of questions has the same answers.
+/// A schedule has no state.
 #[test]
-fn pure() {
+fn rates_do_not_depend_on_the_order_of_calls() {
     for text in EVERY {
         let schedule = parse(text).build(&RUN).unwrap();
         let ask = |update| schedule.lr(0.1, RUN.at(update)).to_bits();
@@ -418,9 +418,9 @@ fn pure() {
     }
 }
 
-/// Saved after any number of updates and begun anew from that number alone, every schedule goes on to the bit.
+/// A schedule that is created again gives the same bits from any update on.
 #[test]
-fn resumes_at_every_update() {
+fn schedules_resume_at_every_update() {
     for text in EVERY {
         let whole = parse(text).build(&RUN).unwrap();
         let all: Vec<u64> = (0..120).map(|update| whole.lr(0.1, RUN.at(update)).to_bits()).collect();
@@ -435,25 +435,25 @@ fn resumes_at_every_update() {
 fn known_names() -> Vec<String> {
     let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
     let variants = schema["oneOf"].as_array().unwrap().iter();
-    // `lambda` is what a program registers: it has a test of its own.
+    // `lambda` needs a registered function and has a separate test.
     let names = variants.map(|variant| variant["required"][0].as_str().unwrap().to_owned());
     let mut names: Vec<String> = names.filter(|name| name != "lambda").collect();
     names.sort_unstable();
     names
 }
 
-/// A new schedule fails here until the tests that go over all of them have it.
+/// `EVERY` contains every schedule.
 #[test]
-fn every_name_is_covered() {
+fn every_schedule_is_tested() {
     let mut names: Vec<_> = EVERY.iter().map(|text| parse(text).name()).collect();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names, known_names());
 }
 
-/// … the list of examples has it …
+/// `EXAMPLES` contains every schedule.
 #[test]
-fn every_name_has_an_example() {
+fn every_schedule_has_an_example() {
     use lrlab_schedulers::{EXAMPLES, plot_line};
     let mut names: Vec<_> = EXAMPLES.iter().map(|(_, text)| parse(text).name()).collect();
     names.sort_unstable();
@@ -464,9 +464,9 @@ fn every_name_has_an_example() {
     assert_eq!(plot_line(&[0.0, 1.0, 2.0, 4.0, 8.0, 0.0], 6), "▁▂▃▅█▁");
 }
 
-/// … and until the random specifications have it.
+/// The random specifications contain every schedule.
 #[test]
-fn every_name_is_drawn() {
+fn random_specifications_include_every_schedule() {
     use proptest::strategy::{Strategy, ValueTree};
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let drawn: std::collections::BTreeSet<&str> =
@@ -474,10 +474,10 @@ fn every_name_is_drawn() {
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), known_names());
 }
 
-/// Without rates of their own `one_cycle` and `cyclic` peak at the base rate. The rates are those of `OneCycleLR` and
-/// `CyclicLR` with that peak; PyTorch's one-cycle ends its phases at `pct_start · total_steps − 1` and `total_steps − 1`.
+/// Without absolute rates, `one_cycle` and `cyclic` equal `OneCycleLR` and `CyclicLR` with the base rate as peak. The phases of
+/// `OneCycleLR` end at `pct_start · total_steps − 1` and `total_steps − 1`.
 #[test]
-fn peaks_at_the_base_rate() {
+fn one_cycle_and_cyclic_peak_at_the_base_rate() {
     let run = Horizon { updates: 50, updates_per_epoch: 10 };
     let relative = |text: &str| trace(text, 0.3, &run, Compat::Lrlab).unwrap();
     let torch = |text: &str| trace(text, 0.7, &run, Compat::Torch).unwrap();
@@ -511,7 +511,7 @@ fn peaks_at_the_base_rate() {
             )),
         );
     }
-    // With a peak of their own the base rate decides nothing, and both forms agree where it is the base rate.
+    // With an absolute peak, the base rate has no effect. Both forms are equal if the peak is the base rate.
     for (own, without) in [
         ("one_cycle = { max_lr = 0.3 }", "one_cycle"),
         (
@@ -525,10 +525,10 @@ fn peaks_at_the_base_rate() {
     }
 }
 
-/// `torch.optim.swa_utils.SWALR` after `LambdaLR` that halves the rate each epoch, as PyTorch steps them: the rate that is
-/// in force at `start` is the one that it anneals from. Its own rule is a recursion over the current rate.
+/// The reference is the recursion of `torch.optim.swa_utils.SWALR` after a `LambdaLR` that halves the rate in each epoch. The
+/// transition starts at the rate of `start`.
 #[test]
-fn anneals_to_the_rate_of_weight_averaging() {
+fn swa_equals_swalr_of_pytorch() {
     let run = Horizon { updates: 12, updates_per_epoch: 1 };
     for (strategy, alpha) in
         [("cos", (|t| (1.0 - (std::f64::consts::PI * t).cos()) / 2.0) as fn(f64) -> f64), ("linear", |t| t)]
@@ -545,14 +545,14 @@ fn anneals_to_the_rate_of_weight_averaging() {
                 if epoch > 0 && epoch <= 5 {
                     lr *= 0.5;
                 } else if epoch > 5 {
-                    // The scheduler's `get_lr` at its step `epoch − 5`.
+                    // `SWALR.get_lr` at step `epoch − 5`.
                     let step = (epoch - 5) as f64;
                     let before = share(step - 1.0);
                     let initial = if before == 1.0 { 0.05 } else { (lr - before * 0.05) / (1.0 - before) };
                     let now = share(step);
                     lr = 0.05 * now + initial * (1.0 - now);
                 }
-                // With nothing to anneal over PyTorch jumps as it is made.
+                // Without a transition, creating `SWALR` changes the rate.
                 let torch = if anneal == 0 && epoch == 5 { 0.05 } else { lr };
                 assert!((ours - torch).abs() < 1e-12, "{text}, epoch {epoch}: {ours}, PyTorch {torch}");
             }

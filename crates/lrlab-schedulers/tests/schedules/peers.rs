@@ -1,4 +1,4 @@
-//! What other libraries compute, written out in plain `f64` beside ours.
+//! Comparison with the formulas of other libraries.
 
 use std::f64::consts::PI;
 
@@ -8,7 +8,7 @@ use lrlab_schedulers::{Horizon, refined};
 const RUN: Horizon = Horizon { updates: 100, updates_per_epoch: 10 };
 const BASE: f64 = 0.1;
 
-/// Compares every update of a run and some beyond with a peer's formula for the rate.
+/// Compares every update of a run, and some after its end, with a formula for the rate.
 fn check(text: &str, peer: impl Fn(f64) -> f64) {
     let schedule = parse(text).build(&RUN).unwrap();
     for update in 0..130 {
@@ -18,7 +18,7 @@ fn check(text: &str, peer: impl Fn(f64) -> f64) {
     }
 }
 
-/// `eta_min + (base − eta_min) share`.
+/// Returns `eta_min + (base − eta_min) share`.
 fn above(eta_min: f64, share: f64) -> f64 {
     eta_min + (BASE - eta_min) * share
 }
@@ -32,7 +32,7 @@ fn cosine_with_an_exponent() {
     });
 }
 
-/// transformers' `get_cosine_schedule_with_warmup(num_cycles)`; past the end ours holds.
+/// transformers' `get_cosine_schedule_with_warmup(num_cycles)`; after the end, our rate holds.
 #[test]
 fn cosine_with_cycles() {
     for num_cycles in [0.5, 0.25, 1.0, 2.5] {
@@ -64,9 +64,9 @@ fn inverse_time() {
     });
 }
 
-/// Optax's `piecewise_interpolate_schedule('cosine')`, and a jump where two knots share a time.
+/// Optax's `piecewise_interpolate_schedule('cosine')`, and a jump between two knots with the same time.
 #[test]
-fn knots() {
+fn knots_with_cosines_and_jumps() {
     let cosine = |from: f64, to: f64, p: f64| to + (from - to) / 2.0 * ((PI * p).cos() + 1.0);
     let knots = "knots = [{ at = '0%', factor = 1 }, { at = '40%', factor = 0.2 }, { at = '40%', factor = 0.7 }, \
                  { at = '90%', factor = 0 }]";
@@ -97,8 +97,8 @@ fn polynomial_that_cycles() {
 
 /// timm's `PolyLRScheduler` and `TanhLRScheduler` with cycles, and `CosineLRScheduler` with a `cycle_decay` above 1.
 #[test]
-fn restarts() {
-    // Cycles of 10, 20 and 40 updates, then the floor.
+fn restarts_of_polynomial_tanh_and_cosine() {
+    // Cycles of 10, 20 and 40 updates, then `eta_min`.
     let cycle = |t: f64| match t {
         ..10.0 => Some((0, t, 10.0)),
         ..30.0 => Some((1, t - 10.0, 20.0)),
@@ -106,7 +106,7 @@ fn restarts() {
         _ => None,
     };
     let restarts = "restarts = { t_mult = 2, decay = 0.6, limit = 3 }";
-    let falls = |shape: fn(f64) -> f64, decay: f64| {
+    let descents = |shape: fn(f64) -> f64, decay: f64| {
         move |t: f64| {
             let Some((i, t, length)) = cycle(t) else { return 0.01 };
             0.01 + (BASE * decay.powi(i) - 0.01) * shape(t / length)
@@ -114,21 +114,21 @@ fn restarts() {
     };
     let polynomial =
         format!("polynomial = {{ total_iters = '10 updates', power = 3, eta_min = 0.01, {restarts} }}");
-    check(&polynomial, falls(|p| (1.0 - p).powi(3), 0.6));
+    check(&polynomial, descents(|p| (1.0 - p).powi(3), 0.6));
     let tanh = format!("tanh = {{ t_max = '10 updates', lb = -6, ub = 4, eta_min = 0.01, {restarts} }}");
-    check(&tanh, falls(|p| 0.5 * (1.0 - (-6.0 * (1.0 - p) + 4.0 * p).tanh()), 0.6));
+    check(&tanh, descents(|p| 0.5 * (1.0 - (-6.0 * (1.0 - p) + 4.0 * p).tanh()), 0.6));
     check(
         "cosine_warm_restarts = { t_0 = '10 updates', t_mult = 2, eta_min = 0.01, decay = 1.5, limit = 3 }",
-        falls(|p| 0.5 * (1.0 + (PI * p).cos()), 1.5),
+        descents(|p| 0.5 * (1.0 + (PI * p).cos()), 1.5),
     );
     check("repeat = { period = '40 updates', decay = 1.5, of = { linear_to_zero = {} } }", |t| {
         BASE * 1.5_f64.powf((t / 40.0).floor()) * (1.0 - t % 40.0 / 40.0)
     });
 }
 
-/// The tails of Hägele et al. (`schedules-and-scaling`), with their final factor, and of Megatron-LM.
+/// The shapes of Hägele et al. (`schedules-and-scaling`) and of Megatron-LM.
 #[test]
-fn tails() {
+fn cooldown_shapes_of_wsd() {
     let tail = |shape: &str, peer: fn(f64) -> f64| {
         check(&format!("wsd = {{ cooldown = '40%', shape = '{shape}', eta_min = 0.004 }}"), |t| {
             above(0.004, if t < 60.0 { 1.0 } else { peer(((t - 60.0) / 40.0).min(1.0)) })
@@ -159,9 +159,9 @@ fn inverse_square_root_with_a_shift() {
     });
 }
 
-/// transformers' `get_wsd_schedule(warmup_type)`, whose `min_lr_ratio` is the start; and a start from above.
+/// transformers' `get_wsd_schedule(warmup_type)`, where `min_lr_ratio` is the start, and a start above the base rate.
 #[test]
-fn warmups() {
+fn warmup_shapes() {
     for start in [0.0, 0.2, 3.0] {
         let warm = |shape: &str, peer: fn(f64) -> f64| {
             let text = format!(
@@ -187,17 +187,17 @@ fn a_factor_per_milestone() {
     });
 }
 
-/// Shen et al.: `min(η_max, β a n^b)`, n the tokens so far.
+/// Shen et al.: `min(η_max, β a n^b)`, where n is the number of tokens so far.
 #[test]
-fn power() {
+fn power_of_the_tokens() {
     check("power = { batch_size = 64, batch_tokens = 1e6 }", |t| {
         if t == 0.0 { BASE } else { BASE.min(64.0 * 4.0 * (t * 1e6).powf(-0.51)) }
     });
     let schedule = parse("power = { batch_size = 64, batch_tokens = 1e6 }").build(&RUN).unwrap();
-    assert!(schedule.lr(BASE, RUN.at(99)) < BASE / 2.0, "the power binds");
+    assert!(schedule.lr(BASE, RUN.at(99)) < BASE / 2.0, "the power applies");
 }
 
-/// Defazio et al., theorem 3: weights `g^(−2)`, each times the sum of those after it. Equal norms are linear decay.
+/// Defazio et al., theorem 3: weights `g^(−2)`, each times the sum of the following ones. Equal norms give a linear decay.
 #[test]
 fn refined_from_norms() {
     let norms: Vec<f64> = (0..50).map(|t| 1.0 + 0.5 * (f64::from(t) * 0.3).sin()).collect();
@@ -211,13 +211,15 @@ fn refined_from_norms() {
         assert!((factor - (1.0 - (t as f64 + 1.0) / 20.0) * 20.0 / 19.0).abs() < 1e-12);
     }
     let refused = |norms: &[f64]| refined(norms, 2.0).unwrap_err().to_string();
-    assert_eq!(refused(&[1.0]), "norms: 1 entries, expected at least 2: the last update has the factor 0");
+    assert_eq!(
+        refused(&[1.0]),
+        "norms: the number of entries is 1, expected at least 2, because the factor of the last update is 0"
+    );
     assert_eq!(refused(&[1.0, 0.0]), "norms.1: 0 is not a number above 0, at most 1e30");
 }
 
-/// New keys are checked like the old ones, and left out of a file where they have their defaults.
 #[test]
-fn new_keys_are_checked_and_hidden() {
+fn optional_keys_are_checked_and_omitted_if_default() {
     let refused = |text: &str, words: &str| {
         let error = parse(text).build(&RUN).unwrap_err().to_string();
         assert_eq!(error, words, "{text}");
@@ -226,12 +228,12 @@ fn new_keys_are_checked_and_hidden() {
     refused("cosine = { num_cycles = 0 }", "cosine.num_cycles: 0 is not a number above 0, at most 1e6");
     refused(
         "polynomial = { cycle = true, restarts = {} }",
-        "polynomial: exactly one of cycle and restarts has to be given, found 2",
+        "polynomial.restarts: cannot be combined with `cycle`",
     );
     refused("tanh = { restarts = { limit = 0 } }", "tanh.restarts.limit: 0 is not at least 1");
     refused(
         "wsd = { shape = 'exponential' }",
-        "wsd.eta_min: 0 is not a number above 0, which an exponential shape needs",
+        "wsd.eta_min: 0 is not a number above 0, which the exponential shape requires",
     );
     refused("wsd = { power = 2 }", "wsd.power: `power` belongs to `shape = \"one_minus_power\"`");
     refused("wsd = { ratio = 0.2 }", "wsd.ratio: `ratio` belongs to `shape = \"exponential_to_zero\"`");
@@ -247,7 +249,7 @@ fn new_keys_are_checked_and_hidden() {
     refused("sum = { schedulers = [] }", "sum.schedulers: the list is empty");
     refused(
         "multi_step = { milestones = ['50%'], gammas = [0.1, 0.2] }",
-        "multi_step.gammas: 2 entries, expected 1: one for each milestone",
+        "multi_step.gammas: the number of entries is 2, expected 1: one for each milestone",
     );
     refused(
         "power = { batch_size = 1, batch_tokens = 1, b = 1 }",
@@ -275,10 +277,10 @@ fn new_keys_are_checked_and_hidden() {
     }
 }
 
-/// Megatron-LM's `OptimizerParamScheduler.get_wd`: from `start_wd` to `end_wd` within `wd_incr_steps`, `linear` or `cosine`. A
-/// schedule whose end lies above its base rises.
+/// Megatron-LM's `OptimizerParamScheduler.get_wd`: from `start_wd` to `end_wd` within `wd_incr_steps`, `linear` or `cosine`.
+/// Ours is a schedule with `eta_min` above the base value.
 #[test]
-fn weight_decay_as_megatron_raises_it() {
+fn weight_decay_rises_as_in_megatron() {
     let run = Horizon { updates: 100, updates_per_epoch: 10 };
     for (start, end) in [(0.0, 0.1), (0.01, 0.1)] {
         for (style, text) in [

@@ -1,4 +1,4 @@
-//! Specifications as files hold them: reading, writing, refusing.
+//! Specifications as data: parsing, serialization and errors.
 
 use crate::common::{EVERY, parse};
 use lrlab_schedulers::{ControllerSpec, Horizon, Lambdas, ScheduleSpec};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const RUN: Horizon = Horizon { updates: 100, updates_per_epoch: 10 };
 
 #[test]
-fn survive_json_and_toml() {
+fn specifications_round_trip_through_json_and_toml() {
     for text in EVERY {
         let spec = parse(text);
         let json = serde_json::to_string(&spec).unwrap();
@@ -18,7 +18,7 @@ fn survive_json_and_toml() {
 }
 
 #[test]
-fn no_default_stays_hidden() {
+fn serialized_specifications_contain_defaults() {
     let check =
         |text: &str, expected: Value| assert_eq!(serde_json::to_value(parse(text)).unwrap(), expected);
     check("cosine", json!({ "cosine": { "t_max": "100%", "eta_min": 0.0, "every": "update" } }));
@@ -40,25 +40,28 @@ fn no_default_stays_hidden() {
 }
 
 #[test]
-fn refuse_with_the_place() {
+fn errors_name_the_keys() {
     let check = |text: &str, words: &str| {
         let error = ScheduleSpec::parse(text).and_then(|spec| spec.build(&RUN)).unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
     };
     check("cosine = { eta_min = -1 }", "cosine.eta_min: -1 is not a number from 0 to 1e30");
     check("cosine = { eta_min = nan }", "cosine.eta_min: NaN is not");
-    check("cosine = { t_max = '0 epochs' }", "cosine.t_max: \"0 epochs\" is no length");
+    check(
+        "cosine = { t_max = '0 epochs' }",
+        "cosine.t_max: \"0 epochs\" is not a valid length: expected more than 0",
+    );
     check("cosine = { t_max = 50 }", "50 has no unit: write \"50 epochs\"");
     check("cosine = { t_max = 50 }", "line 1, column 20");
     check("cosine = { tmax = '50%' }", "unknown field `tmax`, expected one of `t_max`");
     check("cosin", "unknown variant `cosin`");
     check("", "");
-    check("exponential", "exponential: exactly one of gamma and decay_rate has to be given, found 0");
+    check("exponential", "exponential: expected exactly one of gamma and decay_rate, found 0");
     check("exponential = { gamma = 0.9, decay_rate = 0.1 }", "found 2");
     check("step", "missing field `step_size`");
     check(
         "warmup = { over = '5%', then = { step = { step_size = '0%' } } }",
-        "warmup.then.step.step_size: \"0%\" is no length",
+        "warmup.then.step.step_size: \"0%\" is not a valid length: expected more than 0",
     );
     check("sequential = { schedulers = [], milestones = [] }", "sequential.schedulers: the list is empty");
     check(
@@ -67,11 +70,11 @@ fn refuse_with_the_place() {
     );
     check(
         "sequential = { schedulers = [{ static = {} }, { static = {} }], milestones = [] }",
-        "sequential.milestones: 0 entries, expected 1: one fewer than schedulers",
+        "sequential.milestones: the number of entries is 0, expected 1: one fewer than schedulers",
     );
     check(
         "sequential = { schedulers = [{ static = {} }, { static = {} }, { static = {} }], milestones = ['5 epochs', '30%'] }",
-        "sequential.milestones.1: 30% follows 5 epochs: the values have to increase",
+        "sequential.milestones.1: 30% follows 5 epochs: the values must increase",
     );
     check(
         "multi_step = { milestones = ['50%', '2 epochs'] }",
@@ -81,7 +84,7 @@ fn refuse_with_the_place() {
     for keys in ["base_lr = 1", "max_lr = 1", "base_lr = 1, max_lr = 2, base_factor = 0.5"] {
         check(
             &format!("cyclic = {{ {keys}, step_size_up = '1 epoch' }}"),
-            "cyclic: `base_lr` and `max_lr` belong together, and `base_factor` is instead of them",
+            "cyclic: expected both `base_lr` and `max_lr` without `base_factor`, or neither",
         );
     }
     check("cyclic = { base_factor = 2, step_size_up = '1 epoch' }", "cyclic.base_factor: 2 is not");
@@ -95,9 +98,9 @@ fn refuse_with_the_place() {
     assert_eq!(factor.to_string(), "plateau.factor: 1 is not a number above 0 and below 1");
 }
 
-/// What needs no run is refused without one.
+/// `check` finds values outside their ranges but not lengths that do not increase.
 #[test]
-fn check_needs_no_run() {
+fn ranges_are_checked_without_a_run() {
     let error = parse("warmup = { over = '5%', then = { tanh = { lb = -1e9 } } }").check().unwrap_err();
     assert!(
         error.to_string().contains("warmup.then.tanh.lb: -1000000000 is not a number from -1e3 to 1e3"),
@@ -107,16 +110,16 @@ fn check_needs_no_run() {
 }
 
 #[test]
-fn schema_knows_lengths() {
+fn schema_describes_lengths() {
     let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
     assert!(schema["$defs"]["Span"]["pattern"].is_string());
     assert_eq!(schema["$defs"]["CosineSpec"]["properties"]["t_max"]["default"], "100%");
     assert_eq!(schema["$defs"]["CosineSpec"]["additionalProperties"], false);
 }
 
-/// Functions by name, at any depth: looked up once, with the version that is registered.
+/// `bind` sets the functions and versions of nested specifications.
 #[test]
-fn functions_by_name() {
+fn lambdas_are_looked_up_by_name() {
     let mut lambdas = Lambdas::default();
     lambdas.register("halves", Some("2".to_owned()), |at| 0.5_f64.powf(at.epoch.floor()));
     lambdas.register("nothing", None, |_| f64::NAN);
@@ -124,16 +127,13 @@ fn functions_by_name() {
     let text = "sequential = { schedulers = [{ static = {} }, { scale = { by = 2, of = { lambda = { name = 'halves' } } } }], milestones = ['50%'] }";
     let mut spec = ScheduleSpec::parse(text).unwrap();
     let unbound = spec.build(&run).unwrap_err().to_string();
-    assert!(
-        unbound.ends_with("\"halves\" is a function that only the program that registers it has"),
-        "{unbound}"
-    );
+    assert!(unbound.ends_with("the function \"halves\" is not registered in this program"), "{unbound}");
     spec.bind(&lambdas).unwrap();
     let built = spec.build(&run).unwrap();
     let rates = [0, 19, 20, 29, 30, 39].map(|update| built.lr(0.1, run.at(update)));
     assert_eq!(rates, [0.1, 0.1, 0.2, 0.2, 0.1, 0.1]);
     assert_eq!(spec.lambdas().iter().map(|spec| spec.version.as_deref()).collect::<Vec<_>>(), [Some("2")]);
-    // Data again: the version is written, the function is not.
+    // The serialized specification contains the version.
     let json = serde_json::to_value(&spec).unwrap();
     assert_eq!(
         json.pointer("/sequential/schedulers/1/scale/of/lambda"),
@@ -146,11 +146,14 @@ fn functions_by_name() {
     let error = read.bind(&lambdas).unwrap_err().to_string();
     assert_eq!(
         error,
-        "sequential.scale.lambda.version: \"halves\" is wanted in version \"2\", but registered is version \"3\""
+        "sequential.scale.lambda.version: \"halves\" is registered with version \"3\", expected version \"2\""
     );
     let mut unknown = ScheduleSpec::parse("lambda = { name = 'half' }").unwrap();
     let error = unknown.bind(&lambdas).unwrap_err().to_string();
-    assert_eq!(error, "lambda.name: \"half\" is no registered function; registered are: halves, nothing");
+    assert_eq!(
+        error,
+        "lambda.name: \"half\" is not a registered function; registered functions: halves, nothing"
+    );
     let mut nothing = ScheduleSpec::parse("lambda = { name = 'nothing' }").unwrap();
     nothing.bind(&lambdas).unwrap();
     assert_eq!(nothing.build(&run).unwrap().lr(0.1, run.at(3)), 0.0);

@@ -64,7 +64,7 @@ pub(super) fn read(
     good
 }
 
-/// Whether a path can be extended by keys.
+/// Returns whether a path can be extended by keys.
 fn target_below(path: &str) -> bool {
     let Err(allowed) = target(path) else { return false };
     allowed.iter().any(|key| match target(&format!("{path}.{key}")) {

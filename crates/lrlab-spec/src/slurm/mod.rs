@@ -18,7 +18,7 @@
 //! partition = "cpu"
 //! time = "10"
 //!
-//! [classes.large]                   # runs that need something else, each class an array of its own
+//! [classes.large]                   # runs that need other resources; each class is a separate array
 //! where = { model = ["resnet50"] }  # as in [[exclude]]: any key of a run, with a value or a list of them
 //! gres = "gpu:a100:1"
 //! time = "1-00:00:00"
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_take_what_they_name_and_the_rest_is_left() {
+    fn classes_get_matching_runs_and_the_default_the_rest() {
         let profile = read(
             "time = '10'\ncpus = 2\n[classes.big]\nwhere = { model = 'resnet' }\ncpus = 8\nmemory = '16G'\n",
         )
@@ -335,7 +335,7 @@ mod tests {
 
     /// As `[[exclude]]` and `--filter` have them.
     #[test]
-    fn classes_take_what_conditions_take() {
+    fn classes_accept_every_condition() {
         for (conditions, taken) in [
             ("seed = 0.0", [true, true]),
             ("seed = '0'", [true, true]),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_asks_for_what_tasks_ask_for_unless_it_is_described_by_itself() {
+    fn the_report_job_has_the_resources_of_tasks_unless_configured() {
         let site = "partition = 'gpu'\naccount = 'lab'\nqos = 'long'\ntime = '4:00:00'\ncpus = 8\nmemory = '64G'\n\
                     gres = 'gpu:1'\nextra = ['--constraint=a100']\nmodules = ['cuda']\n";
         let report = read(site).unwrap().report;
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_with_its_line() {
+    fn every_mistake_has_its_line() {
         let text = "partion = 'gpu'\ntime = '1'\naccount = 'a b'\nmemory = '16GB'\ncpus = 0\n\
                     extra = ['--array=0-3', 'constraint=x']\nmodules = [\"a\\nb\"]\nthrottle = 'two'\n\
                     [classes.big]\nwhere = { modle = 'resnet', model = ['resent'] }\n[classes.default]\n";

@@ -40,7 +40,7 @@ fn check(changes: &[(&str, &str)], overrides: &[&str], expected: &[&str]) {
 const REMEDY: &str = "or exclude all but one of these values where they have no effect, with [[exclude]]";
 
 #[test]
-fn an_axis_that_does_nothing() {
+fn axes_without_effect_are_rejected() {
     // A single value is not an axis, and `lr` is required.
     check(&[], &[], &[]);
     let rates = ("seed = [0, 1]", "seed = [0, 1]\nlr = [0.003, 0.01, 0.03]");
@@ -50,13 +50,13 @@ fn an_axis_that_does_nothing() {
     );
     let given = ("lr = 0.1\nbatch", "batch");
     check(&[rates, given], &[], &[&found]);
-    // The way out that the mistake names.
+    // The fix that the message suggests.
     let out = (
         "optimizer = { sgd = {} }",
         "optimizer = { sgd = {} }\n[[exclude]]\nschedule = \"cycle\"\nlr = [0.01, 0.03]",
     );
     check(&[rates, given, out], &[], &[]);
-    // Zipped with what has an effect, it still has none.
+    // Zipped with an axis that has an effect, it still has none.
     let zipped = ("[axes]", "zip = [[\"lr\", \"batch_size\"]]\n[axes]");
     let both = ("seed = [0, 1]", "seed = [0, 1]\nlr = [0.003, 0.01]\nbatch_size = [8, 16]");
     let found = errors(&with(&[zipped, both, ("lr = 0.1\nbatch_size = 32\n", "")]), &[]);
@@ -64,7 +64,7 @@ fn an_axis_that_does_nothing() {
 }
 
 #[test]
-fn other_keys_that_do_nothing() {
+fn keys_without_effect_are_rejected() {
     let axis = |text: &str, place: &str, why: &str| {
         let axis = format!("seed = [0, 1]\n{text}");
         let found = errors(&with(&[("\"static\", \"cycle\"", "\"static\""), ("seed = [0, 1]", &axis)]), &[]);
@@ -81,7 +81,7 @@ fn other_keys_that_do_nothing() {
         "has no effect for `resnet / static`: the data set holds pictures",
     );
     axis("\"data.limit.train\" = [64, 100]", "x.toml:7:1: ", "the split has 64 examples");
-    // Two models that differ only in a rate that nobody reads.
+    // Two models that differ only in a rate that has no effect.
     let two = with(&[
         ("[\"resnet\"]", "[\"resnet\", \"twin\"]"),
         ("\"static\", \"cycle\"", "\"cycle\""),
@@ -96,7 +96,7 @@ fn other_keys_that_do_nothing() {
 }
 
 #[test]
-fn an_argument_that_does_nothing() {
+fn arguments_without_effect_are_rejected() {
     check(&[("\"static\", \"cycle\"", "\"static\"")], &["defaults.lr=0.2"], &[]);
     check(&[], &["defaults.lr=0.2"], &[]);
     check(
@@ -108,7 +108,7 @@ fn an_argument_that_does_nothing() {
 }
 
 #[test]
-fn a_search_that_does_nothing() {
+fn searches_without_effect_are_rejected() {
     let search = "[search]\nmethod = { grid = {} }\nspace.lr = { choice = [0.1, 0.2, 0.3] }\n";
     let only = with(&[("\"static\", \"cycle\"", "\"cycle\"")]) + search;
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_search_that_does_nothing() {
     let cells = read(&both, "x.toml", &[], &Catalog::default()).unwrap().cells(&[], None).unwrap();
     assert_eq!(cells.len(), 2 * 2 * 2);
     assert!(cells.iter().all(|(cell, _)| cell.contains_key("lr") == (cell["schedule"] == "static")));
-    // An arm that is not searched over it has to be given one.
+    // An arm that is not searched over the key needs a value for it.
     let found = errors(&both.replace("lr = 0.1\nbatch", "batch"), &[]);
     let expected = "x.toml:21:7: `lr` is not searched for `resnet / cycle`, where it has no effect: the schedule's \
                     `one_cycle` sets the rates itself; give `lr` in [defaults] too";
@@ -130,7 +130,7 @@ fn a_search_that_does_nothing() {
 }
 
 #[test]
-fn a_batch_of_one_example() {
+fn batches_of_one_example_are_rejected() {
     let small = ("train = 80, test = 20", "train = 41, test = 20, size = 4");
     let batch = |size: usize| format!("batch_size = {size}");
     let check = |size: usize, more: &[(&str, &str)], expected: Option<&str>| {

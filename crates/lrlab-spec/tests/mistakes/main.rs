@@ -2,9 +2,9 @@
 
 use lrlab_spec::{Catalog, Severity, read};
 
+mod callbacks;
+mod display;
 mod effect;
-mod telling;
-mod watching;
 
 const GOOD: &str = r#"name = "small"
 
@@ -48,7 +48,7 @@ step = { step_size = "30%", gamma = 0.1 }
 controller = { plateau = { factor = 0.5, patience = 1 } }
 "#;
 
-/// The good file with some of its words replaced.
+/// The valid file with `changes` applied.
 fn with(changes: &[(&str, &str)]) -> String {
     changes.iter().fold(GOOD.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
@@ -69,7 +69,7 @@ fn check(changes: &[(&str, &str)], expected: &[&str]) {
 }
 
 #[test]
-fn the_good_file_is_good() {
+fn the_valid_file_has_no_mistake() {
     let experiment = read(GOOD, "x.toml", &[], &Catalog::default()).unwrap();
     assert_eq!(experiment.warnings.to_string(), "");
     assert_eq!(experiment.cells(&[], None).unwrap().len(), 32);
@@ -189,9 +189,9 @@ fn wrong_types() {
     );
 }
 
-/// Validation is a number of examples or the test split; the split that it leaks is warned of.
+/// Validation is a number of examples or the test split, which gives a warning.
 #[test]
-fn what_validation_reads() {
+fn mistakes_in_validation() {
     let source = "source = { synthetic_pictures = {} }";
     let with_validation = |rest: &str| with(&[(source, &format!("{source}\n{rest}"))]);
     let found = |rest: &str| errors(&with_validation(rest), &[]).join("\n");
@@ -285,27 +285,27 @@ fn schedules_and_monitors() {
     );
 }
 
-/// What only the run's length shows is found here and not by the worker.
+/// Mistakes that depend on the run's length are found when the file is read, not by the worker.
 #[test]
-fn schedules_are_built_for_the_real_run() {
+fn schedules_are_checked_with_the_length_of_the_run() {
     let step = "step = { step_size = \"30%\", gamma = 0.1 }";
     let sequence = |milestones: &str| {
         format!(
             "sequential = {{ schedulers = [{{ static = {{}} }}, {{ static = {{}} }}, {{ static = {{}} }}], milestones = [{milestones}] }}"
         )
     };
-    // 1,024 reviews in batches of 32: 32 updates an epoch.
+    // 1,024 reviews in batches of 32: 32 updates per epoch.
     check(
         &[(step, &sequence("\"50%\", \"16 updates\""))],
         &[
-            "x.toml:37:103: `milestones`: 16 updates follows 50%: the values have to increase; the run has 1 epoch of 32 updates, \
+            "x.toml:37:103: `milestones`: 16 updates follows 50%: the values must increase; the run has 1 epoch of 32 updates, \
              32 in all",
         ],
     );
     check(
         &[(step, "multi_step = { milestones = [\"1 epoch\", \"20%\"] }")],
         &[
-            "x.toml:37:41: `milestones`: 20% follows 1 epoch: the values have to increase; the run has 1 epoch of 32 updates, 32 in all",
+            "x.toml:37:41: `milestones`: 20% follows 1 epoch: the values must increase; the run has 1 epoch of 32 updates, 32 in all",
         ],
     );
 }
@@ -333,7 +333,7 @@ fn names_without_a_definition() {
 }
 
 #[test]
-fn values_that_disagree() {
+fn inconsistent_values() {
     check(
         &[("data = \"reviews\"", "data = \"pictures\"")],
         &["x.toml:16:11: this network reads text, but its data set holds pictures"],
@@ -497,9 +497,9 @@ fn no_toml() {
     assert_eq!(errors(&deep, &[]), ["x.toml:1:1: invalid TOML: recursion limit"]);
 }
 
-/// Names become those of folders and files.
+/// Names are used for folders and files.
 #[test]
-fn names_that_no_folder_can_have() {
+fn names_that_are_invalid_for_folders() {
     for name in lrlab_runs::RESERVED_NAMES {
         let found = errors(GOOD, &[&format!("name={name}")]);
         let [only] = &found[..] else { panic!("{name}: {found:?}") };
@@ -531,7 +531,7 @@ fn names_that_no_folder_can_have() {
 
 /// Valid but unlikely settings give one warning per value.
 #[test]
-fn more_than_an_epoch_has() {
+fn lengths_beyond_an_epoch_give_a_warning() {
     let warnings = |changes: &[(&str, &str)], overrides: &[&str]| -> Vec<String> {
         let overrides: Vec<String> = overrides.iter().map(|&argument| argument.to_owned()).collect();
         let experiment = read(&with(changes), "x.toml", &overrides, &Catalog::default()).unwrap();
@@ -567,14 +567,14 @@ fn more_than_an_epoch_has() {
              `accumulate` to 1 or less, or make `batch_size` smaller",
         ]
     );
-    // An axis is shown at the value that is too large.
+    // For an axis, the warning names the value that is too large.
     let axis = ("seed = [0, 1]", "seed = [0, 1]\naccumulate = [1, 9]");
     assert!(unused(warnings(&[few, lone, axis], &[]))[0].starts_with("x.toml:9:18: `accumulate` is 9"));
 }
 
-/// Constants of update rules that follow schedules.
+/// Schedules of constants of the update rule.
 #[test]
-fn schedules_of_constants() {
+fn mistakes_in_schedules_of_constants() {
     let rule =
         |keys: &str| [("optimizer = { sgd = { momentum = 0.9 } }", format!("optimizer = {{ {keys} }}"))];
     let check = |keys: &str, expected: &[&str]| {

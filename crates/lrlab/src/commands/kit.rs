@@ -98,7 +98,7 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
     }
     if !quiet {
         if rows.first().is_some_and(is_cpu) {
-            print_line("the CPU was compared with itself: this says nothing about a GPU");
+            print_line("the CPU was compared with itself: no GPU was checked");
         }
         print(&table(&rows));
     }

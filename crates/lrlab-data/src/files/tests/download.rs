@@ -120,7 +120,7 @@ fn fetch(cache: &Path, fault: Fault) -> Result<std::path::PathBuf, Error> {
 }
 
 #[test]
-fn a_download_lands_in_the_cache() {
+fn a_download_is_stored_in_the_cache() {
     let cache = tempfile::tempdir().unwrap();
     let endpoint = Some(serve(&CONTENT, Fault::None));
     let (progress, seen) = progress();
@@ -142,7 +142,7 @@ fn a_download_lands_in_the_cache() {
 }
 
 #[test]
-fn a_failed_download_leaves_nothing() {
+fn a_failed_download_leaves_no_files() {
     for fault in [Fault::CutOff, Fault::Altered, Fault::Refused, Fault::Missing] {
         let cache = tempfile::tempdir().unwrap();
         let error = fetch(cache.path(), fault).unwrap_err();
@@ -158,7 +158,7 @@ fn a_failed_download_leaves_nothing() {
 }
 
 #[test]
-fn no_network() {
+fn a_missing_file_without_network_is_an_error() {
     let cache = tempfile::tempdir().unwrap();
     let hub = Hub {
         cache: cache.path().to_path_buf(),

@@ -40,7 +40,7 @@ fn sizes(data: &Dataset) -> (usize, usize, usize) {
 }
 
 #[test]
-fn cifar10_is_whole_and_upright() {
+fn cifar10_is_complete_and_upright() {
     let Some(located) = locate("cifar10") else { return };
     let cache = tempfile::tempdir().unwrap();
     let config = config(Source::Cifar10(Files::default()), &cache);
@@ -87,7 +87,7 @@ fn cifar10_is_whole_and_upright() {
 }
 
 #[test]
-fn imdb_keeps_duplicates_on_one_side() {
+fn duplicates_in_imdb_stay_in_one_split() {
     let Some(located) = locate("imdb") else { return };
     let cache = tempfile::tempdir().unwrap();
     let mut config = config(Source::Imdb(Files::default()), &cache);
@@ -122,7 +122,7 @@ fn imdb_keeps_duplicates_on_one_side() {
 }
 
 #[test]
-fn a_pinned_digest_is_kept() {
+fn another_digest_than_the_pinned_one_is_an_error() {
     let Some(located) = locate("cifar10") else { return };
     let cache = tempfile::tempdir().unwrap();
     let mut config = config(Source::Cifar10(Files::default()), &cache);

@@ -1,9 +1,9 @@
 // Convolutions as matrix products on tensor cores, over pictures (n, h, w, c) and weights (o, kh, kw, c). No matrix of
 // patches is written out: tiles are gathered from the pictures on their way to shared memory.
 //
-// Products take operands of TF32, or such as are rounded to bf16 before. Where f32 is asked for, each operand is the sum of two of them, of whose four products
-// three are taken (the fourth is below the last bit), and the sums of sixteen are added up in f32 registers: tensor cores
-// cut their sums off instead of rounding them. An infinite operand gives NaN there.
+// Operands of products are TF32 or rounded to bf16 beforehand. In f32, each operand is the sum of two TF32 numbers; three
+// of the four products are taken (the fourth is below the last bit), and the sums of sixteen are added up in f32
+// registers, because tensor cores truncate their sums instead of rounding them. In f32, an infinite operand gives NaN.
 
 #include <cuda_bf16.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@ struct Conv {
     int n, c, h, w, o, kh, kw, stride, padding, oh, ow;
     // The product's sizes, and the part of k of one of the grid's third dimension.
     int rows, columns, depth, part;
-    // What is there is added.
+    // The result is added to the destination.
     int join;
 };
 
@@ -25,7 +25,7 @@ constexpr int DEEP = 16;
 constexpr int STAGES = 3;
 constexpr int THREADS = 128;
 
-// Brings V floats, or zeros, to shared memory behind the program's back.
+// Copies V floats, or zeros, to shared memory asynchronously.
 template <int V> __device__ __forceinline__ void fetch(float *to, const float *from, bool real) {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
     int bytes = real ? 4 * V : 0;

@@ -125,9 +125,9 @@ extern "C" __global__ void weights_to_planes(const __grid_constant__ Weights t) 
 
 // --- sums per channel ---------------------------------------------------------------------------------------------------
 // A block of 256 threads sums TX packs of V channels over a run of rows; the last block to finish adds the runs up in
-// their order, in f64. What is summed and what becomes of it is the functor's.
+// their order, in f64. The functor says what is summed and how the sums are used.
 
-// What the last block leaves behind is zero again.
+// The last block resets the counter to zero.
 __device__ bool last_block(unsigned int *counter) {
     __shared__ bool last;
     __threadfence();
@@ -277,7 +277,7 @@ __device__ void norm_apply(const float *y, const float *gain, const float *offse
         for (int v = 0; v < V; v++) {
             float value = fmaf(p.v[v], g.v[v], o.v[v]);
             if (residual) value += r.v[v];
-            // A NaN is handed on.
+            // A NaN propagates.
             p.v[v] = relu && value <= 0.0f ? 0.0f : value;
         }
         store_pack<V>(z + at, p);
@@ -576,7 +576,7 @@ extern "C" __global__ void row_norm(const float *x, const float *bias, const u64
     }
 }
 
-// The gradient of a norm's input; it joins what is there with `join`.
+// The gradient of a norm's input; with `join` it is added to the destination.
 extern "C" __global__ void row_norm_back(const float *grad, const float *normed, const float *inverse, const float *scale,
                                          float *dx, int join, int w, int rows) {
     int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x & 31;
@@ -706,7 +706,7 @@ extern "C" __global__ void sort_places(const uint32_t *ids, uint32_t *sorted, in
     for (int base = 0; base < n; base += 32) {
         int place = base + lane;
         uint32_t id = place < n ? ids[place] : 0xffffffffu;
-        // A place beyond the end counts for nobody: no id is larger than its own.
+        // A place beyond the end is not counted, because its id is the largest.
         bool there = place < n;
         if (base + 32 <= first) {
 #pragma unroll
@@ -727,7 +727,7 @@ extern "C" __global__ void sort_places(const uint32_t *ids, uint32_t *sorted, in
     }
     if (first + lane < n) sorted[rank] = first + lane;
 }
-// A block per run of `chunk` sorted places: rows that begin and end in the run are written, the sums of a row that goes on
+// A block per run of `chunk` sorted places: rows that begin and end in the run are written, the sums of a row that extends
 // beyond an end are left in `edges` (two of d per run: of the run's first row and of its last).
 extern "C" __global__ void table_runs(const uint32_t *ids, const uint32_t *sorted, const float *grad, const u64 *bits,
                                       float keep, float gain, float *table, float *edges, int v, int d, int chunk, int n) {
@@ -802,7 +802,7 @@ extern "C" __global__ void weighted_sum(const float *x, const float *weights, fl
     float sum = 0.0f;
     for (int t = 0; t < l; t++) {
         float w = weights[b * l + t];
-        // A padding's state does not count, whatever it is.
+        // The state of padding is ignored, even NaN.
         if (w != 0.0f) sum = fmaf(w, x[((u64)b * l + t) * d + i % d], sum);
     }
     y[i] = sum;
@@ -813,12 +813,12 @@ extern "C" __global__ void weighted_sum_back(const float *grad, const float *wei
 }
 
 // --- recurrence ---------------------------------------------------------------------------------------------------------
-// Gates stand in the order i, f, g, o: row gate · h + unit of the weights.
+// Gates are in the order i, f, g, o: row gate · h + unit of the weights.
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ __forceinline__ float rounded(float x, int bf) { return bf ? __bfloat162float(__float2bfloat16_rn(x)) : x; }
 
-// A sequence's length: its tokens, which stand at its beginning.
+// A sequence's length: the number of its tokens, which precede the padding.
 __device__ int tokens(const float *mask, int l) {
     __shared__ int count;
     if (threadIdx.x == 0) count = 0;
@@ -914,7 +914,7 @@ __device__ void lstm_forward(const float *projected, const float *w_hh, const fl
     if (gate == 0 && last) last[(u64)b * h + unit] = out;
 }
 
-// The way back: a thread per state (a quarter of the gates each) for the product, and per gate for the slopes.
+// The backward pass: a thread per state (a quarter of the gates each) for the product, and per gate for the slopes.
 // `d_states` is (b, l, h) or null, `d_last` (b, h) or null; `d_gates` (b, l, 4h) is before the gates' functions.
 template <int H, int R>
 __device__ void lstm_backward(const float *d_states, const float *d_last, const float *w_hh, const float *mask, int reverse,
@@ -939,7 +939,7 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
     float dh = 0.0f, dc = 0.0f;
     if (real) {
         if (d_last) dh = d_last[(u64)b * h + unit];
-        // A state that is carried over padding is given out at each time.
+        // A state that is carried over padding is written at each time.
         if (d_states && !reverse)
             for (int t = n; t < l; t++) dh += d_states[((u64)b * l + t) * h + unit];
     }
@@ -1029,7 +1029,7 @@ extern "C" __global__ void lstm_step_back(const float *d_states, const float *ma
     int s = i / h, unit = i % h;
     int t = reverse ? l - 1 - step : step;
     u64 at = (u64)s * l + t;
-    // What the product of the step after gave joins what was carried over padding.
+    // The product of the step after is added to the gradient carried over padding.
     float total = dh[i] + carried[i];
     if (d_states) total += d_states[at * h + unit];
     if (mask[(u64)s * l + t] == 0.0f) {
@@ -1053,7 +1053,8 @@ extern "C" __global__ void lstm_step_back(const float *d_states, const float *ma
 
 // --- loss ---------------------------------------------------------------------------------------------------------------
 
-// A block: the mean over n rows of −Σ q log softmax, and q − softmax over n for the way back. A label outside gives NaN.
+// A block: the mean over n rows of −Σ q log softmax, and (q − softmax) / n for the backward pass. A label that is not below
+// the number of classes gives NaN.
 extern "C" __global__ void cross_entropy(const float *logits, const uint32_t *labels, float smoothing, float *loss, float *slope,
                                          int n, int c) {
     __shared__ double sums[32];

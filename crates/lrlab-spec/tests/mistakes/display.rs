@@ -1,11 +1,11 @@
-//! Arguments on the command line, how mistakes are shown, and what is only warned of.
+//! Arguments on the command line, the format of mistakes, and warnings.
 
 use lrlab_spec::{Catalog, read};
 
 use super::{GOOD, errors, with};
 
 #[test]
-fn arguments() {
+fn mistakes_in_arguments_are_reported() {
     let check = |overrides: &[&str], expected: &[&str]| {
         assert_eq!(errors(GOOD, overrides), expected, "{overrides:?}");
     };
@@ -26,7 +26,7 @@ fn arguments() {
 }
 
 #[test]
-fn mistakes_are_shown_as_by_rustc() {
+fn mistakes_have_the_format_of_rustc() {
     let text = with(&[("batch_size", "bacth_size")]);
     let shown =
         read(&text, "experiments/x.toml", &["axes.sede=[1]".to_owned()], &Catalog::default()).unwrap_err();
@@ -51,7 +51,7 @@ error: unknown axis `sede`
 }
 
 #[test]
-fn warnings_do_not_stop() {
+fn warnings_are_not_errors() {
     let text = with(&[("[schedules.static]", "[schedules.spare]\nlinear = {}\n[schedules.static]")])
         .replace("linear = {}", "cosine = {}");
     let text = text.replace("[models.lstm.set]\n", "[models.lstm.set]\nepochs = 3\n");

@@ -1,4 +1,4 @@
-//! Snapshots by tag: in memory, or as files of a folder with checkpoints that hold all of them.
+//! Snapshots by tag, in memory or as files in a folder, and checkpoints that contain all snapshots.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,19 +9,19 @@ use candle_core::{Device, Error, Result, Tensor, bail};
 /// Tensors by name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
-const ENDING: &str = "safetensors";
+const EXTENSION: &str = "safetensors";
 const PREFIX: &str = "checkpoint-";
-/// The state of the run within a checkpoint; the other files there are its snapshots.
+/// The state of the run within a checkpoint. The other files are snapshots.
 const RUN: &str = "run";
 
-/// Where snapshots lie.
-pub(crate) enum Kept {
+/// The storage of snapshots.
+pub(crate) enum SnapshotStore {
     Memory(BTreeMap<String, Tensors>),
     /// `TAG.safetensors` for each tag, and `checkpoint-UPDATE/` for the last checkpoint.
     Folder(PathBuf),
 }
 
-impl Kept {
+impl SnapshotStore {
     pub(crate) fn save(&mut self, tag: &str, tensors: Tensors) -> Result<()> {
         match self {
             Self::Memory(all) => {
@@ -36,7 +36,7 @@ impl Kept {
         match self {
             Self::Memory(all) => match all.get(tag) {
                 Some(tensors) => Ok(tensors.clone()),
-                None => bail!("no snapshot is saved under {tag:?}; there are {:?}", all.keys()),
+                None => bail!("there is no snapshot {tag:?}; the snapshots are {:?}", all.keys()),
             },
             Self::Folder(folder) => read(&file(folder, tag)),
         }
@@ -52,61 +52,62 @@ impl Kept {
         }
     }
 
-    /// Writes a checkpoint: the state of the run after `update` updates, `note`, and all snapshots as hard links, because
-    /// later snapshots replace the files that they name. Earlier checkpoints are removed after it is complete.
-    pub(crate) fn checkpoint(&self, update: Option<u64>, run: &Tensors, note: &[u8]) -> Result<()> {
+    /// Writes a checkpoint: the state of the run after `update` updates, `session`, and hard links to all snapshots, which
+    /// survive the replacement of a snapshot. Earlier checkpoints are removed when it is complete.
+    pub(crate) fn checkpoint(&self, update: Option<u64>, run: &Tensors, session: &[u8]) -> Result<()> {
         let Self::Folder(folder) = self else {
-            bail!("snapshots are kept in memory; call `VarMapHost::in_folder` to store checkpoints")
+            bail!("snapshots are in memory; call `VarMapHost::in_folder` to store checkpoints")
         };
         let Some(update) = update else {
-            bail!("the state of the session does not say how many updates were made")
+            bail!("the state of the session does not contain the number of updates")
         };
-        let place = folder.join(format!("{PREFIX}{update:010}"));
+        let checkpoint = folder.join(format!("{PREFIX}{update:010}"));
         let new = folder.join("checkpoint.new");
         clear(&new)?;
         fs::create_dir_all(&new).map_err(|e| failed(&new, &e))?;
         for tag in tags(folder)? {
-            lrlab_runs::link_exclusive(&file(folder, &tag), &new.join(format!("at-{tag}.{ENDING}")))
+            lrlab_runs::link_exclusive(&file(folder, &tag), &new.join(format!("at-{tag}.{EXTENSION}")))
                 .map_err(Error::wrap)?;
         }
         write(&file(&new, RUN), run)?;
-        lrlab_runs::write_atomic(&new.join("session.json"), note).map_err(Error::wrap)?;
-        clear(&place)?;
-        fs::rename(&new, &place).map_err(|e| failed(&place, &e))?;
-        checkpoints(folder)?.iter().filter(|other| **other != place).try_for_each(|other| clear(other))
+        lrlab_runs::write_atomic(&new.join("session.json"), session).map_err(Error::wrap)?;
+        clear(&checkpoint)?;
+        fs::rename(&new, &checkpoint).map_err(|e| failed(&checkpoint, &e))?;
+        checkpoints(folder)?.iter().filter(|other| **other != checkpoint).try_for_each(|other| clear(other))
     }
 
-    /// The state and the note of the newest checkpoint. Snapshots become those that it holds.
+    /// Returns the state of the run and the session of the newest checkpoint, and restores the snapshots of the checkpoint.
     pub(crate) fn resume(&self) -> Result<Option<(Tensors, Vec<u8>)>> {
         let Self::Folder(folder) = self else { return Ok(None) };
-        let Some(place) = checkpoints(folder)?.pop() else { return Ok(None) };
+        let Some(checkpoint) = checkpoints(folder)?.pop() else { return Ok(None) };
         tags(folder)?.iter().try_for_each(|tag| remove(&file(folder, tag)))?;
-        for tag in tags(&place)?.iter().filter_map(|tag| tag.strip_prefix("at-")) {
-            lrlab_runs::link_exclusive(&place.join(format!("at-{tag}.{ENDING}")), &file(folder, tag))
+        for tag in tags(&checkpoint)?.iter().filter_map(|tag| tag.strip_prefix("at-")) {
+            lrlab_runs::link_exclusive(&checkpoint.join(format!("at-{tag}.{EXTENSION}")), &file(folder, tag))
                 .map_err(Error::wrap)?;
         }
-        let note = place.join("session.json");
-        Ok(Some((read(&file(&place, RUN))?, fs::read(&note).map_err(|e| failed(&note, &e))?)))
+        let session = checkpoint.join("session.json");
+        Ok(Some((read(&file(&checkpoint, RUN))?, fs::read(&session).map_err(|e| failed(&session, &e))?)))
     }
 }
 
 fn file(folder: &Path, tag: &str) -> PathBuf {
-    folder.join(format!("{tag}.{ENDING}"))
+    folder.join(format!("{tag}.{EXTENSION}"))
 }
 
-/// The tags of the snapshots in a folder, sorted.
+/// Returns the sorted tags of the snapshots in a folder.
 fn tags(folder: &Path) -> Result<Vec<String>> {
     let tag = |path: PathBuf| {
-        let snapshot = path.is_file() && path.extension().is_some_and(|ending| ending == ENDING);
+        let snapshot = path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION);
         Some(path.file_stem().filter(|_| snapshot)?.to_str()?.to_owned())
     };
     Ok(entries(folder)?.into_iter().filter_map(tag).collect())
 }
 
-/// The complete checkpoints in a folder, the newest last.
+/// Returns the complete checkpoints in a folder, the newest last.
 fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>> {
-    let is = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-    Ok(entries(folder)?.into_iter().filter(is).collect())
+    let is_checkpoint =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    Ok(entries(folder)?.into_iter().filter(is_checkpoint).collect())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {

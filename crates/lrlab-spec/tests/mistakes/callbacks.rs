@@ -1,12 +1,12 @@
-//! Mistakes about what watches a run: averages, the divergence guard, early stopping, monitors.
+//! Mistakes in averages, the divergence guard, early stopping and monitors.
 
 use lrlab_spec::{Catalog, read};
 
 use super::{GOOD, check, errors};
 
-/// The good file with more lines in `[defaults]`, which begins at line 11.
+/// The valid file with more lines in `[defaults]`, which begins at line 11.
 fn defaults(lines: &str) -> [(&'static str, &str); 1] {
-    // The lines stand first, so that the first of them is line 11.
+    // The lines come first, so that the first of them is line 11.
     [("batch_size = 32", lines)]
 }
 
@@ -17,7 +17,7 @@ fn refused(line: &str, expected: &str) {
 }
 
 #[test]
-fn words_that_are_no_key() {
+fn unknown_keys_get_suggestions() {
     refused("averging = { ema = {} }", "1: unknown key `averging`; did you mean `averaging`?");
     refused("averaging = { emma = {} }", "15: unknown key `emma`; did you mean `ema`?");
     refused("averaging = \"swa\"", "13: \"swa\" is not a valid value for `averaging`; write { swa = { } }");
@@ -68,16 +68,16 @@ fn values_out_of_range() {
         ),
         (
             "averaging = { swa = { every = \"often\" } }",
-            "31: \"often\" is no length: write it like \"3 epochs\", \"200 updates\" or \"30%\"",
+            "31: \"often\" is not a valid length: expected, for example, \"3 epochs\", \"200 updates\" or \"30%\"",
         ),
     ] {
         refused(line, expected);
     }
 }
 
-/// The shortest run has one epoch of 32 updates of text, or of 16 of pictures.
+/// The shortest run has one epoch of 32 updates on text, or of 16 on pictures.
 #[test]
-fn averages_that_never_take_in_anything() {
+fn averages_that_start_after_the_end_are_rejected() {
     refused("averaging = { ema = { every = \"0 updates\" } }", "31: `every` is 0: expected a length above 0");
     refused(
         "averaging = { swa = { start = \"3 epochs\" } }",
@@ -94,7 +94,7 @@ fn averages_that_never_take_in_anything() {
 }
 
 #[test]
-fn axes_need_what_they_set_a_key_of() {
+fn axes_over_keys_need_their_table() {
     let text = GOOD.replace("seed = [0, 1]", "seed = [0, 1]\n\"averaging.ema.decay\" = [0.9, 0.99]");
     let expected = "x.toml:9:1: for the model `lstm` `averaging` is `nothing`, so the axis `averaging.ema.decay` has no effect";
     assert!(errors(&text, &[]).iter().any(|error| error == expected));
