@@ -73,7 +73,7 @@ fn from_tables(tables: columns::Tables, missing: Missing<'_>) -> Result<Located,
         let path = hub.file(&repo, &revision, &file.path, missing)?;
         Ok((file, path))
     };
-    Ok(Located { files: files.into_iter().map(locate_file).collect::<Result<_, Error>>()?, columns })
+    Ok(Located { files: files.into_iter().map(place).collect::<Result<_, Error>>()?, columns })
 }
 
 #[cfg(not(feature = "hub"))]

@@ -165,7 +165,7 @@ impl VarMapHost {
     }
 
     /// The loss and the norm of its gradients.
-    fn descend(&mut self, loss: &Tensor, lr: &dyn Fn(Option<&str>) -> Result<f64>) -> Result<(f64, f64)> {
+    fn step(&mut self, loss: &Tensor, lr: &dyn Fn(Option<&str>) -> Result<f64>) -> Result<(f64, f64)> {
         let mut grads = lrlab_kernels::backward(loss)?;
         let norm = clip_grad_norm(&self.params, &mut grads, self.clip)?;
         self.optimizer.step_groups(lr, &grads)?;

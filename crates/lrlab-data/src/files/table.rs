@@ -212,17 +212,17 @@ impl Table {
         let what = wanted.what;
         if let Some(named) = named {
             let usual = self.choose(wanted, None).ok();
-            let meant = lrlab_config::nearest(named, there.iter().copied()).or(usual);
+            let meant = lrlab_config::nearest(named, present.iter().copied()).or(usual);
             let advice = match meant {
                 Some(name) => format!("name it in the source: {} = {name:?}", wanted.key),
                 None => format!("name the column that holds them in the source: {} = \"…\"", wanted.key),
             };
-            let found = there.iter().map(|name| (*name).to_owned()).collect();
+            let found = present.iter().map(|name| (*name).to_owned()).collect();
             let (path, names) = (self.path.clone(), vec![named.to_owned()]);
             return Err(Error::MissingColumn { path, what, names, found, advice });
         }
         let known = |name: &&str| wanted.names.iter().any(|usual| usual.eq_ignore_ascii_case(name));
-        let named: Vec<&str> = there.iter().copied().filter(known).collect();
+        let named: Vec<&str> = present.iter().copied().filter(known).collect();
         let (path, key) = (self.path.clone(), wanted.key);
         let found: Vec<String> =
             if named.is_empty() { &present } else { &named }.iter().map(|name| (*name).to_owned()).collect();

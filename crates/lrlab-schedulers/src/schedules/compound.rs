@@ -112,7 +112,7 @@ impl Specification for MaxSpec {
     }
 }
 
-impl Plan for SumSpec {
+impl Specification for SumSpec {
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schedulers)
     }
@@ -126,7 +126,7 @@ impl Plan for SumSpec {
     }
 }
 
-impl Plan for FloorSpec {
+impl Specification for FloorSpec {
     fn check(&self) -> Result<(), Error> {
         check::unit("at", self.at)?;
         self.of.check().map_err(of)
@@ -141,7 +141,7 @@ impl Plan for FloorSpec {
     }
 }
 
-impl Plan for ScaleSpec {
+impl Specification for ScaleSpec {
     fn check(&self) -> Result<(), Error> {
         check::rate("by", self.by)?;
         self.of.check().map_err(of)

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, cosine::descend, marks, one, tenth};
+use super::{Specification, cosine::descend, marks, one, tenth};
 use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, ScheduleSpec, Span, Time, check};
 
 /// `cyclic = { step_size_up = "2 epochs" }`: up and down between two rates.

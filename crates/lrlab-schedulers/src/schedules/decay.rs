@@ -206,8 +206,8 @@ impl Shape {
 
 #[derive(Debug)]
 pub(crate) struct Decay {
-    pub(crate) start: f64,
-    pub(crate) length: f64,
+    start: f64,
+    length: f64,
     eta_min: f64,
     shape: Shape,
     /// Exponent of the elapsed share of time.
@@ -239,6 +239,11 @@ impl AfterEnd {
 }
 
 impl Decay {
+    /// The same descent with another start and length, in updates.
+    pub(crate) fn within(self, start: f64, length: f64) -> Self {
+        Self { start, length, ..self }
+    }
+
     /// Returns the peak of the descent that contains `t` and its elapsed share; `None` after the last descent.
     fn place(&self, base: f64, t: f64) -> Option<(f64, f64)> {
         let (top, t, length) = match self.after_end {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::Specification;
 use crate::{Error, Every, Horizon, Problem, Schedule, Span, Time, check, time::Clock};
 
 /// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay per epoch.

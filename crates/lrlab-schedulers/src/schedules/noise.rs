@@ -1,6 +1,6 @@
 //! Seeded noise on any schedule.
 
-use super::Plan;
+use super::Specification;
 use crate::{Error, Horizon, Mark, NoiseKind, NoiseSpec, Schedule, Time, check, time::Clock};
 use lrlab_random::{Purpose, Stream};
 

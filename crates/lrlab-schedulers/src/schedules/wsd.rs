@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Plan,
-    decay::{Decay, Shape, decay},
+    Specification,
+    decay::{Shape, decay},
 };
 use crate::{Error, Every, Horizon, Problem, Schedule, Span, check};
 
@@ -84,7 +84,7 @@ impl Default for WsdSpec {
     }
 }
 
-impl Plan for WsdSpec {
+impl Specification for WsdSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("cooldown", self.cooldown)?;
         check::rate("eta_min", self.eta_min)?;
@@ -126,6 +126,6 @@ impl Plan for WsdSpec {
         let end = run.updates as f64;
         let length = self.cooldown.resolve(run).min(end);
         let simple = decay(self.cooldown, self.eta_min, shape, Every::Update, run);
-        Ok(Box::new(Decay { start: end - length, length, ..simple }))
+        Ok(Box::new(simple.within(end - length, length)))
     }
 }
