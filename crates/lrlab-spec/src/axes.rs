@@ -102,7 +102,10 @@ fn known(log: &mut Log, key: &Key) -> bool {
         prefix = prefix.rsplit_once('.').map_or("", |(parent, _)| parent);
     }
     let (single, tables) = keys_of(prefix, &target(prefix).err().unwrap_or_default());
-    let single: Vec<&str> = single.iter().map(String::as_str).chain(named_in(prefix)).collect();
+    let mut single: Vec<&str> = single.iter().map(String::as_str).collect();
+    if prefix.is_empty() {
+        single.extend(NAMED);
+    }
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     // The first key that is unknown, and what follows it.
     let depth = if prefix.is_empty() { 0 } else { prefix.split('.').count() };
@@ -134,11 +137,6 @@ fn known(log: &mut Log, key: &Key) -> bool {
     };
     log.error(key.place, format!("unknown axis `{}`", key.name), hint);
     false
-}
-
-/// The axes of names and seeds, which are not below any key.
-fn named_in(prefix: &str) -> impl Iterator<Item = &'static str> + use<> {
-    prefix.is_empty().then_some(NAMED).into_iter().flatten()
 }
 
 /// The paths of the keys of a table: single values, and tables of such. A key of the run's update rule needs no name of a rule.
