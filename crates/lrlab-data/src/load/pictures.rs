@@ -8,11 +8,13 @@ use rayon::prelude::*;
 use super::about::{About, about};
 use super::rows::{Rows, notes, pick, places, split_rows};
 use crate::catalog::Part;
+use crate::collector::{Bytes, Collected, Collector, persist};
 use crate::dataset::Store;
 use crate::digest::{DatasetIdentity, content_hash};
 use crate::files::{Located, cifar10, cifar10::Format};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
-use crate::pixels::{Collected, Collector, PixelFile, Pixels, persist};
+use crate::pixels::{PixelFile, Pixels};
+use crate::row_file::RowFile;
 use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, split, synthetic};
 
 /// The rows of the training files or the test files.
@@ -153,8 +155,10 @@ fn indexed(
     }
     let read = |part, name| -> Result<Rowset, Error> {
         let (format, place) = (about.format(), place(name));
-        let mut collector = Collector::new(&config.cache.join("pictures"), config.memory, format.bytes());
-        let labels = cifar10::read(&format, &files(part), None, &mut |pictures| collector.add(pictures))?;
+        let mut collector = Collector::new(&config.cache.join("pictures"), config.memory);
+        let labels = cifar10::read(&format, &files(part), None, &mut |pictures| {
+            collector.add(pictures, format.bytes())
+        })?;
         let rows = Rowset::collected(labels, collector, &pixel_file(&place))?;
         cache::store(&place, &pack(&rows));
         Ok(rows)
@@ -197,10 +201,10 @@ impl Rowset {
 
     /// The rows that a collector has. If it wrote a file, this becomes `path`.
     pub(crate) fn collected(labels: Vec<u32>, collector: Collector, path: &Path) -> Result<Self, Error> {
-        let (collected, contents) = collector.finish()?;
-        let pixels = match collected {
-            Collected::Memory(pixels) => Decoded::Memory(pixels),
-            Collected::File(file) => {
+        let Collected { bytes, contents, .. } = collector.finish()?;
+        let pixels = match bytes {
+            Bytes::Memory(pixels) => Decoded::Memory(pixels),
+            Bytes::File(file) => {
                 persist(file, path)?;
                 Decoded::File(path.to_path_buf())
             }
@@ -217,7 +221,7 @@ impl Rowset {
                 let picture = |&row: &u32| &pixels[row as usize * bytes..][..bytes];
                 Pixels::Memory(rows.iter().flat_map(picture).copied().collect())
             }
-            Decoded::File(path) => Pixels::File(PixelFile::open(&path, rows, &self.contents)?),
+            Decoded::File(path) => Pixels::File(PixelFile::new(RowFile::open(&path)?, rows, &self.contents)),
             Decoded::Files(files, _) if (rows.len() * bytes) as u64 <= config.memory => {
                 let mut pixels = Vec::with_capacity(rows.len() * bytes);
                 cifar10::read(format, &files, Some(rows), &mut |pictures| {
@@ -229,13 +233,13 @@ impl Rowset {
             Decoded::Files(files, path) => {
                 let whole = self.contents.len() as u64 * bytes as u64;
                 if path.metadata().map_or(0, |about| about.len()) != whole {
-                    let mut collector = Collector::new(&config.cache.join("pictures"), 0, bytes);
-                    cifar10::read(format, &files, None, &mut |pictures| collector.add(pictures))?;
-                    if let (Collected::File(file), _) = collector.finish()? {
+                    let mut collector = Collector::new(&config.cache.join("pictures"), 0);
+                    cifar10::read(format, &files, None, &mut |pictures| collector.add(pictures, bytes))?;
+                    if let Bytes::File(file) = collector.finish()?.bytes {
                         persist(file, &path)?;
                     }
                 }
-                Pixels::File(PixelFile::open(&path, rows, &self.contents)?)
+                Pixels::File(PixelFile::new(RowFile::open(&path)?, rows, &self.contents))
             }
         };
         let [channels, height, width] = format.shape;
