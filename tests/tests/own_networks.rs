@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lrlab_tests::{Ran, TINY, results, start};
+use lrlab_tests::{Ran, SHARED, TINY, results, start};
 use serde_json::Value;
 
 /// Calls `run` of a runner on the tiny experiment with this network, on 33 training examples in batches of this size.
@@ -172,6 +172,28 @@ fn a_function_of_time_by_name() {
     let rows = std::fs::read_to_string(attempt.unwrap()).unwrap();
     let logged: Vec<&str> = rows.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
     assert_eq!(logged, ["2", "4", "6"], "{rows}");
+
+    // A longer run continues a shorter one, with the bits of a run from scratch.
+    let longer = text
+        .replace("epochs = [3]", "epochs = [2, 4]")
+        .replace("weight_decay_schedule = { cosine = {} } ", "");
+    let longer = longer.replace("weight_decay = 0.1, }", "weight_decay = 0.1 }");
+    std::fs::write(folder.join("tiny.toml"), longer).unwrap();
+    for args in [&["--out", "continued"][..], &["--out", "scratch", "--from-scratch"]] {
+        let mut started = start(program, folder);
+        started.args(["run", "tiny.toml", "--device", "cpu"]).args(args).env("HALVES", "1");
+        let ran = Ran::of(&started.output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(ran.err.matches(": continues ").count(), usize::from(args.len() == 2), "{}", ran.err);
+    }
+    let [continued, scratch] = ["continued", "scratch"].map(|out| results(&folder.join(out)));
+    assert_eq!(continued.len(), 2);
+    for (id, result) in &continued {
+        for key in SHARED {
+            assert_eq!(result[key], scratch[id][key], "{key}");
+        }
+    }
+    std::fs::write(folder.join("tiny.toml"), &text).unwrap();
 
     // Another version makes another run; a runner without the function says which there are.
     let plan = |version: &str| call(program, "plan", version).out;

@@ -49,7 +49,7 @@ mod work;
 pub use attempt::{Acquired, Attempt, Ending, Exit, attempts, holds};
 pub use child::WorkerCommand;
 pub use claim_monitor::{ClaimMonitor, ClaimState};
-pub use continuation::{Beginning, beginnings};
+pub use continuation::{Beginning, ReadSpec, beginnings};
 pub use cost::{Costs, Estimate};
 pub use failure::{Failure, FailureKind, classify};
 pub use freeze::{build_id, freeze};
