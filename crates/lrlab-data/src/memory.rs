@@ -12,6 +12,7 @@ use crate::load::about::About;
 use crate::load::pinned;
 use crate::{DataConfig, Error};
 
+mod key;
 mod pictures;
 mod sequences;
 mod stream;
@@ -49,6 +50,13 @@ pub struct InMemory<T> {
     pub test: Labelled<T>,
     /// Notes for readers of results.
     pub notes: Vec<String>,
+    /// A name of the content of streams, such as the digest or the version of the files that they read: the promise that the
+    /// same key always stands for the same examples. The cache remembers the digest of the content under the key, the name
+    /// and the labels, so that a later call takes the data set from the cache and does not read the streams. They are read
+    /// again where the cache lacks a file, or the tokens for these settings; other examples than before are then an error.
+    ///
+    /// Without a key, every call reads the streams. [`Dataset::from_pictures`](crate::Dataset::from_pictures) ignores it.
+    pub key: Option<String>,
 }
 
 impl<T> InMemory<T> {
@@ -67,6 +75,7 @@ impl<T> InMemory<T> {
             validation: None,
             test,
             notes: Vec::new(),
+            key: None,
         }
     }
 
@@ -113,12 +122,13 @@ impl<T> InMemory<T> {
         for (part, count, hasher) in parts {
             let _ = writeln!(all, "{part} {count} {}", hex(hasher.finalize()));
         }
-        let identity = DatasetIdentity {
-            name: self.name.clone(),
-            digest: hex(Sha256::digest(&all)),
-            files: Vec::new(),
-            notes: self.notes.clone(),
-        };
+        self.with_digest(config, hex(Sha256::digest(&all)))
+    }
+
+    /// Returns the identity of the content with this digest, which is compared with the required one.
+    fn with_digest(&self, config: &DataConfig, digest: String) -> Result<DatasetIdentity, Error> {
+        let identity =
+            DatasetIdentity { name: self.name.clone(), digest, files: Vec::new(), notes: self.notes.clone() };
         pinned(config, identity)
     }
 

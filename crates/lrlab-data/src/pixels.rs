@@ -32,6 +32,14 @@ impl PixelFile {
         self.rows[index]
     }
 
+    /// Reads all pictures, of so many bytes each.
+    pub(crate) fn load(&self, bytes: usize) -> Result<Vec<u8>, Error> {
+        let mut pixels = vec![0; self.rows.len() * bytes];
+        let mut pictures = pixels.chunks_exact_mut(bytes.max(1)).enumerate();
+        pictures.try_for_each(|(index, picture)| self.read(index, picture))?;
+        Ok(pixels)
+    }
+
     /// Reads a picture of `buffer.len()` bytes.
     pub(crate) fn read(&self, index: usize, buffer: &mut [u8]) -> Result<(), Error> {
         let row = self.rows[index];

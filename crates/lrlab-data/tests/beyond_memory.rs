@@ -121,6 +121,7 @@ fn a_stream_is_the_data_set_of_its_pictures() {
             validation: stream.validation.map(part),
             test: part(stream.test),
             notes: stream.notes,
+            key: stream.key,
         }
     };
     let set = whole(streamed(50, 6));

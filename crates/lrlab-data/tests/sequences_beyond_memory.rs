@@ -81,6 +81,7 @@ fn whole<T>(stream: InMemory<Box<dyn Iterator<Item = Item<T>>>>) -> InMemory<Vec
         validation: stream.validation.map(part),
         test: part(stream.test),
         notes: stream.notes,
+        key: stream.key,
     }
 }
 

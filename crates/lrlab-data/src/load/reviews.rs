@@ -36,8 +36,8 @@ pub(crate) type Parts = ((Rowset, Rowset), Option<usize>);
 pub(crate) enum Content {
     /// Texts, for a tokenizer that is trained on them.
     Texts,
-    /// Token sequences over a vocabulary of this size.
-    Tokens { vocabulary: usize },
+    /// Token sequences over a vocabulary of this size. The cache keeps them if they exceed the memory or `keep` is set.
+    Tokens { vocabulary: usize, keep: bool },
 }
 
 pub(super) fn load(
@@ -149,7 +149,7 @@ fn prepare(
             let encode = |texts: &Spool, row| encoder.encode(&texts.text(row)?);
             (tokenizer.get_vocab_size(true), splits(config, &encode, (&train, &test), &rows)?)
         }
-        Content::Tokens { vocabulary } => {
+        Content::Tokens { vocabulary, .. } => {
             let cut = |ids: &Spool, row| Ok(tokenizer::cut(&words(&ids.row(row)?), &config.tokens));
             (vocabulary, splits(config, &cut, (&train, &test), &rows)?)
         }
@@ -157,7 +157,7 @@ fn prepare(
     let duplicates = split::duplicates(contents[0], contents[1]);
     let prepared = Prepared { vocabulary, duplicates, splits };
     let in_memory = prepared.is_in_memory();
-    if matches!(content, Content::Tokens { .. }) && in_memory {
+    if matches!(content, Content::Tokens { keep: false, .. }) && in_memory {
         return Ok(prepared);
     }
     // Beyond the memory, the file of the cache replaces the temporary ones.
@@ -231,7 +231,7 @@ impl Keys {
                 "{rules} {digest} {split_seed} {validation:?} {:?} {tokenizer:?} {vocabulary}{columns}",
                 limit.train
             ),
-            Content::Tokens { vocabulary } => {
+            Content::Tokens { vocabulary, .. } => {
                 format!("tokens {digest} {split_seed} {validation:?} {:?} {vocabulary}", limit.train)
             }
         };

@@ -101,7 +101,8 @@ impl Dataset {
     ///
     /// Up to `config.memory` bytes of each part are kept in memory; a larger part is written to a file in `config.cache`, from
     /// which its pictures are read when used. The data set equals that of [`Dataset::from_pictures`] for the same
-    /// pictures: the digest and the batches are bit-identical. Every call reads the iterators once.
+    /// pictures: the digest and the batches are bit-identical. A call reads the iterators once, or not at all if the cache has the
+    /// pictures under [`InMemory::key`], with which all parts are written to files.
     ///
     /// ```
     /// use lrlab_data::{DataConfig, Dataset, InMemory, Labelled, Source, SyntheticPictures};
@@ -143,16 +144,23 @@ impl Dataset {
             }
         };
         let folder = config.cache.join("pictures");
-        let collector = || Collector::new(&folder, config.memory);
-        let (mut train, mut test) = (collector(), collector());
         let kind = format!("pictures {shape:?}");
-        let identity = about.read(streams, (config, &kind), &rows, [&mut train, &mut test])?;
-        let place = |part: &str| folder.join(format!("{}.{part}.pixels", identity.digest));
         let (labels, held_out) = about.training_labels();
-        let rows = (
-            pictures::Rowset::collected(labels, train, &place("train"))?,
-            pictures::Rowset::collected(about.test.labels.clone(), test, &place("test"))?,
-        );
+        if let Some(digest) = about.remembered(config, &kind)
+            && let Some(kept) = pictures::kept(&folder, &digest, bytes)
+        {
+            let identity = about.with_digest(config, digest)?;
+            return pictures::finish(config, identity, &about.about(shape), kept, held_out);
+        }
+        let keep = about.key.is_some();
+        let collector = || Collector::new(&folder, if keep { 0 } else { config.memory });
+        let (mut train, mut test) = (collector(), collector());
+        let identity = about.read(streams, (config, &kind), &rows, [&mut train, &mut test])?;
+        let part = |part, labels, collector| {
+            let index = folder.join(format!("{}.{part}", identity.digest));
+            pictures::Rowset::collected(labels, collector, &index, keep)
+        };
+        let rows = (part("train", labels, train)?, part("test", about.test.labels.clone(), test)?);
         pictures::finish(config, identity, &about.about(shape), rows, held_out)
     }
 }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use super::stream::{Rows, Streams};
 use super::{InMemory, Labelled};
 use crate::collector::Spool;
+use crate::digest::DatasetIdentity;
 use crate::load::{check_tokens, reviews};
 use crate::tokens::{WIDTH, bytes, tokenizer};
 use crate::{Cause, DataConfig, Dataset, Error};
@@ -27,7 +28,8 @@ impl Dataset {
     /// Up to `config.memory` bytes of the texts of training and validation, of the texts of test, and of the tokens of each
     /// split are kept in memory. Other texts are written to a temporary file in `config.cache`, and other tokens to the file that
     /// caches them, from which a batch reads its sequences. The data set equals that of [`Dataset::from_texts`] for the
-    /// same texts: the digest and the batches are bit-identical. Every call reads the iterators once.
+    /// same texts: the digest and the batches are bit-identical. A call reads the iterators once, or not at all if the cache has
+    /// the tokens under [`InMemory::key`].
     ///
     /// ```
     /// use lrlab_data::{DataConfig, Dataset, InMemory, Labelled, Source, SyntheticReviews};
@@ -84,7 +86,8 @@ impl Dataset {
     /// sequences, in the order of the labels.
     ///
     /// Memory and files are used as in [`Dataset::from_text_stream`]. The data set equals that of [`Dataset::from_tokens`] for
-    /// the same sequences: the digest and the batches are bit-identical. Every call reads the iterators once.
+    /// the same sequences: the digest and the batches are bit-identical. A call reads the iterators once, or not at all if the cache
+    /// has the tokens under [`InMemory::key`].
     ///
     /// ```
     /// use lrlab_data::{DataConfig, Dataset, InMemory, Labelled, Source, SyntheticReviews};
@@ -126,7 +129,8 @@ impl Dataset {
             Ok(Rows { bytes: bytes(&ids), row: ids.len() * WIDTH, length: Some(ids.len()) })
         };
         let kind = format!("tokens of {vocabulary}");
-        from_rows(tokens.separated(), config, (&kind, reviews::Content::Tokens { vocabulary }), &rows)
+        let content = reviews::Content::Tokens { vocabulary, keep: tokens.key.is_some() };
+        from_rows(tokens.separated(), config, (&kind, content), &rows)
     }
 }
 
@@ -134,9 +138,9 @@ impl<T> InMemory<Vec<T>> {
     /// Turns examples in memory into streams of them.
     fn streamed(self) -> InMemory<impl Iterator<Item = Result<T, Infallible>>> {
         let part = |part: Labelled<Vec<T>>| Labelled::new(part.examples.into_iter().map(Ok), part.labels);
-        let Self { name, classes, train, validation, test, notes } = self;
+        let Self { name, classes, train, validation, test, notes, key } = self;
         let (train, validation, test) = (part(train), validation.map(part), part(test));
-        InMemory { name, classes, train, validation, test, notes }
+        InMemory { name, classes, train, validation, test, notes, key }
     }
 }
 
@@ -152,12 +156,24 @@ where
 {
     check_tokens(&config.tokens)?;
     about.check(None)?;
-    let (mut train, mut test) = (reviews::collector(config), reviews::collector(config));
-    let identity = about.read(streams, (config, kind), rows, [&mut train, &mut test])?;
-    reviews::finish(config, identity, &about.about([0; 3]), content, || {
+    let about = &about;
+    let read = || -> Result<(DatasetIdentity, reviews::Parts), Error> {
+        let (mut train, mut test) = (reviews::collector(config), reviews::collector(config));
+        let identity = about.read(streams, (config, kind), rows, [&mut train, &mut test])?;
         let (labels, held_out) = about.training_labels();
         let part = |rows, labels| reviews::Rowset { rows: Spool::new(rows), labels, noisy: None };
         let test = part(test.finish()?, about.test.labels.clone());
-        Ok(((part(train.finish()?, labels), test), held_out))
-    })
+        Ok((identity, ((part(train.finish()?, labels), test), held_out)))
+    };
+    let properties = about.about([0; 3]);
+    match about.remembered(config, kind) {
+        Some(digest) => {
+            let identity = about.with_digest(config, digest)?;
+            reviews::finish(config, identity, &properties, content, || Ok(read()?.1))
+        }
+        None => {
+            let (identity, parts) = read()?;
+            reviews::finish(config, identity, &properties, content, || Ok(parts))
+        }
+    }
 }

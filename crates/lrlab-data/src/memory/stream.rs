@@ -27,7 +27,7 @@ pub(super) struct Rows {
 impl<P> InMemory<P> {
     /// Separates the labels, and everything else that is in memory, from the examples.
     pub(super) fn separated(self) -> (InMemory<()>, Streams<P>) {
-        let Self { name, classes, train, validation, test, notes } = self;
+        let Self { name, classes, train, validation, test, notes, key } = self;
         let labels = |labels| Labelled::new((), labels);
         let (validation_labels, validation) =
             validation.map(|part| (labels(part.labels), part.examples)).unzip();
@@ -38,6 +38,7 @@ impl<P> InMemory<P> {
             validation: validation_labels,
             test: labels(test.labels),
             notes,
+            key,
         };
         (about, Streams { train: train.examples, validation, test: test.examples })
     }
@@ -45,7 +46,7 @@ impl<P> InMemory<P> {
 
 impl InMemory<()> {
     /// Reads all parts. `rows` converts an item or says what is wrong with it. `about` describes the kind of examples for
-    /// the identity. The training rows are followed by those of the data set's own validation split, if any.
+    /// the identity, which is remembered under the key. The training rows are followed by those of the data set's own validation split, if any.
     pub(super) fn read<P, T, E>(
         &self,
         streams: Streams<P>,
@@ -69,7 +70,9 @@ impl InMemory<()> {
             let hasher = self.collect("validation", part, items, rows, train)?;
             hashed.push(("validation", part.labels.len(), hasher));
         }
-        self.named(config, about, hashed.into_iter())
+        let identity = self.named(config, about, hashed.into_iter())?;
+        self.remember(config, about, &identity.digest)?;
+        Ok(identity)
     }
 
     /// Collects the examples of a part. Returns the hasher of its labels and examples.
