@@ -314,12 +314,10 @@ fn in_a_child(name: &str, training: usize, data: impl FnOnce(&Path) -> Dataset) 
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
         assert!(kib < 100 << 10, "{kib} KiB at the peak, of 200 or 130 MB");
-        println!("peak {kib} KiB");
         return;
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", name, "--nocapture"]).env(CHILD, "1");
     let ran = child.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    print!("{}", String::from_utf8_lossy(&ran.stdout));
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use sha2::Digest;
+
 use super::{InMemory, label_hasher};
 use crate::digest::hex;
 use crate::{DataConfig, Error, cache};
-use sha2::Digest;
 
 impl InMemory<()> {
     /// Returns the file of the cache for the digest under the key; `None` without a key.
