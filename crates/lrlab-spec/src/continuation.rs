@@ -153,19 +153,18 @@ mod tests {
     #[test]
     fn registered_functions_count_once_they_are_looked_up() {
         let mut lambdas = lrlab_schedulers::Lambdas::default();
-        lambdas.register("halves", Some("2".to_owned()), |at| 0.5_f64.powf(at.epoch.floor()));
-        // As `halves`, but for a step after 3 and after 4 epochs.
-        lambdas.register("early", None, |at| 0.5_f64.powf(at.epoch.floor()) * f64::from(at.epoch < 3.0));
-        lambdas.register("late", None, |at| 0.5_f64.powf(at.epoch.floor()) * f64::from(at.epoch < 4.0));
+        lambdas.register("steps", Some("2".to_owned()), |at| 1.0 / (1.0 + at.epoch.floor()));
+        // As `steps`, but zero from 3 or from 4 epochs on.
+        lambdas.register("early", None, |at| 1.0 / (1.0 + at.epoch.floor()) * f64::from(at.epoch < 3.0));
+        lambdas.register("late", None, |at| 1.0 / (1.0 + at.epoch.floor()) * f64::from(at.epoch < 4.0));
         let with = |name: &str, epochs: usize| {
             let schedule = json!({ "warmup": { "over": "1 epoch", "then": { "lambda": { "name": name } } } });
-            let momentum =
-                json!({ "momentum": 0.9, "momentum_schedule": { "lambda": { "name": "halves" } } });
+            let momentum = json!({ "momentum": 0.9, "momentum_schedule": { "lambda": { "name": "steps" } } });
             spec(&json!({ "schedule": schedule, "optimizer": { "sgd": momentum }, "epochs": epochs }))
         };
-        for (name, expected) in [("halves", true), ("early", false), ("late", true)] {
+        for (name, expected) in [("steps", true), ("early", false), ("late", true)] {
             // The time of the function begins after the warm-up.
-            let (mut short, mut long) = (with("halves", 5), with(name, 9));
+            let (mut short, mut long) = (with("steps", 5), with(name, 9));
             assert!(!long.continues(&short, 500), "{name}: without the functions");
             short.bind(&lambdas).unwrap();
             assert!(!long.continues(&short, 500), "{name}: without those of the longer run");
@@ -173,7 +172,7 @@ mod tests {
             assert_eq!(long.continues(&short, 500), expected, "{name}");
         }
         // Another version of a function is not at hand.
-        let mut other = spec(&json!({ "schedule": { "lambda": { "name": "halves", "version": "1" } } }));
+        let mut other = spec(&json!({ "schedule": { "lambda": { "name": "steps", "version": "1" } } }));
         assert!(other.bind(&lambdas).is_err());
     }
 
