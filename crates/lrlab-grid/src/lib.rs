@@ -53,7 +53,7 @@ pub use continuation::{Beginning, ReadSpec, beginnings};
 pub use cost::{Costs, Estimate};
 pub use failure::{Failure, FailureKind, classify};
 pub use freeze::{build_id, freeze};
-pub use gc::{Garbage, Kind as GarbageKind, collect, garbage, other_runs};
+pub use gc::{Garbage, Kind as GarbageKind, States, collect, garbage, other_runs};
 pub use gpu::{Gpu, at_once, gpus};
 pub use interrupt::{Interrupt, catchable};
 pub use local::{

@@ -16,9 +16,9 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
-    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, Outcome, PlannedRun, Provenance,
-    RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work, remove_penultimate,
-    settle_penultimate,
+    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, KeptFor, Outcome, PlannedRun,
+    Provenance, RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work,
+    remove_penultimate, settle_penultimate,
 };
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
@@ -163,7 +163,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     }
     finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
-    settle_penultimate(&run_dir, keep_penultimate && outcome == Outcome::Completed)?;
+    let kept_for = if args.machine.keep.checkpoints() { KeptFor::Later } else { KeptFor::Plan };
+    let kept_for = (keep_penultimate && outcome == Outcome::Completed).then_some(kept_for);
+    settle_penultimate(&run_dir, kept_for)?;
     if !args.machine.keep.checkpoints() {
         remove_states(&store, &result, checkpoints)?;
     }
