@@ -149,6 +149,16 @@ fn longer_runs_have_the_bits_of_runs_from_scratch() {
     );
     assert_eq!(verified.code, 0, "{}\n{}", verified.out, verified.err);
     assert!(verified.out.contains("identical"), "{}", verified.out);
+
+    let scratch = folder.path().join("scratch");
+    let gc = |args: &[&str]| run(folder.path(), &[&["gc", "--out", "scratch"], args].concat()).out;
+    let out = gc(&["--yes"]);
+    assert!(out.contains("nothing to remove"), "{out}");
+    let out = gc(&["--states"]);
+    assert_eq!(out.matches("kept state").count(), 30, "{out}");
+    let out = gc(&["--states", "--yes"]);
+    assert!(out.contains("30 of 30 removed"), "{out}");
+    assert_eq!((penultimate(&scratch), results(&scratch).len()), (0, 30));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lrlab_tests::{Ran, TINY, results, start};
+use lrlab_tests::{Ran, SHARED, TINY, results, start};
 use serde_json::Value;
 
 /// Calls `run` of a runner on the tiny experiment with this network, on 33 training examples in batches of this size.
@@ -173,30 +173,27 @@ fn registered_functions_of_time_set_values() {
     let logged: Vec<&str> = rows.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
     assert_eq!(logged, ["2", "4", "6"], "{rows}");
 
-    // The function can be inspected like every schedule.
-    let inspect = |program: &Path, args: &[&str]| {
-        Ran::of(&start(program, folder).arg("schedule").args(args).env("HALVES", "1").output().unwrap())
-    };
-    let own = "delay = { by = \"1 epoch\", of = { lambda = { name = \"halves\" } } }";
-    let length = ["--schedule", own, "--lr", "0.8", "--epochs", "4", "--updates-per-epoch", "1"];
-    let traced = inspect(program, &[&["trace"][..], &length].concat());
-    assert_eq!((traced.code, traced.out.as_str()), (0, "0.8\n0.8\n0.4\n0.2\n"), "{}", traced.err);
-    for command in ["plot", "lint"] {
-        let shown = inspect(program, &[&[command][..], &length].concat());
-        assert!(shown.code == 0 && !shown.out.is_empty(), "{}", shown.err);
+    // A longer run continues a shorter one, with the bits of a run from scratch.
+    let longer = text
+        .replace("epochs = [3]", "epochs = [2, 4]")
+        .replace("weight_decay_schedule = { cosine = {} } ", "");
+    let longer = longer.replace("weight_decay = 0.1, }", "weight_decay = 0.1 }");
+    std::fs::write(folder.join("tiny.toml"), longer).unwrap();
+    for args in [&["--out", "continued"][..], &["--out", "scratch", "--from-scratch"]] {
+        let mut started = start(program, folder);
+        started.args(["run", "tiny.toml", "--device", "cpu"]).args(args).env("HALVES", "1");
+        let ran = Ran::of(&started.output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(ran.err.matches(": continues ").count(), usize::from(args.len() == 2), "{}", ran.err);
     }
-    let listed = inspect(program, &["list"]).out;
-    assert!(
-        listed.contains("a function of this program, version \"1\"\n    lambda = { name = \"halves\" }\n"),
-        "{listed}"
-    );
-    std::fs::write(folder.join("losses"), "0.5\n0.5\n0.5\n").unwrap();
-    let under = ["--schedule", own, "--lr", "0.8", "--updates-per-epoch", "1", "--metrics", "losses"];
-    let controller = ["replay", "--controller", "plateau = { factor = 0.5, patience = 0 }"];
-    let replayed = inspect(program, &[&controller[..], &under].concat());
-    assert_eq!((replayed.code, replayed.out.as_str()), (0, "0.8\n0.8\n0.2\n"), "{}", replayed.err);
-    let stock = inspect(&lrlab_tests::program(), &[&["trace"][..], &length].concat());
-    assert!(stock.code == 2 && stock.err.contains("registered are: none"), "{}", stock.err);
+    let [continued, scratch] = ["continued", "scratch"].map(|out| results(&folder.join(out)));
+    assert_eq!(continued.len(), 2);
+    for (id, result) in &continued {
+        for key in SHARED {
+            assert_eq!(result[key], scratch[id][key], "{key}");
+        }
+    }
+    std::fs::write(folder.join("tiny.toml"), &text).unwrap();
 
     // Another version makes another run; a runner without the function says which there are.
     let plan = |version: &str| call(program, "plan", version).out;

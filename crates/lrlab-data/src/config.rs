@@ -19,8 +19,8 @@ pub struct DataConfig {
     pub pin_digest: Option<String>,
     /// The tokenization of text; without effect on pictures.
     pub tokens: TokenConfig,
-    /// The most bytes of decoded pictures of a part that are kept in memory. More are read from a file in `cache`, with
-    /// the same bits.
+    /// The most bytes that are kept in memory of the decoded pictures of a part, and of the tokens of a split. More are read
+    /// from a file in `cache`, with the same bits.
     pub memory: u64,
     /// The folder for trained tokenizers, tokenised splits, digests of files and decoded pictures.
     pub cache: PathBuf,

@@ -19,12 +19,12 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A picture in a cache file does not match its checksum.
-    #[error("{}: picture {row} is damaged; remove the file to rebuild it", path.display())]
+    /// A picture, text or token sequence in a cache file does not match its checksum.
+    #[error("{}: row {row} is damaged; remove the file to rebuild it", path.display())]
     DamagedCache {
         /// The file.
         path: PathBuf,
-        /// The picture.
+        /// The picture, text or sequence.
         row: usize,
     },
     /// A folder lacks a file of its data set.

@@ -96,9 +96,9 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
             Ok(counted(&train, &test))
         }
         Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => {
-            let (train, test) =
-                reviews::read(source, located.as_ref(), about::about(source, located.as_ref())?.classes)?;
-            Ok(counted(&train.contents(), &test.contents()))
+            let about = about::about(source, located.as_ref())?;
+            let [train, test] = reviews::contents(source, located.as_ref(), about.classes)?;
+            Ok(counted(&train, &test))
         }
         Source::Custom(custom) => Err(Error::custom(custom)),
     }

@@ -102,7 +102,7 @@ fn histograms(file: &PixelFile, places: &[u32]) -> PathBuf {
         hasher.update(&file.row(place as usize).to_le_bytes());
     }
     let hash = hasher.finalize().to_hex();
-    file.path().with_extension(format!("{}.histograms", &hash[..16]))
+    file.file.path().with_extension(format!("{}.histograms", &hash[..16]))
 }
 
 fn unpack(bytes: &[u8]) -> Vec<[u64; 256]> {

@@ -1,28 +1,27 @@
 //! Texts as token sequences.
 
-use std::ops::Range;
-
 use candle_core::{Device, Tensor};
 
+use crate::Error;
 use crate::batch::Features;
 
 pub(crate) mod packed;
 mod sequences;
 pub(crate) mod tokenizer;
 
-pub(crate) use sequences::{Sequences, TokenSplit};
+pub(crate) use sequences::{Sequences, TokenSplit, WIDTH, bytes, words};
 
-/// Returns the features of the sequences at `spans`, padded to the longest one: `(batch, length)`.
-pub(crate) fn features(sequences: &Sequences, spans: &[Range<u32>]) -> candle_core::Result<Features> {
-    let length = spans.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
-    let mut ids = vec![tokenizer::PAD; spans.len() * length];
-    let mut mask = vec![0_f32; spans.len() * length];
-    for (row, span) in spans.iter().enumerate() {
-        let sequence = &sequences.ids[span.start as usize..span.end as usize];
-        ids[row * length..][..sequence.len()].copy_from_slice(sequence);
+/// Returns the features of the sequences at `indices`, padded to the longest one: `(batch, length)`.
+pub(crate) fn features(split: &TokenSplit, indices: &[u32]) -> Result<Features, Error> {
+    let length = indices.iter().map(|&index| split.length(index)).max().unwrap_or(0);
+    let mut ids = vec![tokenizer::PAD; indices.len() * length];
+    let mut mask = vec![0_f32; indices.len() * length];
+    for (row, &index) in indices.iter().enumerate() {
+        let sequence = split.sequences.sequence(index)?;
+        ids[row * length..][..sequence.len()].copy_from_slice(&sequence);
         mask[row * length..][..sequence.len()].fill(1.0);
     }
-    let shape = (spans.len(), length);
+    let shape = (indices.len(), length);
     Ok(Features::Tokens {
         ids: Tensor::from_vec(ids, shape, &Device::Cpu)?,
         mask: Tensor::from_vec(mask, shape, &Device::Cpu)?,

@@ -121,6 +121,7 @@ fn a_stream_equals_the_same_pictures_in_memory() {
             validation: stream.validation.map(part),
             test: part(stream.test),
             notes: stream.notes,
+            key: stream.key,
         }
     };
     let set = collect(streamed(50, 6));

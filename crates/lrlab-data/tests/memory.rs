@@ -141,6 +141,21 @@ fn texts_and_tokens() {
     assert_eq!(ids.to_vec2::<u32>().unwrap()[place], [34, 35, 36]);
 }
 
+/// Computed in Python from the description of the digest: SHA-256 of labels, lengths and examples of every part.
+#[test]
+fn digests_of_sequences() {
+    const TEXTS: &str = "52dd14f03d20fe11041c0b8b3005aaaf7d73f4d7a0ef7c4d133f352c35e3f338";
+    const TOKENS: &str = "bfcdfe6fa097dd79a343d85bb171dd4e8620f032632306a9c0a39a47d4e6307c";
+    let folder = tempfile::tempdir().unwrap();
+    let set = InMemory {
+        validation: Some(texts(7, "validation")),
+        ..InMemory::new("notes", ["low", "high"], texts(50, "train"), texts(10, "test"))
+    };
+    assert_eq!(Dataset::from_texts(set, &config(&folder)).unwrap().digest, TEXTS);
+    let set = InMemory::new("codes", ["low", "high"], tokens(50, 0), tokens(10, 3));
+    assert_eq!(Dataset::from_tokens(100, set, &config(&folder)).unwrap().digest, TOKENS);
+}
+
 #[test]
 fn inconsistent_examples() {
     let folder = tempfile::tempdir().unwrap();

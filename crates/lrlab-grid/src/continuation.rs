@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use lrlab_runs::{PlannedRun, RunId, RunStore, has_penultimate};
 use lrlab_spec::RunSpec;
-use serde::Deserialize;
 
 use crate::{Error, read_json};
 
@@ -29,19 +28,27 @@ struct Candidate {
     waits_for: Option<usize>,
 }
 
+/// Returns the specification of a run, with the registered functions that its schedules refer to; `None` if it is invalid or a
+/// function is not registered, so that the run continues no other.
+pub type ReadSpec<'a> = dyn Fn(&PlannedRun) -> Option<RunSpec> + 'a;
+
 /// Returns for each run the longest one that it continues: one of `runs` that is still to be done, or a finished one of the
 /// store whose state is kept. Finished runs do not continue another run.
 ///
 /// # Errors
 /// Returns an error if a file cannot be read.
-pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Beginning>>, Error> {
+pub fn beginnings(
+    store: &RunStore,
+    runs: &[PlannedRun],
+    read: &ReadSpec<'_>,
+) -> Result<Vec<Option<Beginning>>, Error> {
     let mut groups: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
     let mut keys: Vec<Option<String>> = vec![None; runs.len()];
     for (index, run) in runs.iter().enumerate() {
         if store.is_finished(&run.run_id) {
             continue;
         }
-        let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        let Some(spec) = read(run) else { continue };
         let key = shared_settings(run);
         keys[index] = Some(key.clone());
         let candidate = Candidate { run_id: run.run_id.clone(), spec, waits_for: Some(index) };
@@ -49,7 +56,7 @@ pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Be
     }
     for run in with_penultimate(store)? {
         let Some(group) = groups.get_mut(&shared_settings(&run)) else { continue };
-        let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        let Some(spec) = read(&run) else { continue };
         if group.iter().all(|candidate| candidate.run_id != run.run_id) {
             group.push(Candidate { run_id: run.run_id, spec, waits_for: None });
         }

@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
+use lrlab_runs::{
+    KeptFor, Plan, PlannedRun, RunId, RunStore, has_penultimate, kept_penultimate, write_atomic,
+};
 
 use crate::attempt::{in_use, newest};
 use crate::clock::Clock;
 use crate::stale::{is_stale, stale_files};
-use crate::{Acquired, Attempt, Error, read_json, slurm, to_json};
+use crate::{Acquired, Attempt, Error, ReadSpec, beginnings, read_json, slurm, to_json};
 
 /// The kind of garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -26,6 +28,17 @@ pub enum Kind {
     Leftover,
     /// A temporary file of a killed process.
     Temporary,
+    /// The state of a finished run that no unfinished run of an experiment continues.
+    State,
+}
+
+/// The states of finished runs to be removed.
+#[derive(Clone, Copy)]
+pub struct States<'a> {
+    /// Reads the specifications of runs, to find those that continue another.
+    pub read: &'a ReadSpec<'a>,
+    /// Whether states that are kept for runs which are not planned yet (`--keep all`) are removed too.
+    pub all: bool,
 }
 
 /// A file or folder that no experiment refers to.
@@ -139,13 +152,42 @@ fn referenced(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>,
     Ok((named, experiments))
 }
 
-/// Returns the files that no experiment refers to: runs without an owner, frozen runners without jobs or processes, and
-/// files that killed processes left behind. The experiment of `only` refers to the runs of that plan alone. Removes
-/// nothing.
+/// Returns the finished runs of the store whose states unfinished runs of an experiment continue. The experiment of `only`
+/// refers to the runs of that plan alone.
+fn continued(store: &RunStore, only: Option<&Plan>, read: &ReadSpec<'_>) -> Result<BTreeSet<RunId>, Error> {
+    let mut continued = BTreeSet::new();
+    if !folders(&store.runs_dir())?.iter().any(|run_dir| has_penultimate(run_dir)) {
+        return Ok(continued);
+    }
+    for folder in folders(store.root())? {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(mut plan) = store.plan(name)? else { continue };
+        if let Some(only) = only.filter(|only| only.experiment == name) {
+            plan = only.clone();
+        } else {
+            let planned: BTreeSet<RunId> = plan.runs.iter().map(|run| run.run_id.clone()).collect();
+            let mut others = listed(store, name)?;
+            others.extend(slurm::submission_status(store, name)?.covered);
+            for id in others.difference(&planned) {
+                plan.runs.extend(read_json::<PlannedRun>(&store.run_dir(id).join("spec.json"))?);
+            }
+        }
+        // The trials of a search start from scratch.
+        if plan.search.is_none() {
+            let finished = beginnings(store, &plan.runs, read)?.into_iter().flatten();
+            continued.extend(finished.filter(|run| run.waits_for.is_none()).map(|run| run.run_id));
+        }
+    }
+    Ok(continued)
+}
+
+/// Returns the files that no experiment refers to: runs without an owner, frozen runners without jobs or processes, files
+/// that killed processes left behind, and states of finished runs. The experiment of `only` refers to the runs of that plan
+/// alone. Removes nothing.
 ///
 /// # Errors
 /// Returns an error if a file cannot be read, and [`Error::Unreachable`] if there are jobs and Slurm cannot be reached.
-pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Error> {
+pub fn garbage(store: &RunStore, only: Option<&Plan>, states: States<'_>) -> Result<Vec<Garbage>, Error> {
     let (mut named, experiments) = referenced(store, only)?;
     let mut builds = BTreeSet::new();
     for experiment in &experiments {
@@ -159,11 +201,23 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Er
         }
     }
     let clock = Clock::of(store.root());
+    let continued = continued(store, only, states.read)?;
     let mut garbage = Vec::new();
     for path in folders(&store.runs_dir())? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let (kind, done) = match RunId::try_from(name.to_owned()) {
-            Ok(id) if named.contains(&id) || in_use(&path)? => continue,
+            Ok(id) if named.contains(&id) => {
+                let unneeded = store.is_finished(&id) && !continued.contains(&id);
+                let kept = kept_penultimate(&path).filter(|(_, kept)| states.all || *kept == KeptFor::Plan);
+                if let Some((state, _)) = kept.filter(|_| unneeded)
+                    && !in_use(&path)?
+                {
+                    let bytes = size(&state)?;
+                    garbage.push(Garbage { bytes, path: state, kind: Kind::State, done: true });
+                }
+                continue;
+            }
+            Ok(_) if in_use(&path)? => continue,
             Ok(id) => (Kind::Run, store.is_done(&id)),
             Err(_) if name.starts_with(REMOVING) => (Kind::Leftover, false),
             Err(_) => continue,
@@ -203,12 +257,14 @@ fn runs_here(folder: &Path) -> bool {
 ///
 /// # Errors
 /// Returns an error if a file cannot be read or removed.
-pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
+pub fn collect(store: &RunStore, garbage: &[Garbage], states: States<'_>) -> Result<usize, Error> {
     let mut removed = 0;
+    let continued = continued(store, None, states.read)?;
     for item in garbage {
         let target = match item.kind {
             Kind::Run => retire(store, &item.path)?,
             Kind::Leftover => Some(item.path.clone()),
+            Kind::State => is_unneeded(&item.path, &continued)?.then(|| item.path.clone()),
             Kind::Binary | Kind::Temporary => {
                 is_stale(&item.path, Clock::of(store.root())).then(|| item.path.clone())
             }
@@ -221,6 +277,13 @@ pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
         }
     }
     Ok(removed)
+}
+
+/// Returns whether the state at `path` belongs to none of the runs that others continue.
+fn is_unneeded(path: &Path, continued: &BTreeSet<RunId>) -> Result<bool, Error> {
+    let Some(run_dir) = path.parent() else { return Ok(false) };
+    let name = run_dir.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    Ok(path.is_dir() && !continued.contains(&RunId::try_from(name)?) && !in_use(run_dir)?)
 }
 
 /// Claims a run so that no process starts it, checks again that no experiment refers to it, and renames its folder.
@@ -272,135 +335,4 @@ fn size(path: &Path) -> Result<u64, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use lrlab_runs::PlannedRun;
-
-    use super::*;
-
-    fn plan(experiment: &str, runs: &[&RunId]) -> Plan {
-        let run = |id: &&RunId| PlannedRun {
-            run_id: (*id).clone(),
-            cell: [].into(),
-            spec: serde_json::json!({}),
-            dataset_digest: String::new(),
-        };
-        Plan {
-            experiment: experiment.to_owned(),
-            description: String::new(),
-            runs: runs.iter().map(run).collect(),
-            ..Plan::default()
-        }
-    }
-
-    fn age(path: &Path) {
-        let before = std::time::SystemTime::now() - crate::stale::STALE_AFTER * 2;
-        std::fs::File::open(path).unwrap().set_modified(before).unwrap();
-    }
-
-    #[test]
-    fn stale_temporary_files_of_unowned_runs_are_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = RunStore::new(folder.path());
-        let ids: Vec<RunId> = (0..3).map(|n| RunId::of(&n.to_string(), "")).collect();
-        let plan = plan("e", &ids.iter().collect::<Vec<_>>());
-        store.write_plan(&plan).unwrap();
-        // 0 is done, after an attempt that was killed; 1 is being worked on; 2 was left by a process that died.
-        let claimed = |id, number| match Attempt::claim(&store.run_dir(id), number).unwrap() {
-            Acquired::Attempt(attempt) => attempt,
-            Acquired::Taken => unreachable!(),
-        };
-        claimed(&ids[0], 1).end(crate::Ending::Done).unwrap();
-        claimed(&ids[2], 1).end(crate::Ending::Interrupted).unwrap();
-        let held = claimed(&ids[1], 1);
-        std::fs::write(store.run_dir(&ids[0]).join("result.json"), "{}").unwrap();
-        let mut stale = Vec::new();
-        let mut leave = |path: PathBuf, old: bool| {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, "12").unwrap();
-            if old {
-                age(&path);
-                stale.push(path);
-            }
-        };
-        let run = |n: usize, name: &str| store.run_dir(&ids[n]).join(name);
-        leave(run(0, "attempts/1/best.safetensors"), true);
-        leave(run(0, "attempts/1/epoch-0003.safetensors"), true);
-        leave(run(2, "attempts/1/.progress.tmp"), true);
-        leave(folder.path().join("bin/0123/.lrlab.7.tmp"), true);
-        leave(folder.path().join("e/report/.abc.tmp"), true);
-        // Recent, in use, or complete.
-        leave(run(2, ".spec.7.tmp"), false);
-        leave(run(2, "attempts/1/best.safetensors"), false);
-        leave(run(1, "attempts/1/.progress.tmp"), false);
-        age(&run(1, "attempts/1/.progress.tmp"));
-        age(&run(2, "attempts/1/best.safetensors"));
-        // A checkpoint is a folder; one of its files was written a moment ago.
-        for (name, old) in [(".a.tmp", true), (".b.tmp", false)] {
-            let checkpoint = run(2, "attempts/1/checkpoints").join(name);
-            leave(checkpoint.join("state.json"), false);
-            if old {
-                age(&checkpoint.join("state.json"));
-            }
-            age(&checkpoint);
-        }
-        stale.push(run(2, "attempts/1/checkpoints/.a.tmp"));
-        stale.sort();
-
-        let found = garbage(&store, None).unwrap();
-        let mut paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
-        paths.sort();
-        assert_eq!(paths, stale);
-        assert!(found.iter().all(|item| item.kind == Kind::Temporary && item.bytes >= 2));
-        // A file that is modified between listing and removal is kept.
-        std::fs::write(run(0, "attempts/1/best.safetensors"), "3").unwrap();
-        assert_eq!(collect(&store, &found).unwrap(), stale.len() - 1);
-        assert_eq!(garbage(&store, None).unwrap(), []);
-        drop(held);
-        assert_eq!(garbage(&store, None).unwrap().len(), 1, "the run no longer has an owner");
-    }
-
-    #[test]
-    fn only_unreferenced_and_unused_files_are_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = RunStore::new(folder.path());
-        let ids: Vec<RunId> = (0..6).map(|n| RunId::of(&n.to_string(), "")).collect();
-        for id in &ids {
-            std::fs::create_dir_all(store.run_dir(id)).unwrap();
-            std::fs::write(store.run_dir(id).join("result.json"), "{}").unwrap();
-        }
-        // The complete plan was 0 and 1, then a partial plan added 2, then a partial plan is 0 alone; 3 belongs to
-        // another experiment; 4 has an owner; 5 is garbage.
-        for (runs, only) in [(&[&ids[0], &ids[1]][..], true), (&[&ids[2]], false), (&[&ids[0]], false)] {
-            let plan = plan("e", runs);
-            store.write_plan(&plan).unwrap();
-            add_referenced(&store, &plan, only).unwrap();
-        }
-        store.write_plan(&plan("f", &[&ids[3]])).unwrap();
-        let Acquired::Attempt(held) = Attempt::claim(&store.run_dir(&ids[4]), 1).unwrap() else {
-            unreachable!()
-        };
-        std::fs::create_dir_all(folder.path().join("bin/0123")).unwrap();
-        // The runner may just have been copied.
-        assert_eq!(garbage(&store, None).unwrap().len(), 1);
-        age(&folder.path().join("bin/0123"));
-
-        let found = garbage(&store, None).unwrap();
-        let paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
-        assert_eq!(paths, [store.run_dir(&ids[5]), folder.path().join("bin/0123")]);
-        assert!(found[0].done && found[0].bytes == 2);
-
-        // A run that is referenced between listing and removal is kept.
-        store.write_plan(&plan("g", &[&ids[5]])).unwrap();
-        assert_eq!(collect(&store, &found).unwrap(), 1);
-        assert!(store.is_done(&ids[5]));
-        std::fs::remove_dir_all(folder.path().join("g")).unwrap();
-        assert_eq!(collect(&store, &garbage(&store, None).unwrap()).unwrap(), 1);
-        assert!(!store.run_dir(&ids[5]).exists());
-        drop(held);
-        // The whole experiment is 0 now.
-        add_referenced(&store, &plan("e", &[&ids[0]]), true).unwrap();
-        assert_eq!(collect(&store, &garbage(&store, None).unwrap()).unwrap(), 3);
-        let left = folders(&folder.path().join("store")).unwrap();
-        assert_eq!(left.len(), 2);
-    }
-}
+mod tests;

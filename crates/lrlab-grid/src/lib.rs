@@ -49,11 +49,11 @@ mod work;
 pub use attempt::{Acquired, Attempt, Ending, Exit, attempts, holds};
 pub use child::WorkerCommand;
 pub use claim_monitor::{ClaimMonitor, ClaimState};
-pub use continuation::{Beginning, beginnings};
+pub use continuation::{Beginning, ReadSpec, beginnings};
 pub use cost::{Costs, Estimate};
 pub use failure::{Failure, FailureKind, classify};
 pub use freeze::{build_id, freeze};
-pub use gc::{Garbage, Kind as GarbageKind, collect, garbage, other_runs};
+pub use gc::{Garbage, Kind as GarbageKind, States, collect, garbage, other_runs};
 pub use gpu::{Gpu, at_once, gpus};
 pub use interrupt::{Interrupt, catchable};
 pub use local::{

@@ -26,7 +26,8 @@ pub use error::{Conflict, Error};
 pub use event::Event;
 pub use id::RunId;
 pub use penultimate::{
-    has_penultimate, read_penultimate, remove_penultimate, settle_penultimate, write_penultimate,
+    KeptFor, has_penultimate, kept_penultimate, read_penultimate, remove_penultimate, settle_penultimate,
+    write_penultimate,
 };
 pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, write_records};

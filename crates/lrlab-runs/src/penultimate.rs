@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/store/<run_id>/attempts/<n>/penultimate   while the attempt runs
 //! DIR/store/<run_id>/penultimate                once the run is done, if it is kept
+//! DIR/store/<run_id>/penultimate/for-plan       if it is kept for a run of the plan alone
 //! ```
 //!
 //! The folder has the layout of a checkpoint. The state is the one before the last update, because callbacks treat the end
@@ -11,14 +12,33 @@
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{numbered_attempts, read, write_folder};
-use crate::{Checkpoint, Error, Fingerprint, Step, attempt_dir};
+use crate::{Checkpoint, Error, Fingerprint, Step, attempt_dir, write_atomic};
 
 const FOLDER: &str = "penultimate";
+const FOR_PLAN: &str = "for-plan";
+
+/// The runs that a penultimate state is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptFor {
+    /// Longer runs of a plan.
+    Plan,
+    /// Longer runs that may be planned later.
+    Later,
+}
 
 /// Returns whether the finished run in `run_dir` has a kept penultimate state.
 #[must_use]
 pub fn has_penultimate(run_dir: &Path) -> bool {
     run_dir.join(FOLDER).is_dir()
+}
+
+/// Returns the folder of the kept penultimate state of the finished run in `run_dir`, and the runs that it is kept for;
+/// `None` if there is none.
+#[must_use]
+pub fn kept_penultimate(run_dir: &Path) -> Option<(PathBuf, KeptFor)> {
+    let folder = run_dir.join(FOLDER);
+    let kept_for = if folder.join(FOR_PLAN).exists() { KeptFor::Plan } else { KeptFor::Later };
+    folder.is_dir().then_some((folder, kept_for))
 }
 
 /// Writes the penultimate state of attempt `attempt` at the run in `run_dir`, unless it exists.
@@ -37,24 +57,27 @@ pub fn write_penultimate(
 }
 
 /// Ends the attempts' ownership of penultimate states when the run in `run_dir` is done: that of the newest attempt becomes
-/// the run's if `keep` is set, and the others are removed.
+/// the run's if `keep` is given, and the others are removed.
 ///
 /// # Errors
 /// Returns [`Error::Io`] if a folder cannot be moved or removed.
-pub fn settle_penultimate(run_dir: &Path, keep: bool) -> Result<(), Error> {
+pub fn settle_penultimate(run_dir: &Path, keep: Option<KeptFor>) -> Result<(), Error> {
     let target = run_dir.join(FOLDER);
     for (_, attempt) in numbered_attempts(&run_dir.join("attempts")).into_iter().rev() {
         let folder = attempt.join(FOLDER);
         if !folder.is_dir() {
             continue;
         }
-        if keep && !target.exists() {
+        if keep.is_some() && !target.exists() {
+            if keep == Some(KeptFor::Plan) {
+                write_atomic(&folder.join(FOR_PLAN), b"")?;
+            }
             std::fs::rename(&folder, &target).map_err(|e| Error::io(&target, e))?;
         } else {
             remove(&folder)?;
         }
     }
-    if keep { Ok(()) } else { remove_penultimate(run_dir) }
+    if keep.is_some() { Ok(()) } else { remove_penultimate(run_dir) }
 }
 
 /// Removes the penultimate state of the finished run in `run_dir`, if it has one.
@@ -118,8 +141,10 @@ mod tests {
             write_penultimate(run.path(), attempt, &fingerprint("a", "b"), at(8), &files).unwrap();
         }
         assert!(!has_penultimate(run.path()));
-        settle_penultimate(run.path(), true).unwrap();
+        settle_penultimate(run.path(), Some(KeptFor::Plan)).unwrap();
         assert!(has_penultimate(run.path()));
+        let folder = run.path().join("penultimate");
+        assert_eq!(kept_penultimate(run.path()), Some((folder, KeptFor::Plan)));
         let read = read_penultimate(run.path(), &fingerprint("a", "b")).unwrap();
         assert_eq!((read.at, read.attempt, read.files["state.json"].as_slice()), (at(7), 2, &[2][..]));
         assert!(!run.path().join("attempts/1/penultimate").exists());
@@ -132,8 +157,12 @@ mod tests {
         std::fs::write(run.path().join("penultimate/state.json"), [9]).unwrap();
         let error = read_penultimate(run.path(), &fingerprint("a", "b")).unwrap_err();
         assert!(error.contains("state.json is damaged"), "{error}");
-        settle_penultimate(run.path(), false).unwrap();
-        assert!(!has_penultimate(run.path()));
+        settle_penultimate(run.path(), None).unwrap();
+        assert!(!has_penultimate(run.path()) && kept_penultimate(run.path()).is_none());
+        write_penultimate(run.path(), 3, &fingerprint("a", "b"), at(7), &[]).unwrap();
+        settle_penultimate(run.path(), Some(KeptFor::Later)).unwrap();
+        assert!(matches!(kept_penultimate(run.path()), Some((_, KeptFor::Later))));
+        remove_penultimate(run.path()).unwrap();
         assert!(read_penultimate(run.path(), &fingerprint("a", "b")).unwrap_err().contains("manifest.json"));
     }
 }

@@ -12,6 +12,9 @@ impl RunSpec {
     /// Both must agree in all keys except the number of epochs and the schedule, and the schedules must give the same
     /// rate, bit for bit, for every update of the shorter run but the last. The state after the last update may differ,
     /// because callbacks treat the end of a run differently from the end of an epoch.
+    ///
+    /// A schedule with registered functions has rates only once they are looked up in both runs ([`RunSpec::bind`]); without
+    /// them, the answer is no.
     #[must_use]
     pub fn continues(&self, shorter: &Self, examples: usize) -> bool {
         if shorter.epochs >= self.epochs {
@@ -148,7 +151,33 @@ mod tests {
     }
 
     #[test]
-    fn averages_that_start_at_a_fraction_are_not_continued() {
+    fn registered_functions_count_once_they_are_looked_up() {
+        let mut lambdas = lrlab_schedulers::Lambdas::default();
+        lambdas.register("steps", Some("2".to_owned()), |at| 1.0 / (1.0 + at.epoch.floor()));
+        // As `steps`, but zero from 3 or from 4 epochs on.
+        lambdas.register("early", None, |at| 1.0 / (1.0 + at.epoch.floor()) * f64::from(at.epoch < 3.0));
+        lambdas.register("late", None, |at| 1.0 / (1.0 + at.epoch.floor()) * f64::from(at.epoch < 4.0));
+        let with = |name: &str, epochs: usize| {
+            let schedule = json!({ "warmup": { "over": "1 epoch", "then": { "lambda": { "name": name } } } });
+            let momentum = json!({ "momentum": 0.9, "momentum_schedule": { "lambda": { "name": "steps" } } });
+            spec(&json!({ "schedule": schedule, "optimizer": { "sgd": momentum }, "epochs": epochs }))
+        };
+        for (name, expected) in [("steps", true), ("early", false), ("late", true)] {
+            // The time of the function begins after the warm-up.
+            let (mut short, mut long) = (with("steps", 5), with(name, 9));
+            assert!(!long.continues(&short, 500), "{name}: without the functions");
+            short.bind(&lambdas).unwrap();
+            assert!(!long.continues(&short, 500), "{name}: without those of the longer run");
+            long.bind(&lambdas).unwrap();
+            assert_eq!(long.continues(&short, 500), expected, "{name}");
+        }
+        // Another version of a function is not at hand.
+        let mut other = spec(&json!({ "schedule": { "lambda": { "name": "steps", "version": "1" } } }));
+        assert!(other.bind(&lambdas).is_err());
+    }
+
+    #[test]
+    fn averages_that_start_at_a_fraction_differ() {
         for (averaging, expected) in [
             (json!({ "ema": {} }), true),
             (json!({ "swa": {} }), false),

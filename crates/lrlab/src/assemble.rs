@@ -79,7 +79,7 @@ pub(crate) fn data(data: &DataSpec, cache: &Path) -> DataConfig {
     }
 }
 
-/// The most bytes of decoded pictures in memory: `LRLAB_DATA_MEMORY`, in MiB.
+/// The most bytes of decoded pictures or of tokens in memory: `LRLAB_DATA_MEMORY`, in MiB.
 ///
 /// # Errors
 /// Returns an error if the variable is not an integer.

@@ -134,7 +134,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Run(args) => commands::run::run(&args, registry),
         Command::Redo(args) => redo(&args, registry),
         Command::Worker(args) => commands::worker::worker(&args, registry),
-        Command::GridWorker(args) => commands::grid_worker::grid_worker(&args),
+        Command::GridWorker(args) => commands::grid_worker::grid_worker(&args, registry),
         Command::GridReport(args) => commands::slurm::grid_report(&args),
         Command::GridRun(args) => commands::grid_worker::grid_run(&args),
         Command::Preflight(args) => commands::preflight::preflight(&args, registry),

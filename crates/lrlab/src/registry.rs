@@ -8,9 +8,10 @@ use candle_core::Device;
 use lrlab_data::{DataConfig, Dataset, DatasetIdentity, Kind, Source};
 use lrlab_kernels::Params;
 use lrlab_models::Model;
-use lrlab_runs::RegisteredPart;
+use lrlab_runs::{PlannedRun, RegisteredPart};
 use lrlab_schedulers::{Lambdas, Time};
 use lrlab_spec::{Catalog, DataSpec, ModelSpec, Registered, RunSpec};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::assemble;
@@ -107,7 +108,7 @@ impl Registry {
     }
 
     /// Registers a data set. `load` receives the experiment's `options` and the settings of the data set, for
-    /// [`Dataset::from_pictures`], [`Dataset::from_texts`] or [`Dataset::from_tokens`].
+    /// [`Dataset::from_pictures`], [`Dataset::from_texts`] or [`Dataset::from_tokens`], or their counterparts for streams.
     pub fn data<F>(&mut self, registration: impl Into<Registration>, load: F)
     where
         F: Fn(&Value, &DataConfig) -> anyhow::Result<Dataset> + Send + Sync + 'static,
@@ -134,9 +135,11 @@ impl Registry {
         self.lambdas.insert(name, registration);
     }
 
-    /// Returns the functions that schedules may name.
-    pub(crate) fn lambdas(&self) -> &Lambdas {
-        &self.functions
+    /// Returns the specification of a planned run, with the functions that its schedules name.
+    pub(crate) fn spec(&self, run: &PlannedRun) -> anyhow::Result<RunSpec> {
+        let mut spec = RunSpec::deserialize(&run.spec).context("spec.json")?;
+        self.bind(&mut spec)?;
+        Ok(spec)
     }
 
     /// Looks up the functions that the schedules of a run name.

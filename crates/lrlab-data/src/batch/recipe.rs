@@ -18,7 +18,7 @@ pub struct Recipe {
 pub enum Examples {
     /// The views of [`Raw::Pictures`].
     Pictures(Vec<View>),
-    /// The range of each sequence in [`Raw::Tokens`]. Sequences are padded with 0 to the longest of the batch.
+    /// The range of each sequence in [`Raw::Tokens`] or, beyond memory, among the tokens of its split. Sequences are padded with 0 to the longest of the batch.
     Tokens(Vec<Range<u32>>),
 }
 

@@ -78,7 +78,7 @@ impl Split {
     pub fn raw(&self) -> Option<Raw<'_>> {
         match &self.store {
             Store::Pictures(split) => split.raw(),
-            Store::Tokens(split) => Some(Raw::Tokens { ids: &split.sequences.ids }),
+            Store::Tokens(split) => split.sequences.in_memory().map(|ids| Raw::Tokens { ids }),
         }
     }
 
@@ -87,7 +87,7 @@ impl Split {
         let Recipe { examples, labels, indices } = recipe;
         let features = match (&self.store, &examples) {
             (Store::Pictures(split), Examples::Pictures(views)) => pictures::features(split, views)?,
-            (Store::Tokens(split), Examples::Tokens(spans)) => tokens::features(&split.sequences, spans)?,
+            (Store::Tokens(split), Examples::Tokens(_)) => tokens::features(split, &indices)?,
             _ => {
                 let other = "the recipe belongs to another kind of data".to_owned();
                 return Err(candle_core::Error::Msg(other).into());

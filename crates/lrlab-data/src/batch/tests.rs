@@ -4,18 +4,20 @@ use candle_core::Tensor;
 use proptest::prelude::*;
 
 use super::*;
+use crate::collector::Collector;
 use crate::dataset::{Split, Store};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
 use crate::pixels::Pixels;
-use crate::tokens::{Sequences, TokenSplit};
+use crate::tokens::{Sequences, TokenSplit, WIDTH, bytes};
 use crate::{AugmentConfig, Error};
 
 /// Returns a split with a sequence of each length, with tokens 10, 11, ….
 fn tokens(lengths: &[usize]) -> Split {
-    let mut sequences = Sequences::default();
+    let mut collector = Collector::new(std::path::Path::new(""), u64::MAX);
     for &length in lengths {
-        sequences.push(&(10..10 + length as u32).collect::<Vec<_>>());
+        collector.add(&bytes(&(10..10 + length as u32).collect::<Vec<_>>()), length * WIDTH).unwrap();
     }
+    let sequences = Sequences::new(collector.finish().unwrap()).unwrap();
     let rows: Arc<[u32]> = (0..lengths.len() as u32).collect();
     Split {
         labels: (0..lengths.len() as u32).map(|i| i % 2).collect(),

@@ -105,15 +105,14 @@ impl Table {
     pub(crate) fn labels(&self, named: Option<&str>, classes: usize) -> Result<Vec<u32>, Error> {
         let column = self.find(&LABELS, named)?;
         let unsigned = column.kind == Kind::Unsigned;
-        let labels: Vec<i128> = if column.physical == Type::INT32 {
+        let label = |(row, label)| super::label::label(&self.path, row, label, classes);
+        if column.physical == Type::INT32 {
             let wide = |value: i32| if unsigned { i128::from(value as u32) } else { i128::from(value) };
-            self.column::<Int32Type>(&column)?.into_iter().map(wide).collect()
+            self.column::<Int32Type>(&column)?.into_iter().map(wide).enumerate().map(label).collect()
         } else {
             let wide = |value: i64| if unsigned { i128::from(value as u64) } else { i128::from(value) };
-            self.column::<Int64Type>(&column)?.into_iter().map(wide).collect()
-        };
-        let label = |(row, label)| super::label::label(&self.path, row, label, classes);
-        labels.into_iter().enumerate().map(label).collect()
+            self.column::<Int64Type>(&column)?.into_iter().map(wide).enumerate().map(label).collect()
+        }
     }
 
     /// Checks that the required column exists and has its type.
@@ -122,6 +121,7 @@ impl Table {
     }
 
     /// Reads a column of texts or binary values.
+    #[cfg(test)]
     pub(crate) fn bytes(&self, wanted: &Wanted, named: Option<&str>) -> Result<Vec<ByteArray>, Error> {
         self.column::<ByteArrayType>(&self.find(wanted, named)?)
     }

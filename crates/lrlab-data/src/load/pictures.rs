@@ -8,11 +8,13 @@ use rayon::prelude::*;
 use super::about::{About, about};
 use super::rows::{Rows, notes, pick, places, split_rows};
 use crate::catalog::Part;
+use crate::collector::{Bytes, Collected, Collector, persist};
 use crate::dataset::Store;
 use crate::digest::{DatasetIdentity, content_hash};
 use crate::files::{Located, cifar10, cifar10::Format};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
-use crate::pixels::{Collected, Collector, PixelFile, Pixels, persist};
+use crate::pixels::{PixelFile, Pixels};
+use crate::row_file::RowFile;
 use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, split, synthetic};
 
 /// The rows of the training files or the test files.
@@ -144,25 +146,37 @@ fn indexed(
     };
     let place = |part: &str| config.cache.join("pictures").join(format!("{digest}{columns}.{part}"));
     let cached = |part, name| {
-        let (labels, contents) = unpack(&cache::load(&place(name))?)?;
-        let pixels = Decoded::Files(files(part), pixel_file(&place(name)));
-        Some(Rowset { labels, noisy: None, contents, pixels })
+        Rowset::indexed(&place(name), |_| Some(Decoded::Files(files(part), pixel_file(&place(name)))))
     };
     if let (Some(train), Some(test)) = (cached(Part::Train, "train"), cached(Part::Test, "test")) {
         return Ok((train, test));
     }
     let read = |part, name| -> Result<Rowset, Error> {
         let (format, place) = (about.format(), place(name));
-        let mut collector = Collector::new(&config.cache.join("pictures"), config.memory, format.bytes());
-        let labels = cifar10::read(&format, &files(part), None, &mut |pictures| collector.add(pictures))?;
-        let rows = Rowset::collected(labels, collector, &pixel_file(&place))?;
-        cache::store(&place, &pack(&rows));
-        Ok(rows)
+        let mut collector = Collector::new(&config.cache.join("pictures"), config.memory);
+        let labels = cifar10::read(&format, &files(part), None, &mut |pictures| {
+            collector.add(pictures, format.bytes())
+        })?;
+        Rowset::collected(labels, collector, &place, true)
     };
     Ok((read(Part::Train, "train")?, read(Part::Test, "test")?))
 }
 
-/// Returns the file of the pixels of a part, beside its index.
+/// Returns the training and test rows that the cache keeps of streams whose content has this digest; `None` if a file is missing or
+/// incomplete.
+pub(crate) fn kept(folder: &Path, digest: &str, bytes: usize) -> Option<(Rowset, Rowset)> {
+    let part = |name: &str| {
+        let index = folder.join(format!("{digest}.{name}"));
+        Rowset::indexed(&index, |rows| {
+            let path = pixel_file(&index);
+            let complete = path.metadata().is_ok_and(|about| about.len() == rows as u64 * bytes as u64);
+            complete.then_some(Decoded::File(path))
+        })
+    };
+    Some((part("train")?, part("test")?))
+}
+
+/// The file of the pixels of a part, beside its index.
 fn pixel_file(index: &Path) -> PathBuf {
     let mut name = index.as_os_str().to_owned();
     name.push(".pixels");
@@ -195,17 +209,34 @@ impl Rowset {
         Self { labels, noisy, contents, pixels: Decoded::Memory(pixels) }
     }
 
-    /// Creates a row set from the pictures of a collector. If it wrote a file, the file is moved to `path`.
-    pub(crate) fn collected(labels: Vec<u32>, collector: Collector, path: &Path) -> Result<Self, Error> {
-        let (collected, contents) = collector.finish()?;
-        let pixels = match collected {
-            Collected::Memory(pixels) => Decoded::Memory(pixels),
-            Collected::File(file) => {
-                persist(file, path)?;
-                Decoded::File(path.to_path_buf())
+    /// The rows of the index at `index`, whose number `pixels` receives; `None` if the index is missing or damaged.
+    fn indexed(index: &Path, pixels: impl FnOnce(usize) -> Option<Decoded>) -> Option<Self> {
+        let (labels, contents) = unpack(&cache::load(index)?)?;
+        let pixels = pixels(labels.len())?;
+        Some(Self { labels, noisy: None, contents, pixels })
+    }
+
+    /// The rows that a collector has. If it wrote a file, this becomes the one beside `index`, which is written if `keep` is set.
+    pub(crate) fn collected(
+        labels: Vec<u32>,
+        collector: Collector,
+        index: &Path,
+        keep: bool,
+    ) -> Result<Self, Error> {
+        let Collected { bytes, contents, .. } = collector.finish()?;
+        let pixels = match bytes {
+            Bytes::Memory(pixels) => Decoded::Memory(pixels),
+            Bytes::File(file) => {
+                let path = pixel_file(index);
+                persist(file, &path)?;
+                Decoded::File(path)
             }
         };
-        Ok(Self { labels, noisy: None, contents, pixels })
+        let rows = Self { labels, noisy: None, contents, pixels };
+        if keep {
+            cache::store(index, &pack(&rows));
+        }
+        Ok(rows)
     }
 
     /// Returns the pixels of `rows`, which are ascending.
@@ -217,7 +248,11 @@ impl Rowset {
                 let picture = |&row: &u32| &pixels[row as usize * bytes..][..bytes];
                 Pixels::Memory(rows.iter().flat_map(picture).copied().collect())
             }
-            Decoded::File(path) => Pixels::File(PixelFile::open(&path, rows, &self.contents)?),
+            Decoded::File(path) => {
+                let file = PixelFile::new(RowFile::open(&path)?, rows, &self.contents);
+                let fits = (rows.len() * bytes) as u64 <= config.memory;
+                if fits { Pixels::Memory(file.load(bytes)?) } else { Pixels::File(file) }
+            }
             Decoded::Files(files, _) if (rows.len() * bytes) as u64 <= config.memory => {
                 let mut pixels = Vec::with_capacity(rows.len() * bytes);
                 cifar10::read(format, &files, Some(rows), &mut |pictures| {
@@ -227,15 +262,15 @@ impl Rowset {
                 Pixels::Memory(pixels)
             }
             Decoded::Files(files, path) => {
-                let size = self.contents.len() as u64 * bytes as u64;
-                if path.metadata().map_or(0, |metadata| metadata.len()) != size {
-                    let mut collector = Collector::new(&config.cache.join("pictures"), 0, bytes);
-                    cifar10::read(format, &files, None, &mut |pictures| collector.add(pictures))?;
-                    if let (Collected::File(file), _) = collector.finish()? {
+                let whole = self.contents.len() as u64 * bytes as u64;
+                if path.metadata().map_or(0, |about| about.len()) != whole {
+                    let mut collector = Collector::new(&config.cache.join("pictures"), 0);
+                    cifar10::read(format, &files, None, &mut |pictures| collector.add(pictures, bytes))?;
+                    if let Bytes::File(file) = collector.finish()?.bytes {
                         persist(file, &path)?;
                     }
                 }
-                Pixels::File(PixelFile::open(&path, rows, &self.contents)?)
+                Pixels::File(PixelFile::new(RowFile::open(&path)?, rows, &self.contents))
             }
         };
         let [channels, height, width] = format.shape;

@@ -24,14 +24,18 @@ pub(crate) fn identity(name: &str, settings: &impl std::fmt::Debug) -> DatasetId
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{SyntheticPictures, SyntheticReviews};
+    use crate::{Part, SyntheticPictures, SyntheticReviews};
 
     /// The expected digests of the contents. If they change, increment [`VERSION`] and the version in
     /// `datasets/synthetic-*.toml`, so that the data set digests change with the content.
     const PICTURES: &str = "820adda93e87f2019cf68f21a356a50b03ce09958dc34b82fe4bfe2f7de980ac";
     const REVIEWS: &str = "e712f2f78e3c26156d6cdf5f4c710377eb0cc5ab6dbfcec2b9e297799c36e9fc";
 
-    fn as_bytes(labels: &[u32]) -> Vec<u8> {
+    fn texts(settings: &SyntheticReviews, part: Part) -> Vec<String> {
+        reviews::generate(settings, part).map(|review| review.text).collect()
+    }
+
+    fn of_labels(labels: &[u32]) -> Vec<u8> {
         labels.iter().map(|&label| label as u8).collect()
     }
 
@@ -41,9 +45,11 @@ mod tests {
         let (train, test) = pictures::generate(&settings);
         let all = [train.pixels, test.pixels, as_bytes(&train.labels), as_bytes(&train.noisy)].concat();
         assert_eq!(blake3::hash(&all).to_hex().as_str(), PICTURES, "version {VERSION}");
-        let (train, test) = reviews::generate(&SyntheticReviews { train: 12, test: 4, seed: 0 });
-        let all =
-            [train.texts.concat().into_bytes(), test.texts.concat().into_bytes(), as_bytes(&train.noisy)];
+        let settings = SyntheticReviews { train: 12, test: 4, seed: 0 };
+        let [train, test] =
+            [Part::Train, Part::Test].map(|part| texts(&settings, part).concat().into_bytes());
+        let noisy: Vec<u32> = reviews::generate(&settings, Part::Train).map(|review| review.noisy).collect();
+        let all = [train, test, of_labels(&noisy)];
         assert_eq!(blake3::hash(&all.concat()).to_hex().as_str(), REVIEWS, "version {VERSION}");
     }
 
@@ -61,10 +67,9 @@ mod tests {
         ] {
             assert_ne!(digest(&other), known, "{other:?}");
         }
-        let texts = |seed| reviews::generate(&SyntheticReviews { train: 5, test: 5, seed }).0.texts;
-        assert_ne!(texts(0), texts(1));
-        let (train, test) = reviews::generate(&SyntheticReviews { train: 5, test: 5, seed: 0 });
-        assert_ne!(train.texts, test.texts);
+        let texts = |seed, part| texts(&SyntheticReviews { train: 5, test: 5, seed }, part);
+        assert_ne!(texts(0, Part::Train), texts(1, Part::Train));
+        assert_ne!(texts(0, Part::Train), texts(0, Part::Test));
     }
 
     #[test]
@@ -75,20 +80,22 @@ mod tests {
         let settings = SyntheticPictures { train: 4000, test: 0, size: 1, ..SyntheticPictures::default() };
         let (train, _) = pictures::generate(&settings);
         assert!((share(&train.labels, &train.noisy) - pictures::LABEL_NOISE).abs() < 0.02);
-        let (train, _) = reviews::generate(&SyntheticReviews { train: 4000, test: 0, seed: 0 });
-        assert!((share(&train.labels, &train.noisy) - reviews::LABEL_NOISE).abs() < 0.02);
+        let settings = SyntheticReviews { train: 4000, test: 0, seed: 0 };
+        let (labels, noisy): (Vec<_>, Vec<_>) =
+            reviews::generate(&settings, Part::Train).map(|review| (review.label, review.noisy)).unzip();
+        assert!((share(&labels, &noisy) - reviews::LABEL_NOISE).abs() < 0.02);
     }
 
     #[test]
-    fn negations_determine_the_class() {
-        let (train, _) = reviews::generate(&SyntheticReviews { train: 500, test: 0, seed: 0 });
-        for (text, label) in train.texts.iter().zip(&train.labels) {
+    fn negation_decides() {
+        let settings = SyntheticReviews { train: 500, test: 0, seed: 0 };
+        for reviews::Review { text, label, .. } in reviews::generate(&settings, Part::Train) {
             let words: Vec<&str> = text.split(' ').collect();
             for pair in words.windows(2) {
                 let negated = reviews::NEGATIONS.contains(&pair[0]);
                 let good = reviews::POSITIVE.contains(&pair[1]);
                 if good || reviews::NEGATIVE.contains(&pair[1]) {
-                    assert_eq!(*label == 1, good != negated, "{text}");
+                    assert_eq!(label == 1, good != negated, "{text}");
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use lrlab_random::{Purpose, Stream};
 
-use crate::SyntheticReviews;
+use crate::{Part, SyntheticReviews};
 
 /// The probability that a training label is the other class instead of the true one.
 pub(crate) const LABEL_NOISE: f64 = 0.125;
@@ -34,31 +34,32 @@ const FILLERS: [&str; 12] = [
     "it rained outside",
 ];
 
-pub(crate) struct Part {
-    pub(crate) texts: Vec<String>,
-    /// The true classes.
-    pub(crate) labels: Vec<u32>,
-    /// The labels with noise, for training.
-    pub(crate) noisy: Vec<u32>,
+/// A review.
+pub(crate) struct Review {
+    pub(crate) text: String,
+    /// The true class.
+    pub(crate) label: u32,
+    /// The label with noise, for training.
+    pub(crate) noisy: u32,
 }
 
-/// Returns the reviews for training and validation, and the test reviews.
-pub(crate) fn generate(settings: &SyntheticReviews) -> (Part, Part) {
-    (part(settings, "train reviews", settings.train), part(settings, "test reviews", settings.test))
-}
-
-fn part(settings: &SyntheticReviews, name: &str, n: usize) -> Part {
+/// Generates the reviews for training and validation, or the test reviews.
+pub(crate) fn generate(settings: &SyntheticReviews, part: Part) -> impl Iterator<Item = Review> {
+    let (name, count) = match part {
+        Part::Train => ("train reviews", settings.train),
+        Part::Test => ("test reviews", settings.test),
+    };
     let stream = Stream::new(settings.seed, Purpose::Synthetic, name);
-    let mut part = Part { texts: Vec::new(), labels: Vec::new(), noisy: Vec::new() };
-    for index in 0..n as u64 {
+    (0..count as u64).map(move |index| {
         let draw = stream.child(index);
         let class = index % 2;
-        part.labels.push(class as u32);
         let wrong = draw.uniform(0) < LABEL_NOISE;
-        part.noisy.push((if wrong { 1 - class } else { class }) as u32);
-        part.texts.push(write(draw, class == 1));
-    }
-    part
+        Review {
+            text: write(draw, class == 1),
+            label: class as u32,
+            noisy: (if wrong { 1 - class } else { class }) as u32,
+        }
+    })
 }
 
 fn write(draw: Stream, positive: bool) -> String {

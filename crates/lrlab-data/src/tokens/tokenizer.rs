@@ -17,7 +17,7 @@ use tokenizers::{
     PreTokenizer, Tokenizer,
 };
 
-use super::sequences::Sequences;
+use crate::collector::Spool;
 use crate::{Error, Keep, TokenConfig, TokenizerKind};
 
 /// The version of the tokenization; increment it when the same texts give different tokens.
@@ -30,8 +30,8 @@ const SPECIALS: [&str; 2] = ["[PAD]", "[UNK]"];
 /// The prefix of a `WordPiece` entry that continues a word.
 const CONTINUES: &str = "##";
 
-/// Trains a tokenizer of the configured kind on `texts`.
-pub(crate) fn train(config: &TokenConfig, texts: &[&str]) -> Result<Tokenizer, Error> {
+/// Trains a tokenizer of the configured kind on `rows` of `texts`, which are read one by one.
+pub(crate) fn train(config: &TokenConfig, texts: &Spool, rows: &[u32]) -> Result<Tokenizer, Error> {
     let failed = |source| Error::Tokenizer { source };
     let (model, mut trainer) = parts(config).map_err(failed)?;
     let mut tokenizer = Tokenizer::new(model);
@@ -40,11 +40,22 @@ pub(crate) fn train(config: &TokenConfig, texts: &[&str]) -> Result<Tokenizer, E
     tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(Whitespace));
     if let TrainerWrapper::WordPieceTrainer(trainer) = &mut trainer {
-        let inner = continuations(&tokenizer, texts)?.into_iter();
+        let inner = continuations(&tokenizer, texts, rows)?.into_iter();
         let tokens = inner.map(|letter| AddedToken::from(format!("{CONTINUES}{letter}"), true));
         trainer.set_special_tokens(specials().into_iter().chain(tokens).collect());
     }
-    tokenizer.train(&mut trainer, texts.iter()).map_err(failed)?;
+    let mut unreadable = None;
+    let texts = rows.iter().map_while(|&row| match texts.text(row) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            unreadable = Some(error);
+            None
+        }
+    });
+    tokenizer.train(&mut trainer, texts).map_err(failed)?;
+    if let Some(error) = unreadable {
+        return Err(error);
+    }
     match trainer {
         TrainerWrapper::WordPieceTrainer(_) => without_added_letters(&tokenizer).map_err(failed),
         _ => Ok(tokenizer),
@@ -53,9 +64,9 @@ pub(crate) fn train(config: &TokenConfig, texts: &[&str]) -> Result<Tokenizer, E
 
 /// Returns the letters that occur within words. The trainer numbers them in the order of a hash map, which differs between
 /// runs, and breaks ties by these numbers. Adding the letters in advance, in order, makes the numbers deterministic.
-fn continuations(tokenizer: &Tokenizer, texts: &[&str]) -> Result<BTreeSet<char>, Error> {
-    let letters = |text: &&str| -> tokenizers::Result<BTreeSet<char>> {
-        let mut normalized = NormalizedString::from(*text);
+fn continuations(tokenizer: &Tokenizer, texts: &Spool, rows: &[u32]) -> Result<BTreeSet<char>, Error> {
+    let letters = |text: &str| -> tokenizers::Result<BTreeSet<char>> {
+        let mut normalized = NormalizedString::from(text);
         if let Some(normalizer) = tokenizer.get_normalizer() {
             normalizer.normalize(&mut normalized)?;
         }
@@ -66,11 +77,11 @@ fn continuations(tokenizer: &Tokenizer, texts: &[&str]) -> Result<BTreeSet<char>
         let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
         Ok(words.into_iter().flat_map(|(word, ..)| word.chars().skip(1)).collect())
     };
-    let all = texts.par_iter().map(letters).try_reduce(BTreeSet::new, |mut all, mut some| {
+    let letters = |&row: &u32| letters(&texts.text(row)?).map_err(|source| Error::Tokenizer { source });
+    rows.par_iter().map(letters).try_reduce(BTreeSet::new, |mut all, mut some| {
         all.append(&mut some);
         Ok(all)
-    });
-    all.map_err(|source| Error::Tokenizer { source })
+    })
 }
 
 /// Returns the tokenizer with the letters of [`continuations`] as ordinary entries of the vocabulary instead of added
@@ -118,28 +129,26 @@ fn parts(config: &TokenConfig) -> tokenizers::Result<(ModelWrapper, TrainerWrapp
     })
 }
 
-/// Tokenizes `texts`, at most `max_length` tokens each. A text without tokens becomes one unknown token, so that no sequence
-/// is empty.
-pub(crate) fn encode(
-    tokenizer: &Tokenizer,
-    config: &TokenConfig,
-    texts: &[&str],
-) -> Result<Sequences, Error> {
-    let mut tokenizer = tokenizer.clone();
-    tokenizer.set_encode_special_tokens(true); // treats "[PAD]" in a text as text
-    let encoded: Vec<Vec<u32>> = texts
-        .par_iter()
-        .map(|text| {
-            let encoding =
-                tokenizer.encode_fast(*text, false).map_err(|source| Error::Tokenizer { source })?;
-            Ok(cut(encoding.get_ids(), config))
-        })
-        .collect::<Result<_, Error>>()?;
-    let mut sequences = Sequences::default();
-    for ids in &encoded {
-        sequences.push(ids);
+/// Applies a tokenizer.
+pub(crate) struct Encoder<'a> {
+    tokenizer: Tokenizer,
+    config: &'a TokenConfig,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(tokenizer: &Tokenizer, config: &'a TokenConfig) -> Self {
+        let mut tokenizer = tokenizer.clone();
+        tokenizer.set_encode_special_tokens(true); // treats "[PAD]" in a text as text
+        Self { tokenizer, config }
     }
-    Ok(sequences)
+
+    /// Tokenizes a text, at most `max_length` tokens. A text without tokens becomes one unknown token, so that no sequence is
+    /// empty.
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding =
+            self.tokenizer.encode_fast(text, false).map_err(|source| Error::Tokenizer { source })?;
+        Ok(cut(encoding.get_ids(), self.config))
+    }
 }
 
 /// Truncates a sequence to the maximum length at the configured end.
@@ -155,6 +164,7 @@ pub(crate) fn cut(ids: &[u32], config: &TokenConfig) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collector::Collector;
 
     const TEXTS: [&str; 4] = [
         "A good film.<br /><br />Really GOOD!",
@@ -167,15 +177,21 @@ mod tests {
         TokenConfig { tokenizer, vocabulary: 60, max_length: 50, keep: Keep::End }
     }
 
+    fn trained(config: &TokenConfig) -> Tokenizer {
+        let mut collector = Collector::new(std::path::Path::new(""), u64::MAX);
+        TEXTS.iter().for_each(|text| collector.add(text.as_bytes(), text.len()).unwrap());
+        train(config, &Spool::new(collector.finish().unwrap()), &[0, 1, 2, 3]).unwrap()
+    }
+
     fn words(tokenizer: &Tokenizer, config: &TokenConfig, text: &str) -> Vec<String> {
-        let sequences = encode(tokenizer, config, &[text]).unwrap();
-        sequences.ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
+        let ids = Encoder::new(tokenizer, config).encode(text).unwrap();
+        ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
     }
 
     #[test]
     fn words_and_punctuation_in_lower_case() {
         let config = config(TokenizerKind::Word);
-        let tokenizer = train(&config, &TEXTS).unwrap();
+        let tokenizer = trained(&config);
         assert_eq!(tokenizer.token_to_id("[PAD]"), Some(PAD));
         assert_eq!(tokenizer.token_to_id("[UNK]"), Some(UNKNOWN));
         assert_eq!(tokenizer.token_to_id("good"), Some(2), "the most frequent word comes first");
@@ -184,14 +200,14 @@ mod tests {
         check("Good<br />FILM.", &["good", "film", "."]);
         check("a splendid film", &["a", "[UNK]", "film"]);
         check("   ", &["[UNK]"]);
-        let specials = encode(&tokenizer, &config, &["[PAD] film"]).unwrap().ids;
+        let specials = Encoder::new(&tokenizer, &config).encode("[PAD] film").unwrap();
         assert!(!specials.contains(&PAD), "padding occurs in a text: {specials:?}");
     }
 
     #[test]
     fn either_end_can_be_kept() {
         let mut config = config(TokenizerKind::Word);
-        let tokenizer = train(&config, &TEXTS).unwrap();
+        let tokenizer = trained(&config);
         config.max_length = 3;
         assert_eq!(words(&tokenizer, &config, "not good at all"), ["good", "at", "all"]);
         config.keep = Keep::Start;
@@ -203,28 +219,30 @@ mod tests {
     fn every_kind_trains_to_the_same_tokenizer_twice() {
         for kind in [TokenizerKind::Word, TokenizerKind::Bpe, TokenizerKind::WordPiece] {
             let config = config(kind);
-            let tokenizer = train(&config, &TEXTS).unwrap();
-            let again = train(&config, &TEXTS).unwrap();
+            let tokenizer = trained(&config);
+            let again = trained(&config);
             assert_eq!(tokenizer.to_string(false).unwrap(), again.to_string(false).unwrap(), "{kind:?}");
             assert!(tokenizer.get_vocab_size(true) <= config.vocabulary, "{kind:?}");
             assert_eq!(tokenizer.token_to_id("[PAD]"), Some(PAD), "{kind:?}");
             // The stored tokenizer gives the same tokens.
             let stored = Tokenizer::from_bytes(tokenizer.to_string(true).unwrap()).unwrap();
             let texts = ["a good ending", "goodness [PAD] ☃"];
-            let ids = encode(&tokenizer, &config, &texts).unwrap();
-            assert_eq!(encode(&stored, &config, &texts).unwrap(), ids, "{kind:?}");
-            assert!(ids.ids.iter().all(|&id| id != PAD && (id as usize) < config.vocabulary), "{kind:?}");
+            for text in texts {
+                let ids = Encoder::new(&tokenizer, &config).encode(text).unwrap();
+                assert_eq!(Encoder::new(&stored, &config).encode(text).unwrap(), ids, "{kind:?}");
+                assert!(ids.iter().all(|&id| id != PAD && (id as usize) < config.vocabulary), "{kind:?}");
+            }
         }
     }
 
     #[test]
     fn subwords_represent_unknown_words() {
         let word = config(TokenizerKind::Word);
-        let tokenizer = train(&word, &TEXTS).unwrap();
+        let tokenizer = trained(&word);
         assert_eq!(words(&tokenizer, &word, "goodall"), ["[UNK]"]);
         for kind in [TokenizerKind::Bpe, TokenizerKind::WordPiece] {
             let config = config(kind);
-            let tokenizer = train(&config, &TEXTS).unwrap();
+            let tokenizer = trained(&config);
             let parts = words(&tokenizer, &config, "goodall").concat().replace("##", "");
             assert_eq!(parts, "goodall", "{kind:?}");
         }

@@ -8,10 +8,10 @@ use lrlab_runs::{
 };
 use lrlab_spec::RunSpec;
 use lrlab_train::State;
-use serde::Deserialize;
 
 use super::launch::planned;
 use super::logs::{LOGS, copy_log};
+use crate::Registry;
 use crate::checkpointer::read_state;
 use crate::progress::with_causes;
 
@@ -25,6 +25,7 @@ pub(super) struct Longer<'a> {
     /// The folder of its attempt.
     pub(super) attempt: &'a Path,
     pub(super) fingerprint: &'a Fingerprint,
+    pub(super) registry: &'a Registry,
 }
 
 impl Longer<'_> {
@@ -63,7 +64,7 @@ impl Longer<'_> {
     /// Checks that the run has the same beginning, which depends on the number of examples; the plan may not know it.
     fn check(&self, store: &RunStore, shorter: &RunId, examples: usize) -> Result<(), String> {
         let planned = planned(store, &store.run_dir(shorter)).map_err(|error| with_causes(&error))?;
-        let spec = RunSpec::deserialize(&planned.spec).map_err(|error| format!("spec.json: {error}"))?;
+        let spec = self.registry.spec(&planned).map_err(|error| with_causes(&error))?;
         if planned.dataset_digest != self.planned.dataset_digest {
             return Err("it was trained on other data".to_owned());
         }

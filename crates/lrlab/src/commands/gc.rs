@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use lrlab_grid::{Garbage, GarbageKind};
+use lrlab_grid::{Garbage, GarbageKind, States};
 use lrlab_runs::RunStore;
 
 use super::plan::{changes, read_experiment, resolve_stored, stored_plan};
@@ -24,6 +24,9 @@ pub(crate) struct GcArgs {
     /// Remove the listed files.
     #[arg(long)]
     yes: bool,
+    /// Also remove the states of finished runs that --keep all keeps for longer runs that are not planned yet.
+    #[arg(long)]
+    states: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -71,14 +74,15 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         }),
         None => None,
     };
-    let garbage = lrlab_grid::garbage(&store, plan.as_ref())?;
+    let states = States { read: &|run| registry.spec(run).ok(), all: args.states };
+    let garbage = lrlab_grid::garbage(&store, plan.as_ref(), states)?;
     let bytes: u64 = garbage.iter().map(|item| item.bytes).sum();
     let removed = if args.yes {
         if let Some(plan) = plan.filter(|plan| store.plan(&plan.experiment).is_ok_and(|old| old.is_some())) {
             store.write_plan(&plan)?;
             lrlab_grid::set_referenced(&store, &plan)?;
         }
-        lrlab_grid::collect(&store, &garbage)?
+        lrlab_grid::collect(&store, &garbage, states)?
     } else {
         0
     };
@@ -116,6 +120,7 @@ fn line(item: &Garbage) -> String {
         (GarbageKind::Binary, _) => "frozen runner",
         (GarbageKind::Leftover, _) => "left by an earlier gc",
         (GarbageKind::Temporary, _) => "temporary",
+        (GarbageKind::State, _) => "kept state",
     };
     format!("{:>10}  {what:<20}  {}", size(item.bytes), item.path.display())
 }

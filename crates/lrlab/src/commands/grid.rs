@@ -4,14 +4,15 @@ use candle_core::Device;
 use lrlab_grid::Beginning;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
-use crate::Exit;
 use crate::options::Machine;
+use crate::{Exit, Registry};
 
 /// A resolved plan, the store of its runs, and the options of workers.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
+    pub(crate) registry: &'a Registry,
     pub(crate) machine: &'a Machine,
     /// The device of this process; the CPU if the runs train on the nodes of a cluster.
     pub(crate) device: &'a Device,
@@ -30,7 +31,7 @@ impl<'a> Grid<'a> {
         if self.machine.from_scratch {
             Ok(vec![None; runs.len()])
         } else {
-            beginnings(self.plan, self.store, runs)
+            beginnings(self.plan, self.store, runs, self.registry)
         }
     }
 }
@@ -41,11 +42,12 @@ pub(crate) fn beginnings(
     plan: &Plan,
     store: &RunStore,
     runs: &[PlannedRun],
+    registry: &Registry,
 ) -> anyhow::Result<Vec<Option<Beginning>>> {
     if plan.search.is_some() {
         return Ok(vec![None; runs.len()]);
     }
-    Ok(lrlab_grid::beginnings(store, runs)?)
+    Ok(lrlab_grid::beginnings(store, runs, &|run| registry.spec(run).ok())?)
 }
 
 /// The outcome of executing a grid.

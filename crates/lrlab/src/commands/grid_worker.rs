@@ -20,7 +20,7 @@ use super::search::Stages;
 use super::slurm::machine;
 use crate::options::Machine;
 use crate::progress::{Progress, eprint_line};
-use crate::{Exit, provenance};
+use crate::{Exit, Registry, provenance};
 
 /// How long before the time limit Slurm may send its signal.
 const EARLY: Duration = Duration::from_mins(1);
@@ -39,7 +39,7 @@ pub(crate) struct GridWorkerArgs {
     class: String,
 }
 
-pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
+pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let interrupt = Interrupt::on_signals()?;
     let submission = Submission::read(&args.submission)?
@@ -90,7 +90,14 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
             return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
-        let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
+        let grid = Grid {
+            plan: &plan,
+            store: &store,
+            registry,
+            machine: &machine,
+            device: &device,
+            trains_here: true,
+        };
         let beginnings = grid.beginnings(runs)?;
         let workload = Workload { runs, since, until, first: task(), beginnings, memory: None };
         let outcome = work(&executor, &store, workload, &interrupt, &launch)?;

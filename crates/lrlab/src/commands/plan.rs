@@ -50,7 +50,7 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
     for warning in lrlab_grid::origins(&store, &plan.runs)?.warnings() {
         eprint_line(&format!("note: {warning}"));
     }
-    show(&plan, &store, args.cells)?;
+    show(&plan, &store, registry, args.cells)?;
     Ok(Exit::Done)
 }
 
@@ -466,11 +466,11 @@ fn call(selection: &Selection) -> Option<Call> {
 
 /// Prints every run with its state, and the totals. A large grid is summarised unless `all` is set. Lint warnings about
 /// schedules and controllers go to standard error.
-pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<()> {
+pub(crate) fn show(plan: &Plan, store: &RunStore, registry: &Registry, all: bool) -> anyhow::Result<()> {
     for warning in lint_warnings(plan) {
         eprint_line(&format!("warning: {warning}"));
     }
-    let beginnings = beginnings(plan, store, &plan.runs)?;
+    let beginnings = beginnings(plan, store, &plan.runs, registry)?;
     let listed = all || plan.runs.len() <= MOST_LISTED;
     print(&if listed { listing(plan, store, &beginnings)? } else { summary(plan, store)? });
     if let Some(reused) = reused(plan, &beginnings) {

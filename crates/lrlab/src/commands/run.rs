@@ -55,8 +55,15 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
 
     if args.dry_run {
         let store = RecordFiles::with_store(store, std::slice::from_ref(&plan), records)?;
-        show(&plan, &store, false)?;
-        executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
+        show(&plan, &store, registry, false)?;
+        executor.dry_run(&Grid {
+            plan: &plan,
+            store: &store,
+            registry,
+            machine,
+            device: &device,
+            trains_here,
+        })?;
         return Ok(Exit::Done);
     }
     if let Some(namesake) =
@@ -66,7 +73,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
     set_damaged_aside(&plan, &store)?;
     RecordFiles::import(&store, &plan, records)?;
-    let grid = Grid { plan: &plan, store: &store, machine, device: &device, trains_here };
+    let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here };
     check_origins(&grid, args)?;
 
     let preflight = run_preflight(&grid)?;

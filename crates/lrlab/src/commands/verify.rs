@@ -77,7 +77,8 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         checkpoint_every: CheckpointEvery::default(),
         from_scratch: true,
     };
-    let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
+    let grid =
+        Grid { plan: &plan, store: &store, registry, machine: &machine, device: &device, trains_here: true };
     let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };
     let mut rerun = match rerun(&grid, local, &sound, &interrupt) {
         Ok(Some(rerun)) => rerun,

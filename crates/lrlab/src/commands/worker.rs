@@ -16,9 +16,9 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
-    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, Outcome, PlannedRun, Provenance,
-    RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work, remove_penultimate,
-    settle_penultimate,
+    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, KeptFor, Outcome, PlannedRun,
+    Provenance, RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work,
+    remove_penultimate, settle_penultimate,
 };
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
@@ -71,8 +71,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
     let planned = launch::planned(&store, &store.run_dir(&id))?;
-    let mut spec: RunSpec = serde_json::from_value(planned.spec.clone()).context("spec.json")?;
-    registry.bind(&mut spec)?;
+    let spec = registry.spec(&planned)?;
     let run_dir = store.run_dir(&id);
     let attempt = attempt_dir(&run_dir, args.attempt);
     std::fs::create_dir_all(&attempt).with_context(|| attempt.display().to_string())?;
@@ -88,8 +87,15 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let numerics = provenance::numerics(&device);
     let fingerprint =
         Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
-    let start =
-        Start { args, store: &store, spec: &spec, planned: &planned, attempt: &attempt, reporter: &reporter };
+    let start = Start {
+        args,
+        store: &store,
+        registry,
+        spec: &spec,
+        planned: &planned,
+        attempt: &attempt,
+        reporter: &reporter,
+    };
     let (checkpoints, state) = start.open(&fingerprint, data.train.len())?;
 
     let model = registry.build_model(&spec, &data, &device)?;
@@ -157,7 +163,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     }
     finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
-    settle_penultimate(&run_dir, keep_penultimate && outcome == Outcome::Completed)?;
+    let kept_for = if args.machine.keep.checkpoints() { KeptFor::Later } else { KeptFor::Plan };
+    let kept_for = (keep_penultimate && outcome == Outcome::Completed).then_some(kept_for);
+    settle_penultimate(&run_dir, kept_for)?;
     if !args.machine.keep.checkpoints() {
         remove_states(&store, &result, checkpoints)?;
     }
@@ -183,6 +191,7 @@ fn remove_states(
 struct Start<'a> {
     args: &'a WorkerArgs,
     store: &'a RunStore,
+    registry: &'a Registry,
     spec: &'a RunSpec,
     planned: &'a PlannedRun,
     /// The folder of the attempt.
@@ -198,7 +207,7 @@ impl Start<'_> {
         fingerprint: &Fingerprint,
         examples: usize,
     ) -> anyhow::Result<(Checkpoints, Option<State>)> {
-        let Self { args, store, spec, planned, attempt, reporter } = *self;
+        let Self { args, store, registry, spec, planned, attempt, reporter } = *self;
         let note = |message| reporter.borrow_mut().report(&Event::Note { message });
         let run_dir = store.run_dir(&planned.run_id);
         let mut skipped = false;
@@ -210,7 +219,7 @@ impl Start<'_> {
         let state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, reporter)?;
         let shorter = args.continue_run.as_ref().filter(|_| state.is_none() && !args.machine.from_scratch);
         let Some(shorter) = shorter else { return Ok((checkpoints, state)) };
-        let longer = continuation::Longer { spec, planned, attempt, fingerprint };
+        let longer = continuation::Longer { spec, planned, attempt, fingerprint, registry };
         let state = longer
             .start(store, &RunId::try_from(shorter.clone())?, examples, &mut |message| note(message))?;
         Ok((checkpoints, state))
