@@ -195,6 +195,31 @@ fn registered_functions_of_time_set_values() {
     }
     std::fs::write(folder.join("tiny.toml"), &text).unwrap();
 
+    // The function can be inspected like every schedule.
+    let inspect = |program: &Path, args: &[&str]| {
+        Ran::of(&start(program, folder).arg("schedule").args(args).env("HALVES", "1").output().unwrap())
+    };
+    let own = "delay = { by = \"1 epoch\", of = { lambda = { name = \"halves\" } } }";
+    let length = ["--schedule", own, "--lr", "0.8", "--epochs", "4", "--updates-per-epoch", "1"];
+    let traced = inspect(program, &[&["trace"][..], &length].concat());
+    assert_eq!((traced.code, traced.out.as_str()), (0, "0.8\n0.8\n0.4\n0.2\n"), "{}", traced.err);
+    for command in ["plot", "lint"] {
+        let shown = inspect(program, &[&[command][..], &length].concat());
+        assert!(shown.code == 0 && !shown.out.is_empty(), "{}", shown.err);
+    }
+    let listed = inspect(program, &["list"]).out;
+    assert!(
+        listed.contains("a function of this program, version \"1\"\n    lambda = { name = \"halves\" }\n"),
+        "{listed}"
+    );
+    std::fs::write(folder.join("losses"), "0.5\n0.5\n0.5\n").unwrap();
+    let under = ["--schedule", own, "--lr", "0.8", "--updates-per-epoch", "1", "--metrics", "losses"];
+    let controller = ["replay", "--controller", "plateau = { factor = 0.5, patience = 0 }"];
+    let replayed = inspect(program, &[&controller[..], &under].concat());
+    assert_eq!((replayed.code, replayed.out.as_str()), (0, "0.8\n0.8\n0.2\n"), "{}", replayed.err);
+    let stock = inspect(&lrlab_tests::program(), &[&["trace"][..], &length].concat());
+    assert!(stock.code == 2 && stock.err.contains("registered are: none"), "{}", stock.err);
+
     // Another version makes another run; a runner without the function says which there are.
     let plan = |version: &str| call(program, "plan", version).out;
     assert!(plan("1").contains(&id[..7]) && !plan("2").contains(&id[..7]), "{}", plan("2"));

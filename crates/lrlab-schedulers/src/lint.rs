@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     AutoLrs, ControllerSpec, CosineWarmRestartsSpec, Error, Horizon, PatienceRule, ScheduleSpec, Scripted,
-    Span, WarmupClock,
+    Span, SwaSpec, WarmupClock,
 };
 
 /// A probable mistake.
@@ -129,7 +129,7 @@ impl Findings {
             }
             ScheduleSpec::Linear(s) => self.descent(path, "total_iters", s.total_iters, run),
             ScheduleSpec::Polynomial(s) => {
-                self.descent_to(path, "total_iters", (s.total_iters, s.eta_min), run)
+                self.descent_to(path, "total_iters", (s.total_iters, s.eta_min), run);
             }
             ScheduleSpec::Cosine(s) => self.descent_to(path, "t_max", (s.t_max, s.eta_min), run),
             ScheduleSpec::Rex(s) => self.descent_to(path, "t_max", (s.t_max, s.eta_min), run),
@@ -190,15 +190,7 @@ impl Findings {
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Swa(s) => {
-                self.moment(field("start"), s.start, run, "it never comes");
-                let (start, anneal) = (s.start.resolve_updates(run), s.anneal.resolve(run));
-                let left = run.updates.saturating_sub(start) as f64;
-                if left > 0.0 && anneal > left {
-                    let (span, share) = (s.anneal, percent(left / anneal));
-                    let message =
-                        format!("the end of \"{span}\" is never reached: the run covers {share} of it");
-                    self.add(field("anneal"), message);
-                }
+                self.swa(s, path, run);
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Delay(s) => {
@@ -219,6 +211,18 @@ impl Findings {
             | ScheduleSpec::InverseTime(_)
             | ScheduleSpec::Power(_)
             | ScheduleSpec::Lambda(_) => {}
+        }
+    }
+
+    /// Warns of an annealing that does not start or end within the run.
+    fn swa(&mut self, s: &SwaSpec, path: &str, run: &Horizon) {
+        self.moment(format!("{path}.start"), s.start, run, "it never comes");
+        let (start, anneal) = (s.start.resolve_updates(run), s.anneal.resolve(run));
+        let left = run.updates.saturating_sub(start) as f64;
+        if left > 0.0 && anneal > left {
+            let (span, share) = (s.anneal, percent(left / anneal));
+            let message = format!("the end of \"{span}\" is never reached: the run covers {share} of it");
+            self.add(format!("{path}.anneal"), message);
         }
     }
 

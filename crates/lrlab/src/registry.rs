@@ -135,6 +135,11 @@ impl Registry {
         self.lambdas.insert(name, registration);
     }
 
+    /// Returns the functions that schedules may name.
+    pub(crate) fn lambdas(&self) -> &Lambdas {
+        &self.functions
+    }
+
     /// Returns the specification of a planned run, with the functions that its schedules name.
     pub(crate) fn spec(&self, run: &PlannedRun) -> anyhow::Result<RunSpec> {
         let mut spec = RunSpec::deserialize(&run.spec).context("spec.json")?;

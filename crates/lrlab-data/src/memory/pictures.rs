@@ -137,7 +137,7 @@ impl Dataset {
         let (about, streams) = pictures.separated();
         about.check(None)?;
         let rows = |pixels: Vec<u8>| {
-            if pixels.len() % bytes == 0 {
+            if pixels.len().is_multiple_of(bytes) {
                 Ok(Rows { bytes: pixels, row: bytes, length: None })
             } else {
                 Err(format!("{} bytes of pixels, expected a multiple of {bytes}", pixels.len()))

@@ -166,14 +166,11 @@ where
         Ok((identity, ((part(train.finish()?, labels), test), held_out)))
     };
     let properties = about.about([0; 3]);
-    match about.remembered(config, kind) {
-        Some(digest) => {
-            let identity = about.with_digest(config, digest)?;
-            reviews::finish(config, identity, &properties, content, || Ok(read()?.1))
-        }
-        None => {
-            let (identity, parts) = read()?;
-            reviews::finish(config, identity, &properties, content, || Ok(parts))
-        }
+    if let Some(digest) = about.remembered(config, kind) {
+        let identity = about.with_digest(config, digest)?;
+        reviews::finish(config, identity, &properties, content, || Ok(read()?.1))
+    } else {
+        let (identity, parts) = read()?;
+        reviews::finish(config, identity, &properties, content, || Ok(parts))
     }
 }

@@ -35,7 +35,7 @@ mod tests {
         reviews::generate(settings, part).map(|review| review.text).collect()
     }
 
-    fn of_labels(labels: &[u32]) -> Vec<u8> {
+    fn as_bytes(labels: &[u32]) -> Vec<u8> {
         labels.iter().map(|&label| label as u8).collect()
     }
 
@@ -49,7 +49,7 @@ mod tests {
         let [train, test] =
             [Part::Train, Part::Test].map(|part| texts(&settings, part).concat().into_bytes());
         let noisy: Vec<u32> = reviews::generate(&settings, Part::Train).map(|review| review.noisy).collect();
-        let all = [train, test, of_labels(&noisy)];
+        let all = [train, test, as_bytes(&noisy)];
         assert_eq!(blake3::hash(&all.concat()).to_hex().as_str(), REVIEWS, "version {VERSION}");
     }
 
