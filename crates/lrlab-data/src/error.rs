@@ -115,7 +115,7 @@ pub enum Error {
         /// The existing columns.
         found: Vec<String>,
         /// What to do.
-        advice: String,
+        advice: Box<str>,
     },
     /// Several columns of a table are candidates.
     #[error(

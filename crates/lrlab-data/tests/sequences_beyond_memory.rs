@@ -49,7 +49,8 @@ fn token_files(cache: &Path) -> Vec<PathBuf> {
 /// Row 11 repeats row 4, and the first rows of test those of training.
 fn text(row: usize) -> String {
     let row = if row == 11 { 4 } else { row };
-    (0..=row % 9).map(|i| format!("Word{} {}", (row * 7 + i) % 31, ["is", "was", "not"][i % 3])).collect()
+    let word = |i: usize| format!("Word{} {}", (row * 7 + i) % 31, ["is", "was", "not"][i % 3]);
+    (0..=row % 9).map(word).collect::<Vec<_>>().concat()
 }
 
 fn sequence(row: usize) -> Vec<u32> {

@@ -50,7 +50,7 @@ fn linear_pictures(layers: &[Layer], features: &Features) -> Result<Tensor> {
     layers[0].forward(&x.flatten_from(1)?)
 }
 
-/// 5 × 5 filters with ReLU, average pooling to 3 × 3, then two linear layers.
+/// 5 × 5 filters with `ReLU`, average pooling to 3 × 3, then two linear layers.
 fn filters(layers: &[Layer], features: &Features) -> Result<Tensor> {
     const SIDE: usize = 5;
     let Features::Pictures(x) = features else { unreachable!() };
@@ -80,7 +80,7 @@ fn bag(layers: &[Layer], features: &Features) -> Result<Tensor> {
     layers[1].forward(&sum.broadcast_div(&mask.sum(1)?)?)
 }
 
-/// A linear layer with ReLU on each pair of neighbouring embeddings, max pooling, then a linear layer.
+/// A linear layer with `ReLU` on each pair of neighbouring embeddings, max pooling, then a linear layer.
 fn pairs(layers: &[Layer], features: &Features) -> Result<Tensor> {
     let Features::Tokens { ids, mask } = features else { unreachable!() };
     let x = embed(&layers[0], ids)?;

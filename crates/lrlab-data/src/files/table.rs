@@ -219,7 +219,7 @@ impl Table {
             };
             let found = present.iter().map(|name| (*name).to_owned()).collect();
             let (path, names) = (self.path.clone(), vec![named.to_owned()]);
-            return Err(Error::MissingColumn { path, what, names, found, advice });
+            return Err(Error::MissingColumn { path, what, names, found, advice: advice.into() });
         }
         let known = |name: &&str| wanted.names.iter().any(|usual| usual.eq_ignore_ascii_case(name));
         let named: Vec<&str> = present.iter().copied().filter(known).collect();
@@ -232,7 +232,7 @@ impl Table {
                 let advice = format!(
                     "rename the column that holds them, or name it in a source of the hub: {key} = \"…\""
                 );
-                Err(Error::MissingColumn { path, what, names: usual(wanted), found, advice })
+                Err(Error::MissingColumn { path, what, names: usual(wanted), found, advice: advice.into() })
             }
             _ => Err(Error::AmbiguousColumn { path, what, own: wanted.names[0].to_owned(), key, found }),
         }

@@ -565,7 +565,9 @@ fn lint_warnings(plan: &Plan) -> Vec<String> {
             });
             found.chain(constants).collect()
         });
-        warnings.iter().for_each(|warning| add(warning));
+        for warning in warnings.iter() {
+            add(warning);
+        }
     }
     found.into_iter().map(|(warning, runs)| format!("{warning} ({})", counted(runs, "run"))).collect()
 }

@@ -60,6 +60,18 @@ pub(crate) struct WorkerArgs {
     machine: Machine,
 }
 
+impl WorkerArgs {
+    fn keeps_penultimate(&self) -> bool {
+        self.keep_penultimate || self.machine.keep.checkpoints()
+    }
+
+    /// Returns what the state before the last update is kept for after the run; `None` if it is removed.
+    fn penultimate_kept_for(&self, outcome: Outcome) -> Option<KeptFor> {
+        let kept_for = if self.machine.keep.checkpoints() { KeptFor::Later } else { KeptFor::Plan };
+        (self.keeps_penultimate() && outcome == Outcome::Completed).then_some(kept_for)
+    }
+}
+
 pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (started, began) = (seconds(), Instant::now());
     let interrupt = Arc::new(AtomicBool::new(false));
@@ -70,9 +82,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let build = checkpointer::program_digest();
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
-    let planned = launch::planned(&store, &store.run_dir(&id))?;
-    let spec = registry.spec(&planned)?;
     let run_dir = store.run_dir(&id);
+    let planned = launch::planned(&store, &run_dir)?;
+    let spec = registry.spec(&planned)?;
     let attempt = attempt_dir(&run_dir, args.attempt);
     std::fs::create_dir_all(&attempt).with_context(|| attempt.display().to_string())?;
     let work = WorkLog::create(&attempt, started)?;
@@ -84,9 +96,8 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
 
     let reporter = RefCell::new(Reporter::default());
     let build = build.join().map_err(|_| anyhow::anyhow!("failed to read the program file"))?;
-    let numerics = provenance::numerics(&device);
-    let fingerprint =
-        Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
+    let build = build.context("reading the program")?;
+    let fingerprint = Fingerprint { run_id: id.clone(), numerics: provenance::numerics(&device), build };
     let start = Start {
         args,
         store: &store,
@@ -109,10 +120,8 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     checkpointer.until = args.until_epoch;
     checkpointer.interrupt = interrupt;
     checkpointer.work = Some(work);
-    let keep_penultimate = args.keep_penultimate || args.machine.keep.checkpoints();
-    let update = Fit::horizon(&settings, data.train.len()).updates.saturating_sub(1);
-    checkpointer.penultimate = keep_penultimate.then(|| Penultimate {
-        update,
+    checkpointer.penultimate = args.keeps_penultimate().then(|| Penultimate {
+        update: Fit::horizon(&settings, data.train.len()).updates.saturating_sub(1),
         run_dir: run_dir.clone(),
         attempt: args.attempt,
         fingerprint,
@@ -127,13 +136,8 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         reporter.borrow_mut().report(event);
     });
     let (checkpoints, work) = checkpointer.finish();
-    let mut fitted = match fitted {
-        Ok(fitted) => fitted,
-        Err(error) => {
-            reporter.borrow_mut().report(&Event::Failed { error: error.to_string() });
-            return Err(error.into());
-        }
-    };
+    let mut fitted = fitted
+        .inspect_err(|error| reporter.borrow_mut().report(&Event::Failed { error: error.to_string() }))?;
     let Some(outcome) = outcome(fitted.stop) else { return Ok(Exit::Interrupted) };
     fitted.work.data_s += data_s;
     if let Some(mut log) = work {
@@ -163,9 +167,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     }
     finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
-    let kept_for = if args.machine.keep.checkpoints() { KeptFor::Later } else { KeptFor::Plan };
-    let kept_for = (keep_penultimate && outcome == Outcome::Completed).then_some(kept_for);
-    settle_penultimate(&run_dir, kept_for)?;
+    settle_penultimate(&run_dir, args.penultimate_kept_for(outcome))?;
     if !args.machine.keep.checkpoints() {
         remove_states(&store, &result, checkpoints)?;
     }
