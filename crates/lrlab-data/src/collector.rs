@@ -183,7 +183,9 @@ mod tests {
         for budget in [100, 4, 0] {
             let folder = tempfile::tempdir().unwrap();
             let mut collector = Collector::new(folder.path(), budget);
-            texts.iter().for_each(|text| collector.add(text.as_bytes(), text.len()).unwrap());
+            for text in texts {
+                collector.add(text.as_bytes(), text.len()).unwrap();
+            }
             let spool = Spool::new(collector.finish().unwrap());
             for (row, text) in texts.iter().enumerate().rev() {
                 assert_eq!(spool.text(row as u32).unwrap(), *text);

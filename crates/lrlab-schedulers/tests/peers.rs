@@ -77,7 +77,7 @@ fn schedule(ours: &str, run: &Horizon) -> Box<dyn Schedule> {
         }
         "torch cyclic by iteration" => {
             let cyclic = cyclic("3 updates", None);
-            return cyclic.with_peaks(run, |_, at| 0.95_f64.powf(at.update as f64)).unwrap();
+            return cyclic.with_peaks(run, |_, at| libm::pow(0.95, at.update as f64)).unwrap();
         }
         "torch multiplicative" => {
             return Box::new(multiplicative(|step| if step % 3 == 0 { 1.1 } else { 0.9 }, 40));

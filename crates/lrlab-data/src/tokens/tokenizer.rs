@@ -179,7 +179,9 @@ mod tests {
 
     fn trained(config: &TokenConfig) -> Tokenizer {
         let mut collector = Collector::new(std::path::Path::new(""), u64::MAX);
-        TEXTS.iter().for_each(|text| collector.add(text.as_bytes(), text.len()).unwrap());
+        for text in TEXTS {
+            collector.add(text.as_bytes(), text.len()).unwrap();
+        }
         train(config, &Spool::new(collector.finish().unwrap()), &[0, 1, 2, 3]).unwrap()
     }
 
