@@ -133,7 +133,7 @@ fn json_output_has_the_curve_and_the_suggestion() {
     );
 }
 
-/// A sweep is over the rates of the updates; what to write in the file is told for each optimizer that scales it.
+/// The test varies the rate of the updates; for an optimizer that scales the rate, the output has the value for the file.
 #[test]
 fn names_the_rate_to_write_under_a_scale() {
     let folder = tempfile::tempdir().unwrap();

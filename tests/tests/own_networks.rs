@@ -231,7 +231,7 @@ fn registered_functions_of_time_set_values() {
     assert!(misspelt.code == 2 && misspelt.err.contains("did you mean `halves`?"), "{}", misspelt.err);
 }
 
-/// What a runner of one's own trained is read by every runner; only training needs the parts.
+/// Every runner reads the results of a user-built runner; only training needs the registered parts.
 #[test]
 fn every_runner_reads_the_results() {
     let folder = tempfile::tempdir().unwrap();
@@ -272,7 +272,7 @@ fn every_runner_reads_the_results() {
 
 /// Messages name the program that was called.
 #[test]
-fn a_runner_of_ones_own_has_its_name() {
+fn messages_name_the_called_program() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let call = |args: &[&str]| {

@@ -216,7 +216,7 @@ fn one_run_is_redone() {
     child.wait().unwrap();
     assert_eq!(plan(), two);
 
-    // Notes come once; where the experiment is no longer there, its file and what to do are named.
+    // Notes are printed once; if the experiment was moved, the error names its file and a remedy.
     let folder = &folder.join("more");
     std::fs::create_dir(folder).unwrap();
     write(

@@ -32,7 +32,7 @@ impl PixelFile {
         self.rows[index]
     }
 
-    /// Reads all pictures, of so many bytes each.
+    /// Reads all pictures, of `bytes` bytes each.
     pub(crate) fn load(&self, bytes: usize) -> Result<Vec<u8>, Error> {
         let mut pixels = vec![0; self.rows.len() * bytes];
         let mut pictures = pixels.chunks_exact_mut(bytes.max(1)).enumerate();

@@ -99,7 +99,7 @@ fn a_key_saves_reading() {
                 |result: Result<Dataset, Error>| result.is_err_and(|error| error.to_string().contains(READ));
             assert!(is_read(read(Some("v1"), 3, 0)), "{kind}: never seen");
             let data = make(Some("v1"), 3, true, &config(cache.path(), first)).unwrap();
-            assert_eq!(data.digest, expected.digest, "{kind}: a key is no part of the digest");
+            assert_eq!(data.digest, expected.digest, "{kind}: a key is not part of the digest");
             assert!(bits(&data) == bits(&expected), "{kind}");
             for memory in [0, 100, u64::MAX] {
                 let again = read(Some("v1"), 3, memory).unwrap();

@@ -94,7 +94,7 @@ fn a_validation_split_of_its_own() {
     assert_eq!(sizes(&Dataset::from_texts(own, &config).unwrap()), [50, 7, 10]);
 }
 
-/// Whatever decides a bit of a run changes the digest, and nothing else does.
+/// Exactly the values that can change a run change the digest.
 #[test]
 fn digests() {
     let folder = tempfile::tempdir().unwrap();

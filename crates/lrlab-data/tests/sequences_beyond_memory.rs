@@ -240,7 +240,7 @@ fn a_damaged_file_is_rebuilt_or_named() {
 }
 
 #[test]
-fn what_is_wrong_with_a_stream_is_told() {
+fn invalid_streams_are_rejected() {
     let cache = tempfile::tempdir().unwrap();
     let set = |items: Vec<Result<String, String>>| {
         let part = || Labelled::new(items.clone(), vec![0, 1, 1]);

@@ -97,7 +97,7 @@ fn unpack(content: &mut cache::Content, path: &Path, memory: u64) -> Option<Prep
     Some(Prepared { vocabulary: vocabulary as usize, duplicates, splits })
 }
 
-/// Reads so many words.
+/// Reads `count` words.
 fn take(content: &mut cache::Content, count: u64) -> Option<Vec<u32>> {
     content.take(count.checked_mul(WIDTH as u64)?).map(|bytes| words(&bytes))
 }

@@ -109,7 +109,7 @@ impl<'a> Grid<'a> {
         (0..self.workload.runs.len()).any(|longer| self.workload.shorter(longer) == Some(index))
     }
 
-    /// Queues the runs that wait for a run that has ended, whatever its outcome.
+    /// Queues the runs that wait for a run that has ended, regardless of its outcome.
     pub(super) fn release(&mut self, shorter: usize) {
         let workload = &self.workload;
         let released = self.blocked.extract_if(.., |longer| workload.shorter(*longer) == Some(shorter));

@@ -16,7 +16,7 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// `ReduceLROnPlateau` accepts worse values. After more than `patience` observations in a row that are not better, the gain
 /// becomes `max(gain · factor, min_gain)`, and the next `cooldown` observations are not counted.
 ///
-/// With `accumulate` the mean of so many observations is one; the first `start_after` observations are not looked at.
+/// With `accumulate`, the mean of that many observations counts as one; the first `start_after` observations are ignored.
 ///
 /// Order within an observation, as in `ReduceLROnPlateau`: compare with the best; count down the cooldown; cut.
 #[derive(Debug, Clone, PartialEq)]

@@ -31,7 +31,7 @@ pub struct Cosine {
 }
 
 impl Cosine {
-    /// timm's defaults for one cycle of so many epochs.
+    /// timm's defaults for one cycle of `t_initial` epochs.
     #[must_use]
     pub fn new(t_initial: u64) -> Self {
         Self {

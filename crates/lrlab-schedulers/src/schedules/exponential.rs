@@ -10,7 +10,7 @@ use crate::{Error, Every, Horizon, Problem, Schedule, Span, Time, check, time::C
 
 /// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay per epoch.
 ///
-/// `lr(t) = base · gamma^(t / per)` or `base · exp(−decay_rate · t / per)`, t in updates. Goes on past the end of the run.
+/// `lr(t) = base · gamma^(t / per)` or `base · exp(−decay_rate · t / per)`, t in updates. The decay continues past the end of the run.
 /// Source: `ExponentialLR`'s closed form; γ₀e^(−λt); `per` as Keras's `decay_steps` and Optax's `transition_steps`, whose
 /// `staircase`, `transition_begin` and `end_value` are [`StaircaseSpec`](crate::StaircaseSpec),
 /// [`DelaySpec`](crate::DelaySpec) and [`ClampSpec`](crate::ClampSpec).

@@ -243,7 +243,7 @@ fn optional_keys_are_checked_and_omitted_if_default() {
     );
     refused(
         "exponential = { gamma = 1, per = '0%' }",
-        "exponential.per: \"0%\" is no length: at least some part of an update is needed",
+        "exponential.per: \"0%\" is not a valid length: expected more than 0",
     );
     refused("floor = { at = 2, of = { static = {} } }", "floor.at: 2 is not a number from 0 to 1");
     refused("sum = { schedulers = [] }", "sum.schedulers: the list is empty");

@@ -1,4 +1,4 @@
-//! Checks a loop of one's own on a `VarMap`: its steps, and that it continues from its checkpoint.
+//! Checks a user-written loop on a `VarMap`: its steps, and that it continues from its checkpoint.
 
 use std::path::Path;
 
