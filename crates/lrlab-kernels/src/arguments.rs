@@ -358,7 +358,7 @@ mod tests {
         let far = PictureView {
             shift: (isize::MIN, isize::MAX),
             flip: false,
-            blank: (0..usize::MAX, 99..5),
+            blank: (0..usize::MAX, std::ops::Range { start: 99, end: 5 }),
             ..view
         };
         assert_eq!(augmented(&far, 12, 10), [7, -12, 10, 0, 0, 12, 10, 5]);
@@ -390,9 +390,12 @@ mod tests {
         };
         for (m, k, n) in [(1, 1, 1), (3, 4, 5), (7, 2, 3), (1, 9, 4), (6, 5, 1)] {
             for (ta, tb, count) in [(false, false, 1), (true, false, 3), (false, true, 2), (true, true, 1)] {
-                let operand = |rows, columns, transposed| match transposed {
-                    false => Operand::new(0, rows, columns),
-                    true => Operand::new(0, columns, rows).t(),
+                let operand = |rows, columns, transposed| {
+                    if transposed {
+                        Operand::new(0, columns, rows).t()
+                    } else {
+                        Operand::new(0, rows, columns)
+                    }
                 };
                 let (a, b) = (operand(m, k, ta), operand(k, n, tb));
                 let gemm = Gemm::new(a, b).expect("they fit");
