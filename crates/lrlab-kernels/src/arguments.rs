@@ -311,6 +311,8 @@ mod tests {
         assert_eq!(names, ["picture", "down", "right", "flip", "top", "bottom", "left", "end"]);
         assert_eq!(size, size_of::<[i32; 8]>());
         assert_eq!(declared("Span").1, size_of::<[u32; 2]>());
+        // Entries that a launch does not fill have no values.
+        assert_eq!((Weights::empty().size, Parameters::empty().size), ([0; WEIGHTS], [0; PARAMETERS]));
     }
 
     #[test]
@@ -419,6 +421,7 @@ mod tests {
             }
         }
         assert_eq!(Gemm::new(Operand::new(0, 2, 3), Operand::new(0, 2, 3)), None);
+        assert_eq!(Operand::new(8, 2, 3).t().at, 8, "the transpose lies where the operand does");
     }
 
     /// The arguments of a call from its opening parenthesis on, split at commas outside of brackets.
