@@ -138,21 +138,21 @@ fn suggestions_can_be_followed() {
     };
     assert_eq!(
         optimizers("adam = {}\nlr_scael = 3"),
-        ["x.toml:18:1: unknown key `lr_scael`; did you mean `lr_scale`?"]
+        ["x.toml:17:1: unknown key `lr_scael`; did you mean `lr_scale`?"]
     );
     assert_eq!(
         optimizers("adma = {}\nlr_scale = 3"),
-        ["x.toml:17:1: unknown key `adma`; did you mean `adam`?"]
+        ["x.toml:16:1: unknown key `adma`; did you mean `adam`?"]
     );
     assert_eq!(
         optimizers("sgd = {}\nadam = {}\nlr_scale = 3"),
         [
-            "x.toml:18:1: `o` has exactly one update rule, found 2; expected exactly one of `adam`, `adamw`, `sgd`"
+            "x.toml:17:1: `o` has exactly one update rule, found 2; expected exactly one of `adam`, `adamw`, `sgd`"
         ]
     );
     check(
         &[("{ sgd = { momentum = 0.9 } }", "{ sgd = {}, nestrov = true }")],
-        &["x.toml:13:24: unknown key `nestrov`; expected one of `sgd`, `adam`, `adamw`"],
+        &["x.toml:13:25: unknown key `nestrov`; expected one of `sgd`, `adam`, `adamw`"],
     );
 }
 
