@@ -28,7 +28,7 @@ fn the_kit_passes_on_the_cpu() {
         assert!(row["outcome"] == "passed" || elsewhere, "{row}");
         assert!(row["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{row}");
         assert_eq!(row["device"], "cpu", "{row}");
-        let measured = row["kind"] == "operators" && row["check"] != "NaN";
+        let measured = row["kind"] == "operators" && row["check"] != "NaN" || row["check"] == "own loop";
         assert_eq!(measured, row["error"].is_f64() && row["bound"].is_f64(), "{row}");
     }
     let table: Vec<&str> = ran.out.lines().collect();
