@@ -83,7 +83,7 @@ fn four_factors_have_four_contrasts() {
         assert!(answer.contains(words), "no {words:?} in\n{}", &answer[..2000]);
     }
     // The searched rates are those of the file, and AdamW trains at a tenth of them.
-    assert!(answer.contains("by their `lr_scale`: adamw × 0.1."), "{}", &answer[..2000]);
+    assert!(answer.contains("by their lr\\_scale: adamw × 0.1."), "{}", &answer[..2000]);
     let searches = std::fs::read_to_string(tables.join("search.csv")).unwrap();
     let mut rows = searches.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let names = rows.next().unwrap();

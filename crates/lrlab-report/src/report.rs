@@ -293,8 +293,7 @@ fn scaled_rates(plan: &Plan) -> Option<String> {
     let list: Vec<String> = scales.iter().map(|(name, scale)| format!("{name} × {scale}")).collect();
     (!list.is_empty()).then(|| {
         format!(
-            "The rates `lr` of this report are those of the experiment file. The optimizers multiply them by their \
-             `lr_scale`: {}.",
+            "The rates of this report are those of the experiment file. The optimizers multiply them by their lr_scale: {}.",
             list.join(", ")
         )
     })
