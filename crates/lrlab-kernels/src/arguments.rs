@@ -22,7 +22,6 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    #[cfg(feature = "cuda")]
     pub(crate) fn empty() -> Self {
         Self {
             planes: [0; WEIGHTS],
@@ -46,7 +45,6 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    #[cfg(feature = "cuda")]
     pub(crate) fn empty() -> Self {
         Self {
             var: [0; PARAMETERS],
