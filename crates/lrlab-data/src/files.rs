@@ -22,16 +22,8 @@ pub(crate) mod table;
 mod tests;
 
 pub(crate) use columns::Columns;
+pub(crate) use progress::Missing;
 pub use progress::{Fetched, Progress};
-
-/// What happens to missing files.
-#[derive(Clone, Copy)]
-pub(crate) enum Missing<'a> {
-    /// They are downloaded.
-    Download(&'a Progress),
-    /// They are an error.
-    Reject,
-}
 
 /// The files of a data set on this machine.
 pub(crate) struct Located {

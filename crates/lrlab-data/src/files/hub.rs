@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError};
 
-use super::Missing;
-use super::progress::{Fetched, Progress};
+use super::progress::{Fetched, Missing, Progress};
 use crate::{Cause, Error};
 
 /// The access to the hub.

@@ -1,4 +1,4 @@
-//! The progress of downloads.
+//! Downloads: whether they are allowed, and their progress.
 
 /// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,3 +15,12 @@ pub struct Fetched {
 
 /// Receives the progress of downloads, from any thread. It must not block.
 pub type Progress = std::sync::Arc<dyn Fn(&Fetched) + Send + Sync>;
+
+/// What happens to missing files.
+#[derive(Clone, Copy)]
+pub(crate) enum Missing<'a> {
+    /// They are downloaded.
+    Download(&'a Progress),
+    /// They are an error.
+    Reject,
+}
