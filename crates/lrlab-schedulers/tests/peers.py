@@ -401,7 +401,7 @@ for call, ours in [
 
     case("optax", call, ours, 0.1, observed(lambda: 0.1 * float(state.scale), step), controller=True)
 
-# timm's first step lies at epoch 1; its plateau sees nothing up to `warmup_t`.
+# timm's plateau sees nothing up to epoch `warmup_t`.
 o = group(0.1)
 s = PlateauLRScheduler(o, decay_rate=0.5, patience_t=2, threshold=0.01, cooldown_t=1, warmup_t=5, warmup_lr_init=0.02, lr_min=0.004, mode="min")
 rates = []
@@ -409,6 +409,7 @@ for epoch, value in enumerate(METRICS):
     s.step(epoch, value)
     rates.append(o.param_groups[0]["lr"])
 case("timm", "PlateauLRScheduler(decay_rate=0.5, patience_t=2, threshold=0.01, cooldown_t=1, warmup_t=5, warmup_lr_init=0.02, lr_min=0.004, mode='min')", "timm plateau", 0.1, rates, controller=True)
+cases[-1]["schedule"] = "warmup = { over = '5 updates', start_factor = 0.2, then = { static = {} } }"
 
 print('{ "metrics": ' + json.dumps(METRICS) + ',\n"cases": [')
 print(",\n".join(json.dumps(case, ensure_ascii=False) for case in cases))

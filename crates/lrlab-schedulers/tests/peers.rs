@@ -19,7 +19,8 @@ fn check(peer: &str, count: usize) {
         let (ours, base) = (case["ours"].as_str().unwrap(), case["base"].as_f64().unwrap());
         let rates = numbers(&case["rates"]);
         let found = if case["controller"] == true {
-            observed(&controller(ours), base, &metrics)
+            let over = schedule(case["schedule"].as_str().unwrap_or("static"), &OBSERVED);
+            observed(&controller(ours), &*over, base, &metrics)
         } else {
             let run = Horizon { updates: case["updates"].as_u64().unwrap(), updates_per_epoch: 1 };
             let (schedule, stride) = (schedule(ours, &run), case["stride"].as_u64().unwrap_or(1));
@@ -39,16 +40,18 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-/// The rate after each observation.
-fn observed(spec: &ControllerSpec, base: f64, metrics: &[f64]) -> Vec<f64> {
+const OBSERVED: Horizon = Horizon { updates: 60, updates_per_epoch: 1 };
+
+/// The rate after each observation: the schedule's of that update times the gain.
+fn observed(spec: &ControllerSpec, over: &dyn Schedule, base: f64, metrics: &[f64]) -> Vec<f64> {
     let (mut controller, mut gain) = (spec.build().unwrap(), 1.0);
-    let mut after = |&value: &f64| {
+    let mut after = |(update, &value): (u64, &f64)| {
         if let Decision::Gain { gain: new, .. } = controller.observe(&Observation { value, stderr: None }) {
             gain = new;
         }
-        base * gain
+        over.lr(base, OBSERVED.at(update)) * gain
     };
-    metrics.iter().map(&mut after).collect()
+    (0..).zip(metrics).map(&mut after).collect()
 }
 
 /// A constructor by its name, or a specification.

@@ -263,8 +263,8 @@ fn schedules_and_monitors() {
             "x.toml:37:22: 30 has no unit: write \"30 epochs\", \"30 updates\" or \"30%\"",
             "x.toml:37:34: `gamma`: -0.1 is not a number from 0 to 1e30",
             "x.toml:40:37: `factor`: 1.5 is not a number above 0 and below 1",
-            "x.toml:40:42: unknown key `metirc`; expected one of `cooldown`, `factor`, `min_gain`, `mode`, `on_nan`, \
-             `patience`, `rewind`, `rule`, `threshold`, `threshold_mode`",
+            "x.toml:40:42: unknown key `metirc`; expected one of `accumulate`, `cooldown`, `factor`, `min_delta`, \
+             `min_gain`, `mode`, `on_nan`, `patience`, `rewind`, `rule`, `start_after`, `threshold`, `threshold_mode`",
         ],
     );
     check(
