@@ -840,7 +840,7 @@ fn registered_functions_enter_ids() {
     );
     let none = errors(&good, &Catalog::default());
     assert!(
-        none.contains("unknown function `halves`") && none.contains("this runner registers no functions"),
+        none.contains("unknown function `halves`") && none.contains("this program registers no functions"),
         "{none}"
     );
     let own = errors(&text("lambda = { name = \"halves\", version = \"9\" }"), &catalog(None));

@@ -96,7 +96,7 @@ impl Dataset {
     /// # let cache = std::env::temp_dir().join("lrlab-data-tokens");
     /// # let source = Source::SyntheticReviews(SyntheticReviews::default());
     /// let part = |n: u32| {
-    ///     let sequence = |i: u32| Ok::<_, std::io::Error>(vec![1 + i % 9; 20]);
+    ///     let sequence = |i: u32| Ok::<_, std::io::Error>(vec![1 + i % 9, 1 + i / 9]);
     ///     Labelled::new((0..n).map(sequence), (0..n).map(|i| i % 2).collect())
     /// };
     /// let config = DataConfig { memory: 100, ..DataConfig::new(source, cache) };

@@ -93,7 +93,7 @@ impl Specification for WsdSpec {
             "eta_min",
             self.eta_min,
             accepted,
-            "a number above 0, which an exponential shape needs",
+            "a number above 0, which the exponential shape requires",
         )?;
         for (key, value, shape, name) in [
             ("power", self.power, Cooldown::OneMinusPower, "one_minus_power"),

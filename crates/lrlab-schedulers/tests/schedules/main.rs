@@ -30,20 +30,20 @@ fn close(a: f64, b: f64) -> bool {
 #[test]
 fn rates_rise_to_an_eta_min_above_the_base_rate() {
     for text in [
-        "cosine = { eta_min = FLOOR }",
-        "cosine = { eta_min = FLOOR, every = 'epoch' }",
-        "cosine_warm_restarts = { t_0 = '30%', eta_min = FLOOR }",
-        "polynomial = { power = 2, eta_min = FLOOR }",
-        "rex = { eta_min = FLOOR }",
-        "wsd = { eta_min = FLOOR }",
-        "wsd = { shape = 'cosine', eta_min = FLOOR }",
-        "wsd = { shape = 'mirror_cosine', eta_min = FLOOR }",
-        "wsd = { shape = 'exponential', eta_min = FLOOR }",
-        "wsd = { shape = 'exponential_to_zero', eta_min = FLOOR }",
-        "polynomial = { total_iters = '30%', cycle = true, eta_min = FLOOR }",
-        "cosine = { exponent = 2, num_cycles = 1.5, eta_min = FLOOR }",
-        "wsd = { shape = 'one_minus_power', power = 3, eta_min = FLOOR }",
-        "wsd = { shape = 'exponential_to_zero', ratio = 0.1, eta_min = FLOOR }",
+        "cosine = { eta_min = ETA_MIN }",
+        "cosine = { eta_min = ETA_MIN, every = 'epoch' }",
+        "cosine_warm_restarts = { t_0 = '30%', eta_min = ETA_MIN }",
+        "polynomial = { power = 2, eta_min = ETA_MIN }",
+        "rex = { eta_min = ETA_MIN }",
+        "wsd = { eta_min = ETA_MIN }",
+        "wsd = { shape = 'cosine', eta_min = ETA_MIN }",
+        "wsd = { shape = 'mirror_cosine', eta_min = ETA_MIN }",
+        "wsd = { shape = 'exponential', eta_min = ETA_MIN }",
+        "wsd = { shape = 'exponential_to_zero', eta_min = ETA_MIN }",
+        "polynomial = { total_iters = '30%', cycle = true, eta_min = ETA_MIN }",
+        "cosine = { exponent = 2, num_cycles = 1.5, eta_min = ETA_MIN }",
+        "wsd = { shape = 'one_minus_power', power = 3, eta_min = ETA_MIN }",
+        "wsd = { shape = 'exponential_to_zero', ratio = 0.1, eta_min = ETA_MIN }",
     ] {
         for eta_min in [0.3, 0.7, 1.1, 2.3, 123.4] {
             let updates: Vec<u64> = (0..=200).collect();
