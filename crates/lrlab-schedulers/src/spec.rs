@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::schedules::{Specification, is_default, nothing, one, starts_at_once, tenth};
+use crate::schedules::{Specification, build, is_default, nothing, one, starts_at_once, tenth};
 use crate::{
     Anneal, ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec,
     Horizon, InverseSqrtSpec, InverseTimeSpec, LambdaSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec,
-    NoamSpec, OneCycleSpec, PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span,
+    NoamSpec, OneCycleSpec, PiecewiseLinearSpec, PolynomialSpec, PowerSpec, RexSpec, Schedule, Span,
     StaticSpec, StepSpec, TanhSpec, WsdSpec,
 };
 
@@ -470,11 +470,7 @@ impl ScheduleSpec {
     /// Returns the error of [`ScheduleSpec::check`], or an error if the run has no updates or a list of lengths does not
     /// increase.
     pub fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        self.check()?;
-        if run.updates == 0 || run.updates_per_epoch == 0 {
-            return Err(Error::new(self.name(), Problem::EmptyRun));
-        }
-        self.specification().build(run).map_err(|error| error.under(self.name()))
+        build(self.specification(), self.name(), run)
     }
 }
 

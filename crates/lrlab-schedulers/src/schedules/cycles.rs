@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Specification, cosine::descend, marks, one, tenth};
-use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, ScheduleSpec, Span, Time, check};
+use super::{Specification, build, cosine::descend, marks, one, tenth};
+use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check};
 
 /// `cyclic = { step_size_up = "2 epochs" }`: up and down between two rates.
 ///
@@ -175,14 +175,13 @@ impl CyclicSpec {
     /// ```
     ///
     /// # Errors
-    /// What [`ScheduleSpec::build`] finds.
+    /// Returns the errors of [`ScheduleSpec::build`](crate::ScheduleSpec::build).
     pub fn with_peaks(
         &self,
         run: &Horizon,
         peaks: impl Fn(u64, Time) -> f64 + Send + Sync + 'static,
     ) -> Result<Box<dyn Schedule>, Error> {
-        // For its checks.
-        ScheduleSpec::from(self.clone()).build(run)?;
+        build(self, "cyclic", run)?; // for its checks
         Ok(Box::new(Peaked { cyclic: self.resolved(run), peaks }))
     }
 

@@ -29,7 +29,7 @@ pub use sqrt::{InverseSqrtSpec, NoamSpec};
 pub use step::StepSpec;
 pub use wsd::{Cooldown, WsdSpec};
 
-use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span};
+use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, Span};
 
 /// The operations of a specification. Paths in errors are relative to it.
 pub(crate) trait Specification {
@@ -43,6 +43,15 @@ pub(crate) trait Specification {
     fn reads_base(&self) -> bool {
         true
     }
+}
+
+/// Checks a specification called `name` and creates its schedule.
+pub(crate) fn build(spec: &dyn Specification, name: &str, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+    spec.check().map_err(|error| error.under(name))?;
+    if run.updates == 0 || run.updates_per_epoch == 0 {
+        return Err(Error::new(name, Problem::EmptyRun));
+    }
+    spec.build(run).map_err(|error| error.under(name))
 }
 
 /// The maximum number of marks of one kind, so that the marks of a run of 10¹⁸ updates fit in memory.
