@@ -218,7 +218,7 @@ fn registered_functions_of_time_set_values() {
     let replayed = inspect(program, &[&controller[..], &under].concat());
     assert_eq!((replayed.code, replayed.out.as_str()), (0, "0.8\n0.8\n0.2\n"), "{}", replayed.err);
     let stock = inspect(&lrlab_tests::program(), &[&["trace"][..], &length].concat());
-    assert!(stock.code == 2 && stock.err.contains("registered are: none"), "{}", stock.err);
+    assert!(stock.code == 2 && stock.err.contains("registered functions: none"), "{}", stock.err);
 
     // Another version makes another run; a runner without the function says which there are.
     let plan = |version: &str| call(program, "plan", version).out;
