@@ -74,7 +74,7 @@ fn four_factors_have_four_contrasts() {
     let expected = [
         ("monitor vs cautious", 12),
         ("optimizer vs sgd", 12),
-        ("optimizer.weight_decay vs 0.0", 12),
+        ("optimizer.weight_decay vs 0", 12),
         ("schedule vs step", 16),
     ];
     assert_eq!(contrasts, BTreeMap::from(expected));
