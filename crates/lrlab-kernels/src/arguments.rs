@@ -183,7 +183,6 @@ pub(crate) fn augmented(view: &PictureView, height: usize, width: usize) -> [i32
 /// An operand of a product: `rows` × `columns` as it lies in memory, row after row, without gaps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operand {
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "an address on the device"))]
     pub(crate) at: u64,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
