@@ -10,7 +10,8 @@ use lrlab_runs::{Plan, RunStore};
 
 use super::workload::{Kind, Step, Workload};
 use crate::Registry;
-use crate::commands::plan::{listing, read_experiment, resolve};
+use crate::commands::plan::listing;
+use crate::commands::resolve::{read_experiment, resolve};
 use crate::options::{Part, Selection};
 
 /// The number of cells of the large grid.

@@ -7,8 +7,9 @@ use clap::Args;
 use lrlab_grid::{Garbage, GarbageKind, States};
 use lrlab_runs::RunStore;
 
-use super::plan::{changes, read_experiment, resolve_stored, stored_plan};
 use super::print_line;
+use super::resolve::{read_experiment, resolve_stored};
+use super::stored::{changes, stored_plan};
 use crate::options::{Part, Selection};
 use crate::program::program;
 use crate::progress::{counted, eprint_line};
@@ -50,7 +51,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(experiment) => {
             let (experiment, out, part) = (experiment.clone(), args.out.clone(), args.part.clone());
             let selection = Selection { experiment, out, part };
-            if let Ok(planned) = stored_plan(&selection.experiment, &store)
+            if let Ok(Some(planned)) = stored_plan(&selection.experiment, &store)
                 && let Some(changes) = changes(&selection.experiment, &planned, registry)
             {
                 eprint_line(&format!("warning: {changes}"));
@@ -66,14 +67,15 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
             "{out}: no such folder: expected a store, which `{program} run` creates; --out names another one"
         );
     }
-    let kept = match &plan {
-        Some(plan) => Some(Kept {
-            experiment: plan.experiment.clone(),
-            runs: plan.runs.len(),
-            others: lrlab_grid::other_runs(&store, plan)?.len(),
-        }),
-        None => None,
+    let other_runs = match &plan {
+        Some(plan) => lrlab_grid::other_runs(&store, plan)?,
+        None => Vec::new(),
     };
+    let kept = plan.as_ref().map(|plan| Kept {
+        experiment: plan.experiment.clone(),
+        runs: plan.runs.len(),
+        others: other_runs.len(),
+    });
     let states = States { read: &|run| registry.spec(run).ok(), all: args.states };
     let garbage = lrlab_grid::garbage(&store, plan.as_ref(), states)?;
     let bytes: u64 = garbage.iter().map(|item| item.bytes).sum();
@@ -91,10 +93,15 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         print_line(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Done);
     }
-    if let Some(Kept { experiment, runs, others }) = kept {
-        let all = garbage.iter().filter(|item| item.kind == GarbageKind::Run).count();
-        let unreferenced = counted(all.saturating_sub(others), "run");
-        let (runs, others) = (counted(runs, "selected run"), counted(others, "other run"));
+    if let Some(Kept { experiment, runs, .. }) = kept {
+        let is_other = |item: &&Garbage| {
+            let id = item.path.file_name().and_then(|name| name.to_str());
+            other_runs.iter().any(|other| Some(other.as_str()) == id)
+        };
+        let (others, unreferenced): (Vec<_>, Vec<_>) =
+            garbage.iter().filter(|item| item.kind == GarbageKind::Run).partition(is_other);
+        let (runs, others) = (counted(runs, "selected run"), counted(others.len(), "other run"));
+        let unreferenced = counted(unreferenced.len(), "run");
         print_line(&format!(
             "{experiment} keeps {runs}; {others} of it and {unreferenced} of no experiment can be removed"
         ));

@@ -14,8 +14,8 @@ use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::{Experiment, RunSpec};
 use serde_json::Value as Json;
 
-use super::plan::{cells, read_experiment};
 use super::print;
+use super::resolve::{cells, read_experiment};
 use crate::options::Selection;
 use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble};

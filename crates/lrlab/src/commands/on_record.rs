@@ -145,8 +145,11 @@ impl Digests {
 
     /// Reads the digests of the runs in a store. A damaged result has none.
     pub(crate) fn of_results(store: &RunStore) -> Self {
-        let results: Vec<_> = store.done().unwrap_or_default();
-        let results: Vec<_> = results.iter().filter_map(|id| store.result(id).ok().flatten()).collect();
+        let done = store.done().unwrap_or_else(|error| {
+            eprint_line(&format!("note: {error}; the digests of its runs are not used for missing data"));
+            Vec::new()
+        });
+        let results: Vec<_> = done.iter().filter_map(|id| store.result(id).ok().flatten()).collect();
         let results = results.iter();
         Self::collected(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
     }

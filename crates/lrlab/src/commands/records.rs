@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{check_conflicts, import_all};
-use super::plan::{read_trained, resolve_stored};
 use super::print_line;
+use super::resolve::{read_trained, resolve_stored};
 use crate::options::Selection;
 use crate::program::program;
 use crate::progress::{counted, eprint_line};

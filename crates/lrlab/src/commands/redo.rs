@@ -8,7 +8,7 @@ use lrlab_grid::RunState;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
-use super::plan::check;
+use super::resolve::check;
 use crate::Registry;
 use crate::options::{Cells, Machine, Part, QUICKSTART, Selection};
 use crate::program::program;

@@ -10,8 +10,9 @@ use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::RecordFiles;
-use super::plan::{left_out, namesake, read_trained, resolve_for_report};
 use super::print_line;
+use super::resolve::{read_trained, resolve_for_report};
+use super::stored::{left_out, namesake};
 use crate::options::Selection;
 use crate::progress::{eprint_line, with_causes};
 use crate::{Exit, Registry};

@@ -1,13 +1,16 @@
 //! `lrlab status`: the progress of a grid, also from another terminal while it runs.
 
+use anyhow::bail;
 use clap::Args;
 use lrlab_runs::RunStore;
 
 use super::dashboard::Dashboard;
 use super::on_record::RecordFiles;
-use super::plan::{changes, read_trained_plan, stored_plan};
+use super::resolve::read_trained_plan;
+use super::stored::{changes, stored_plan};
 use super::{print, print_line, watch};
 use crate::options::Selection;
+use crate::program::program;
 use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
@@ -28,22 +31,24 @@ pub(crate) struct StatusArgs {
 /// Shows the selected part of the experiment, or else the last plan.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.selection.out);
-    // A store without a plan has results if they were imported.
-    let is_imported = || {
-        stored_plan(&args.selection.experiment, &store).is_err()
-            && !store.done().unwrap_or_default().is_empty()
-    };
-    let (plan, store) = if args.selection.part.is_whole()
-        && args.on_record.is_empty(&args.selection.experiment)
-        && !is_imported()
-    {
-        let plan = stored_plan(&args.selection.experiment, &store)?;
-        if let Some(changes) = changes(&args.selection.experiment, &plan, registry) {
-            eprint_line(&format!("note: {changes}"));
+    let file = &args.selection.experiment;
+    let is_whole = args.selection.part.is_whole() && args.on_record.is_empty(file);
+    let planned = if is_whole { stored_plan(file, &store)? } else { None };
+    let (plan, store) = match planned {
+        Some(plan) => {
+            if let Some(changes) = changes(file, &plan, registry) {
+                eprint_line(&format!("note: {changes}"));
+            }
+            (plan, store)
         }
-        (plan, store)
-    } else {
-        read_trained_plan(&args.selection, &args.on_record, registry)?
+        // A store without a plan has results if they were imported.
+        None if is_whole && store.done()?.is_empty() => bail!(
+            "{} contains no plan and no result: `{} run {}` creates a plan",
+            store.root().display(),
+            program(),
+            file.display()
+        ),
+        None => read_trained_plan(&args.selection, &args.on_record, registry)?,
     };
     if args.watch {
         return watch::watch(&plan, &store);

@@ -10,8 +10,8 @@ use lrlab_runs::{Cell, Evaluation, Outcome, PlannedRun, RunResult};
 use serde_json::Value;
 
 use super::on_record::RecordFiles;
-use super::plan::read_trained_plan;
 use super::print_line;
+use super::resolve::read_trained_plan;
 use crate::options::Selection;
 use crate::progress::{counted, eprint_line, label};
 use crate::{Exit, Registry};

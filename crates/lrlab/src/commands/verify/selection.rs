@@ -11,7 +11,7 @@ use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
 use crate::Registry;
 use crate::commands::launch;
 use crate::commands::on_record::{check_id, nearest, records_beside};
-use crate::commands::plan::{read_experiment, resolve_with};
+use crate::commands::resolve::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
 use crate::program::program;
 use crate::progress::eprint_line;
