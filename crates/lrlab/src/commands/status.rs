@@ -5,6 +5,7 @@ use clap::Args;
 use lrlab_runs::RunStore;
 
 use super::dashboard::Dashboard;
+use super::experiment_file::experiment_name;
 use super::on_record::RecordFiles;
 use super::resolve::read_trained_plan;
 use super::stored::{changes, stored_plan};
@@ -43,8 +44,9 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
         }
         // A store without a plan has results if they were imported.
         None if is_whole && store.done()?.is_empty() => bail!(
-            "{} contains no plan and no result: `{} run {}` creates a plan",
+            "{} contains no plan of {:?}: `{} run {}` creates one",
             store.root().display(),
+            experiment_name(file)?,
             program(),
             file.display()
         ),
