@@ -9,6 +9,8 @@ pub enum At {
     Final,
     /// At the epoch that `spec.select` chooses on the validation split.
     Best,
+    /// The value at the selected epoch minus that after the last update.
+    Premium,
     /// The largest value over the epochs of the history.
     Max,
     /// The smallest value over the epochs of the history.
@@ -22,6 +24,7 @@ impl At {
         match self {
             Self::Final => "final",
             Self::Best => "best",
+            Self::Premium => "premium",
             Self::Max => "max",
             Self::Min => "min",
         }
@@ -143,12 +146,12 @@ impl Metric {
         Self { at: At::Best, key }
     }
 
-    /// Parses `val_accuracy`, `final.val_accuracy`, `best.test_f1`, `max.val_accuracy` or `min.val_loss`. The default
+    /// Parses `val_accuracy`, `final.val_accuracy`, `best.test_f1`, `premium.test_f1`, `max.val_accuracy` or `min.val_loss`. The default
     /// prefix is `final`. Returns `None` for an unknown metric.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (at, name) = text.split_once('.').unwrap_or(("final", text));
-        let at = [At::Final, At::Best, At::Max, At::Min].into_iter().find(|a| a.word() == at)?;
+        let at = [At::Final, At::Best, At::Premium, At::Max, At::Min].into_iter().find(|a| a.word() == at)?;
         let key = KNOWN.iter().map(|known| known.0).find(|key| *key == name)?;
         Some(Self { at, key })
     }
@@ -165,10 +168,13 @@ impl Metric {
         self.known().1
     }
 
-    /// The display unit.
+    /// The display unit; the premium of a fraction is in percentage points.
     #[must_use]
     pub fn unit(self) -> Unit {
-        self.known().2
+        match (self.at, self.known().2) {
+            (At::Premium, Unit::Percent) => Unit::Points,
+            (_, unit) => unit,
+        }
     }
 
     /// Returns whether higher is better; `None` for a metric without a preferred direction.
@@ -191,6 +197,9 @@ impl Metric {
             At::Final if self.key == "update_ms" => update_ms(&result.timing),
             At::Final => of_evaluation(&result.last, self.key),
             At::Best => of_evaluation(&result.best, self.key),
+            At::Premium => of_evaluation(&result.best, self.key)
+                .zip(of_evaluation(&result.last, self.key))
+                .map(|(best, last)| best - last),
             At::Max => over_epochs(f64::max),
             At::Min => over_epochs(f64::min),
         }
@@ -235,6 +244,7 @@ mod tests {
         };
         check("val_accuracy", Some("final.val_accuracy"));
         check("best.test_f1", Some("best.test_f1"));
+        check("premium.val_accuracy", Some("premium.val_accuracy"));
         check("max.val_accuracy", Some("max.val_accuracy"));
         check("update_ms", Some("final.update_ms"));
         check("worst.val_accuracy", None);

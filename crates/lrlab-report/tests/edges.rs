@@ -195,6 +195,26 @@ fn diverged_runs_with_metrics_enter_no_mean() {
 }
 
 #[test]
+fn premiums_are_the_selected_epoch_minus_the_last_update() {
+    let plan = small(&["static"], 1);
+    let mut result = common::result(&plan.runs[0]);
+    for key in ["test_accuracy", "val_loss", "accuracy_gap", "lr"] {
+        let premium = Metric { at: At::Premium, key };
+        let (best, last) = (Metric::best(key).of(&result).unwrap(), Metric::last(key).of(&result).unwrap());
+        assert_eq!(premium.of(&result), Some(best - last), "{key}");
+        assert_eq!(Metric::parse(&premium.name()), Some(premium));
+    }
+    let unit = |key: &'static str| Metric { at: At::Premium, key }.unit();
+    assert_eq!((unit("test_accuracy"), unit("val_loss")), (Unit::Points, Unit::Nats));
+    result.best.test_accuracy = Some(0.75);
+    result.last.test_accuracy = Some(0.5);
+    let premium = Metric { at: At::Premium, key: "test_accuracy" };
+    assert_eq!(premium.of(&result), Some(0.25));
+    result.last.test_accuracy = None;
+    assert_eq!(premium.of(&result), None);
+}
+
+#[test]
 fn failed_runs_show_their_error() {
     let plan = small(&["static"], 4);
     let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| common::result(planned)));

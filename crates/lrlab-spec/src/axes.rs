@@ -57,7 +57,7 @@ pub(crate) fn declared(root: &Node) -> Vec<String> {
 }
 
 fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Option<Axis> {
-    if !known(log, &key) {
+    if !known(log, &key, "axis") {
         return None;
     }
     let Value::List(items) = &node.value else {
@@ -80,20 +80,22 @@ fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Opti
     (values.len() == items.len()).then_some(Axis { key, values })
 }
 
-/// Returns whether the axis is known; logs an error otherwise.
-fn known(log: &mut Log, key: &Key) -> bool {
+/// Returns whether a single value of a run has this path; logs an error otherwise. `what` names it, as an axis or a key.
+pub(crate) fn known(log: &mut Log, key: &Key, what: &str) -> bool {
     if is_named(&key.name) {
         return true;
     }
     let Err(allowed) = target(&key.name) else { return true };
     if key.name == "dataset" || key.name == "data" {
         let hint = "a model names its data set: define a model for each under [models]".to_owned();
-        log.error(key.place, format!("unknown axis `{}`", key.name), hint);
+        log.error(key.place, format!("unknown {what} `{}`", key.name), hint);
         return false;
     }
     if target_is_table(&key.name) {
         let hint = format!("name one of its keys: {}", below(&key.name, &allowed).join(", "));
-        log.error(key.place, format!("`{}` is a table, and an axis is a single value", key.name), hint);
+        let article = if what == "axis" { "an" } else { "a" };
+        let message = format!("`{}` is a table, and {article} {what} is a single value", key.name);
+        log.error(key.place, message, hint);
         return false;
     }
     // The table in which the path leaves the schema.
@@ -135,7 +137,7 @@ fn known(log: &mut Log, key: &Key) -> bool {
             format!("expected {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", or "))
         }
     };
-    log.error(key.place, format!("unknown axis `{}`", key.name), hint);
+    log.error(key.place, format!("unknown {what} `{}`", key.name), hint);
     false
 }
 

@@ -5,8 +5,8 @@ use lrlab_runs::EpochMetrics;
 use crate::ranges::Wrong;
 use crate::suggest;
 
-/// The prefixes of a metric, which select weights or epochs.
-const MOMENTS: [&str; 4] = ["final", "best", "max", "min"];
+/// The prefixes of a metric, which select weights or epochs; `premium` is `best` minus `final`.
+const MOMENTS: [&str; 5] = ["final", "best", "premium", "max", "min"];
 
 /// Metrics of `final` and `best` weights only: evaluations at the end of the run, and differences.
 const EVALUATED: [&str; 11] = [
@@ -29,7 +29,7 @@ const WHOLE: [&str; 1] = ["update_ms"];
 /// The metrics with prefix `moment`.
 fn figures(moment: &str) -> Vec<&'static str> {
     let measured = EpochMetrics::NAMES.into_iter().filter(|name| *name != "val_loss_stderr");
-    let evaluated: &[&str] = if matches!(moment, "final" | "best") { &EVALUATED } else { &[] };
+    let evaluated: &[&str] = if matches!(moment, "max" | "min") { &[] } else { &EVALUATED };
     let whole: &[&str] = if moment == "final" { &WHOLE } else { &[] };
     measured.chain(evaluated.iter().copied()).chain(whole.iter().copied()).collect()
 }
@@ -58,7 +58,7 @@ pub(crate) fn check(text: &str) -> Option<Wrong> {
 /// A regular expression that matches what [`check`] accepts.
 pub(crate) fn pattern() -> String {
     let of = |moment: &str| figures(moment).join("|");
-    format!(r"^((final\.)?({})|best\.({})|(max|min)\.({}))$", of("final"), of("best"), of("max"))
+    format!(r"^((final\.)?({})|(best|premium)\.({})|(max|min)\.({}))$", of("final"), of("best"), of("max"))
 }
 
 #[cfg(test)]
@@ -71,6 +71,7 @@ mod tests {
             "val_loss",
             "final.test_accuracy",
             "best.epoch",
+            "premium.test_f1",
             "max.val_accuracy",
             "min.train_loss",
             "update_ms",

@@ -6,6 +6,7 @@ use lrlab_schedulers::{ControllerSpec, Lambdas, ScheduleSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+use crate::cell_values::CellValues;
 use crate::coordinate::{LR_SCALE, OFF};
 use crate::coupled::{self, Disagreement, Kind};
 use crate::mistake::Log;
@@ -60,6 +61,8 @@ pub(crate) struct Definitions {
     pub(crate) optimizers: Vec<Named>,
     pub(crate) schedules: Vec<Named>,
     pub(crate) monitors: Vec<Named>,
+    /// `[[set]]`, which needs the points of the grid and is read after them.
+    pub(crate) cell_values: Vec<CellValues>,
     catalog: Catalog,
 }
 
@@ -75,6 +78,7 @@ impl Definitions {
             optimizers: section(log, root, "optimizers", optimizer),
             schedules: section(log, root, "schedules", schedule),
             monitors: section(log, root, "monitors", monitor),
+            cell_values: Vec::new(),
             defaults,
             catalog: catalog.clone(),
         };

@@ -30,7 +30,8 @@ pub(crate) fn points(log: &mut Log, root: &Node, axes: &[Axis], definitions: &De
     points
 }
 
-fn entries<'a>(root: &'a Node, key: &str) -> &'a [Node] {
+/// The entries of an array of tables.
+pub(crate) fn entries<'a>(root: &'a Node, key: &str) -> &'a [Node] {
     root.get(key).map(Node::list).unwrap_or_default()
 }
 
@@ -79,31 +80,50 @@ fn coordinate(point: &Point, name: &str, definitions: &Definitions) -> Option<Js
 
 fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions, points: &mut Vec<Point>) {
     let all = points.clone();
-    let names: Vec<&str> = axes.iter().map(Axis::name).chain(conditions::DERIVED).collect();
     for entry in entries(root, "exclude") {
-        let wanted = conditions::entries(entry);
-        if wanted.is_empty() {
-            log.error(entry.place, "expected at least one coordinate", None);
-            continue;
+        if let Some(conditions) = Conditions::read(log, entry, axes, &all, definitions) {
+            points.retain(|point| !conditions.fits(point, definitions));
         }
+    }
+}
+
+/// Coordinates, or values of other keys in the named parts, each with the values that satisfy the condition.
+#[derive(Debug, Clone)]
+pub(crate) struct Conditions(Vec<(String, Vec<Json>)>);
+
+impl Conditions {
+    /// Reads a table of conditions. Conditions that no point can meet are errors.
+    pub(crate) fn read(
+        log: &mut Log,
+        node: &Node,
+        axes: &[Axis],
+        points: &[Point],
+        definitions: &Definitions,
+    ) -> Option<Self> {
+        let wanted = conditions::entries(node);
+        if wanted.is_empty() {
+            log.error(node.place, "expected at least one coordinate", None);
+            return None;
+        }
+        let names: Vec<&str> = axes.iter().map(Axis::name).chain(conditions::DERIVED).collect();
         let mut good = true;
         for (key, node) in &wanted {
-            let found = all.iter().filter_map(|point| coordinate(point, &key.name, definitions));
+            let found = points.iter().filter_map(|point| coordinate(point, &key.name, definitions));
             good &= conditions::check(log, (key, conditions::values(node)), &names, found, meets);
         }
-        if !good {
-            continue;
+        let values = |node: &Node| conditions::values(node).iter().map(Node::json).collect();
+        let read = Self(wanted.iter().map(|(key, node)| (key.name.clone(), values(node))).collect());
+        if good && !points.iter().any(|point| read.fits(point, definitions)) {
+            log.error(node.place, "no cell of the grid matches", None);
         }
-        let fits = |point: &Point| {
-            wanted.iter().all(|(key, node)| {
-                let ours = coordinate(point, &key.name, definitions);
-                conditions::any(ours, conditions::values(node).iter().map(Node::json))
-            })
-        };
-        if !all.iter().any(fits) {
-            log.error(entry.place, "no cell of the grid matches", None);
-        }
-        points.retain(|point| !fits(point));
+        good.then_some(read)
+    }
+
+    /// Returns whether a point meets all conditions.
+    pub(crate) fn fits(&self, point: &Point, definitions: &Definitions) -> bool {
+        self.0.iter().all(|(name, wanted)| {
+            conditions::any(coordinate(point, name, definitions), wanted.iter().cloned())
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
 use crate::axes::{self, Axis};
+use crate::cell_values;
 use crate::coordinate::{Coordinate, NAMED, Point, label};
 use crate::definitions::{Catalog, Definitions, Named, check_length};
 use crate::mistake::{Log, Mistakes};
@@ -126,9 +127,8 @@ pub fn read(
     if log.has_errors() {
         return Err(log.finish());
     }
-    let definitions = sections(&mut log, &root, catalog);
+    let mut definitions = sections(&mut log, &root, catalog);
     let axes = axes::read(&mut log, &root, &definitions);
-    let used = used_models(&axes, &root, &definitions);
     let declared = axes::declared(&root);
     let searched = root.at("search.space").map(Node::table).unwrap_or_default();
     let given: Vec<&str> = declared
@@ -136,13 +136,16 @@ pub fn read(
         .map(String::as_str)
         .chain(searched.iter().map(|(key, _)| key.name.as_str()))
         .collect();
-    require(&mut log, &given, &used, &definitions.defaults);
+    require(&mut log, &given, &used_models(&axes, &root, &definitions), &definitions.defaults);
     let claims = claims::read(&mut log, &root);
     let documents = report::documents(&mut log, &root);
     let mut rules = search::read(&mut log, &root, &axes);
     // Conditions on an invalid axis would only repeat its error.
     let complete = axes.len() == declared.len();
     let mut points = if complete { expand::points(&mut log, &root, &axes, &definitions) } else { Vec::new() };
+    if complete && !log.has_errors() {
+        definitions.cell_values = cell_values::read(&mut log, &root, &axes, &points, &definitions);
+    }
     if log.has_errors() {
         return Err(log.finish());
     }
@@ -169,6 +172,7 @@ pub fn read(
             search::rungs(&mut log, rules, &cells);
         }
         check_doubles(&mut log, &points, &cells);
+        let used = used_models(&axes, &root, &definitions);
         let replaced = check_effect(&mut log, &definitions, &used, &effects);
         effect::check(&mut log, &points, &cells, &replaced);
         claims::check_places(&mut log, &root, &cells);
@@ -220,6 +224,7 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
             "name" | "description" | "zip" | "exclude" | "include" => {
                 walk(log, node, &properties[&key.name], &key.name);
             }
+            "set" => cell_values::check_shape(log, node),
             "axes" | "defaults" | "models" | "data" | "optimizers" | "schedules" | "monitors" | "claims"
             | "report" | "search" => {}
             name => match elsewhere(root, name) {
@@ -335,6 +340,9 @@ fn check_effect(
         if let Some(set) = model.node.get("set") {
             values(set, "", &mut given);
         }
+    }
+    for (key, node) in definitions.cell_values.iter().flat_map(|set| &set.values) {
+        given.push((key.name.clone(), node.place));
     }
     let mut arguments: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
     for (path, place) in given {

@@ -61,10 +61,14 @@
 //! epochs = 40
 //! monitor = "off"
 //!
+//! [[set]]                               # values of the cells that meet conditions; they are not coordinates
+//! where = { model = "resnet", epochs = 40 }
+//! clip_norm = 1.0
+//!
 //! [[claims]]                            # for the report
 //! id = "gain"
 //! text = "A cosine beats a fixed rate"
-//! metric = "final.val_accuracy"         # or best., max., min.
+//! metric = "final.val_accuracy"         # or best., premium. (best − final), max., min.
 //! where = { schedule = "cosine" }
 //! compare = ">"                         # against `value`, or against `than` (plus `value`); or value and tolerance
 //! than = { schedule = "static" }
@@ -81,8 +85,8 @@
 //!
 //! # Precedence
 //!
-//! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis. Tables are merged
-//! key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
+//! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis, then `[[set]]`. Tables
+//! are merged key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
 //! an override on the command line that does so is a mistake. So is an axis, a search or an override over a key without
 //! effect in its runs: `lr` beside a `one_cycle` with its own `max_lr`, or `decay_all` without weight decay.
 //!
@@ -109,6 +113,7 @@
 //! results and is not part of a run's identity, so finished runs are not repeated for it.
 
 mod axes;
+mod cell_values;
 mod claim_metric;
 mod claims;
 mod conditions;

@@ -146,7 +146,7 @@ pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> O
     Some(tree)
 }
 
-/// Like [`tree`], with the rate before the named optimizer scales it.
+/// Like [`tree`], with the rate before the named optimizer scales it. `[[set]]` comes last.
 pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Node> {
     let mut tree = named_parts(point, definitions)?;
     for entry in point.iter().filter(|entry| !is_named(&entry.0.name) && entry.0.name != TRIAL) {
@@ -155,6 +155,16 @@ pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) 
             let model = chosen(point, "model").and_then(Node::text).unwrap_or_default();
             log.error(key.place, format!("for the model `{model}` {message}"), None);
             return None;
+        }
+    }
+    for set in definitions.cell_values.iter().filter(|set| set.fits(point, definitions)) {
+        for (key, value) in &set.values {
+            if let Err(message) = apply(&mut tree, &key.name, value) {
+                if !log.has_error_at(key.place) {
+                    log.error(key.place, message, None);
+                }
+                return None;
+            }
         }
     }
     switch_off(&mut tree);
@@ -273,13 +283,13 @@ fn rule_of(tree: &Node, path: &str) -> Option<String> {
     (rule.name != key && target(&own).is_ok()).then_some(own)
 }
 
-/// Sets the value of an axis.
+/// Sets a value by its path.
 fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
     if let Some(own) = rule_of(tree, path) {
         return apply(tree, &own, value);
     }
     if let Some((walked, found)) = blocked(tree, path) {
-        return Err(format!("`{walked}` is `{found}`, so the axis `{path}` has no effect"));
+        return Err(format!("`{walked}` is `{found}`, so `{path}` has no effect"));
     }
     let (mut node, mut keys) = (tree, path.split('.').peekable());
     while let Some(key) = keys.next() {

@@ -56,6 +56,7 @@ fn experiment() -> Value {
     definitions.insert("Report".into(), report());
     let leaves = leaves(&definitions);
     definitions.insert("Axes".into(), axes(&leaves));
+    definitions.insert("CellValues".into(), cell_values(&leaves));
     let mut search = serde_json::to_value(schemars::schema_for!(Spaces)).unwrap_or_default();
     definitions.extend(take(&mut search, "$defs"));
     let mut spec = definitions.remove("SearchSpec").unwrap_or_default();
@@ -91,6 +92,10 @@ fn experiment() -> Value {
             "include": {
                 "type": "array", "items": { "type": "object" },
                 "description": "Additional cells: coordinates, each a value or a list; axes that are not given take all their values.",
+            },
+            "set": {
+                "type": "array", "items": reference("CellValues"),
+                "description": "Values of the cells that meet `where`. They are not coordinates: such cells stay in their arms.",
             },
             "report": reference("Report"),
             "search": reference("Search"),
@@ -155,7 +160,7 @@ fn claim() -> Value {
         "properties": {
             "id": { "type": "string", "minLength": 1 },
             "text": { "type": "string", "description": "The claim in words." },
-            "metric": { "type": "string", "pattern": claim_metric::pattern(), "description": "A metric with the prefix `final.`, `best.`, `max.` or `min.`." },
+            "metric": { "type": "string", "pattern": claim_metric::pattern(), "description": "A metric with the prefix `final.`, `best.`, `premium.` (best − final), `max.` or `min.`." },
             "where": { "type": "object", "description": "Coordinates of the arms that the claim covers." },
             "value": { "type": "number" },
             "tolerance": { "type": "number", "minimum": 0, "description": "The largest deviation from `value` that counts as agreement." },
@@ -245,6 +250,23 @@ fn space(leaves: &[(String, Value)]) -> Value {
     space["patternProperties"] = json!({ NESTED: reference("SpaceSpec") });
     space["minProperties"] = json!(1);
     space
+}
+
+/// Every leaf of a run can be set for some cells.
+fn cell_values(leaves: &[(String, Value)]) -> Value {
+    let mut properties = by_path(leaves, &|schema| schema);
+    for name in ["schedule", "monitor"] {
+        let text = format!("A key of the {name} that is there: {name}.….key = …");
+        properties.insert(name.into(), json!({ "type": "object", "description": text }));
+    }
+    let conditions = json!({
+        "type": "object", "minProperties": 1,
+        "description": "Conditions: `dataset` and keys that can be axes, each with a value or a list of values.",
+    });
+    properties.insert("where".into(), conditions);
+    let mut values = object(properties, &["where"], "Values of some cells.");
+    values["patternProperties"] = json!({ NESTED: {} });
+    values
 }
 
 /// Keys of schedules and monitors by their path.

@@ -96,9 +96,10 @@ impl Node {
         })
     }
 
-    /// The place of the deepest node along a dotted path.
+    /// The place of the deepest node along a dotted path, in which `[1]` is an item of a list.
     pub(crate) fn place_near(&self, path: &str) -> Place {
-        let mut path = path;
+        let path = path.replace('[', ".").replace(']', "");
+        let mut path = path.as_str();
         loop {
             match (self.at(path), path.rsplit_once('.')) {
                 (Some(node), _) => return node.place,

@@ -177,6 +177,7 @@ pub(super) fn place(metric: Metric) -> &'static str {
     match metric.at {
         At::Final => "after the last update",
         At::Best => "at the selected epoch",
+        At::Premium => "at the selected epoch minus after the last update",
         At::Max => "largest over the epochs",
         At::Min => "smallest over the epochs",
     }

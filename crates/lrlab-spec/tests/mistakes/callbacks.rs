@@ -96,7 +96,8 @@ fn averages_that_start_after_the_end_are_rejected() {
 #[test]
 fn axes_over_keys_need_their_table() {
     let text = GOOD.replace("seed = [0, 1]", "seed = [0, 1]\n\"averaging.ema.decay\" = [0.9, 0.99]");
-    let expected = "x.toml:9:1: for the model `lstm` `averaging` is `nothing`, so the axis `averaging.ema.decay` has no effect";
+    let expected =
+        "x.toml:9:1: for the model `lstm` `averaging` is `nothing`, so `averaging.ema.decay` has no effect";
     assert!(errors(&text, &[]).iter().any(|error| error == expected));
     let on = ["defaults.averaging={ ema = {} }"];
     assert_eq!(errors(&text, &on), Vec::<String>::new());

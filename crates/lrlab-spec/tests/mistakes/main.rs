@@ -358,7 +358,7 @@ fn inconsistent_values() {
     check(
         &[("seed = [0, 1]", "seed = [0, 1]\n\"optimizer.sgd.momentum\" = [0.8, 0.9]")],
         &[
-            "x.toml:9:1: for the model `lstm` `optimizer` is `adam`, so the axis `optimizer.sgd.momentum` has no effect",
+            "x.toml:9:1: for the model `lstm` `optimizer` is `adam`, so `optimizer.sgd.momentum` has no effect",
         ],
     );
     check(
