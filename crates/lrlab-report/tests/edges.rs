@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use common::check;
 use lrlab_report::stats::Bootstrap;
 use lrlab_report::{
-    At, Comparison, Finding, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
+    At, Comparison, Finding, Metric, Plan, Unit, Verdict, check as claims, figures, summarise, tables,
     terminal_table,
 };
 use lrlab_runs::{
