@@ -33,6 +33,13 @@ pub struct Sentence {
 /// The main results: first the limits of the evidence, then the contrasts, then the claims.
 #[must_use]
 pub fn answer(report: &Report) -> Vec<Sentence> {
+    let mut out = contrasts(report);
+    out.extend(claims(report));
+    out
+}
+
+/// The sentences of [`answer`] without the claims.
+pub(crate) fn contrasts(report: &Report) -> Vec<Sentence> {
     let mut out = vec![limitations(report)];
     out.extend(
         report.contrasts.iter().enumerate().take(CONTRASTS).flat_map(|(i, it)| contrast(report, i, it)),
@@ -44,7 +51,6 @@ pub fn answer(report: &Report) -> Vec<Sentence> {
             words.join("; ")
         )));
     }
-    out.extend(claims(report));
     out.retain(|sentence| !sentence.text.is_empty());
     out
 }

@@ -16,6 +16,7 @@ use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
+use crate::answer::{Sentence, contrasts};
 use crate::figure::FOREST;
 use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
 use crate::tables::tables;
@@ -133,6 +134,9 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
     env.add_global("experiment", report.experiment.as_str());
     env.add_global("description", report.description.as_str());
     env.add_global("warnings", report.warnings.clone());
+    let sentences = contrasts(report).into_iter();
+    let sentence = |it: Sentence| Value::from_pairs([("about", it.about), ("text", it.text)]);
+    env.add_global("answer", sentences.map(sentence).collect::<Vec<_>>());
     let counts = &report.counts;
     let numbers = [
         ("planned", counts.planned),

@@ -189,6 +189,8 @@ fn counts(report: &Report) -> Counts {
 
 fn origin(report: &Report) -> Origin {
     let mut origin = Origin::default();
+    // Builds may word notes differently, so each data set has those of the run that finished last.
+    let mut notes: BTreeMap<&str, (f64, &[String])> = BTreeMap::new();
     for (run, result) in report.runs().filter_map(|run| Some((run, run.result()?))) {
         let p = &result.provenance;
         add(&mut origin.builds, build(p));
@@ -207,14 +209,18 @@ fn origin(report: &Report) -> Origin {
             &mut origin.datasets,
             if digest.is_empty() { dataset } else { format!("{dataset} (digest {digest}…)") },
         );
-        for note in &p.dataset_notes {
-            add(&mut origin.notes, note.clone());
+        let latest = notes.entry(&p.dataset_digest).or_insert((f64::NEG_INFINITY, &[]));
+        if result.timing.finished >= latest.0 {
+            *latest = (result.timing.finished, &p.dataset_notes);
         }
         let model = label::coordinate(&run.cell, "model").unwrap_or_else(|| "–".to_owned());
         let sizes = origin.parameters.entry(model).or_default();
         if p.parameters > 0 && !sizes.contains(&p.parameters) {
             sizes.push(p.parameters);
         }
+    }
+    for note in notes.into_values().flat_map(|(_, notes)| notes) {
+        add(&mut origin.notes, note.clone());
     }
     origin
 }

@@ -71,6 +71,20 @@ fn numbers_come_from_the_report() {
 }
 
 #[test]
+fn the_answer_is_that_of_the_page_without_the_claims() {
+    let report = report();
+    let sentences = lrlab_report::answer(&report);
+    let expected: Vec<String> = sentences
+        .iter()
+        .filter(|sentence| !sentence.about.starts_with("The experiment's"))
+        .map(|sentence| format!("{}: {}", sentence.about, sentence.text))
+        .collect();
+    assert_eq!((expected.len(), sentences.len()), (1, 2), "{sentences:?}");
+    let template = "{% for s in answer %}\n{{ s.about }}: {{ s.text }}\n{% endfor %}\n";
+    assert_eq!(of("a.txt", template).unwrap(), expected.join("\n") + "\n");
+}
+
+#[test]
 fn differences_and_claims_state_their_tests() {
     let text = of(
         "a.txt",

@@ -215,6 +215,18 @@ fn premiums_are_the_selected_epoch_minus_the_last_update() {
 }
 
 #[test]
+fn notes_on_data_are_those_of_the_last_run() {
+    let plan = small(&["static"], 3);
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        let mut result = common::result(planned);
+        result.timing.finished = [10.0, 30.0, 20.0][i];
+        result.provenance.dataset_notes = vec![format!("note {i}"), "one for all".to_owned()];
+        Some(result)
+    });
+    assert_eq!(summarise(&plan, &store).unwrap().origin.notes, ["note 1", "one for all"]);
+}
+
+#[test]
 fn failed_runs_show_their_error() {
     let plan = small(&["static"], 4);
     let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| common::result(planned)));
