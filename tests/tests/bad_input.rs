@@ -82,7 +82,7 @@ fn unknown_key_gets_a_suggestion() {
 
 #[test]
 fn wrong_type() {
-    check(&[("lr = 0.1", "lr = \"fast\"")], &[(12, "expected a number for `lr`, found a text")]);
+    check(&[("lr = 0.1", "lr = \"fast\"")], &[(12, "expected a number for `lr`, found a string")]);
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn status_and_gc_accept_a_selection() {
     let shown = run(place.folder.path(), &one);
     assert!(
         shown.out.contains(
-            "tiny keeps 1 selected run; 1 other run of it and 0 runs of no experiment can be removed"
+            "tiny keeps 1 selected run; 1 other run of this experiment and 0 runs that belong to no experiment can be removed"
         ),
         "{}",
         shown.out

@@ -35,7 +35,7 @@ enum Peer {
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// Only this workload, or all of models, evaluations, operators, limits, overheads, input or grids (repeatable)
+    /// Only this workload, or all workloads of a kind: models, evaluations, operators, limits, overheads, input or grids (repeatable)
     /// [default: everything; with a peer the models]
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,

@@ -43,7 +43,7 @@ enum Command {
     TensorBoard(TensorBoardOptions),
     /// Redo finished runs and compare them bit for bit
     Verify(VerifyOptions),
-    /// Remove what no experiment refers to any more, after listing it
+    /// List the files that no experiment refers to any more; with --yes, remove them
     Gc(GcOptions),
     /// Build the runner that run-grid would use
     Build {

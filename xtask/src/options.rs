@@ -69,7 +69,7 @@ struct OnRecord {
     /// Count the runs in this file of records, or in the *.jsonl files of this folder, as done (repeatable)
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
-    /// Do not count the records beside the experiment
+    /// Do not count the records in results/NAME next to the experiment file
     #[arg(long, conflicts_with = "records")]
     no_records: bool,
 }

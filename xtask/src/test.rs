@@ -18,10 +18,10 @@ type Step = (&'static str, &'static str, fn() -> anyhow::Result<StepResult>);
 
 const STEPS: [Step; 12] = [
     ("format", "the code is formatted", format),
-    ("lints", "clippy has nothing to say", lints),
+    ("lints", "clippy reports no warnings", lints),
     ("docs", "the docs build without a warning", docs),
     ("features", "the schedules build without the optional features", features),
-    ("cuda", "clippy has nothing to say with the feature cuda", cuda),
+    ("cuda", "clippy reports no warnings with the feature cuda", cuda),
     ("runner", "the runner builds", runner),
     ("unit", "unit, property and doc tests of every crate", unit),
     ("end-to-end", "the runner as a user calls it", end_to_end),
@@ -114,7 +114,9 @@ fn dependencies() -> anyhow::Result<StepResult> {
     if advisories_are_here() {
         checks.push("advisories");
     } else {
-        eprint_line("skipped: advisories (their database is not here; `cargo deny fetch db` gets it)");
+        eprint_line(
+            "skipped: advisories (their database is not installed; `cargo deny fetch db` downloads it)",
+        );
     }
     all([with(&checks)?])
 }

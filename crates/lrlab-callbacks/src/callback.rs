@@ -70,7 +70,7 @@ pub struct Context<'a> {
     pub updates_per_epoch: u64,
     /// The number of epochs of the run.
     pub epochs: u64,
-    /// The learning rate of the last update; before the first update, its rate.
+    /// The learning rate of the last update; before the first update, the rate of that update.
     pub lr: f64,
     /// The rate of the schedule for the next update, without gains and bounds.
     pub schedule_lr: f64,

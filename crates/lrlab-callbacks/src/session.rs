@@ -89,7 +89,7 @@ pub struct SessionState {
     pub update: u64,
     /// Completed epochs.
     pub epoch: u64,
-    /// The rate of the last update; before the first update, its rate.
+    /// The rate of the last update; before the first update, the rate of that update.
     #[serde(with = "exact")]
     pub lr: f64,
     /// The metrics of completed epochs, oldest first.
@@ -198,7 +198,7 @@ impl Session {
         self.rate.at(update, &self.state.gains, factor)
     }
 
-    /// Returns the rate of the last update; before the first update, its rate.
+    /// Returns the rate of the last update, or the rate of the first update if no update is complete.
     #[must_use]
     pub fn last_lr(&self) -> f64 {
         self.state.lr

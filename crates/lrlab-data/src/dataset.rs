@@ -1,4 +1,4 @@
-//! A data set in memory: three splits and their origin.
+//! A data set that is ready for training: three splits and their origin.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::tokens::TokenSplit;
 /// A data set, ready for training.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// The name: `cifar10`, `imdb`, `synthetic-pictures`, `synthetic-reviews`.
+    /// The name: that of the source, such as `cifar10`, or that of a custom data set.
     pub name: String,
     /// The number of classes.
     pub classes: usize,
@@ -20,13 +20,13 @@ pub struct Dataset {
     pub kind: Kind,
     /// The digest of the content: of the bytes of the files, or of the version and the settings of the generator.
     pub digest: String,
-    /// The files, with their known variants; empty for synthetic sets.
+    /// The files, with their known variants; empty for synthetic and custom sets.
     pub files: Vec<FileIdentity>,
     /// Notes for readers of results: lossy copies, unknown files, duplicates, synthetic data.
     pub notes: Vec<String>,
     /// Exact duplicates among the examples, before any limit.
     pub duplicates: Duplicates,
-    /// The file of the trained tokenizer in the format of the `tokenizers` library; `None` for pictures.
+    /// The file of the trained tokenizer in the format of the `tokenizers` library; `None` for pictures and for token sequences.
     pub tokenizer: Option<PathBuf>,
     /// The training split, from which alone vocabulary and normalisation are derived.
     pub train: Split,

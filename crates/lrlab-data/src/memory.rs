@@ -50,8 +50,8 @@ pub struct InMemory<T> {
     pub test: Labelled<T>,
     /// Notes for readers of results.
     pub notes: Vec<String>,
-    /// A name of the content of streams, such as the digest or the version of the files that they read: the promise that the
-    /// same key always stands for the same examples. The cache remembers the digest of the content under the key, the name
+    /// A key that identifies the content of the streams, such as the digest or the version of the files that they read. The
+    /// same key must always identify the same examples. The cache remembers the digest of the content under the key, the name
     /// and the labels, so that a later call takes the data set from the cache and does not read the streams. They are read
     /// again where the cache lacks a file, or the tokens for these settings; other examples than before are then an error.
     ///

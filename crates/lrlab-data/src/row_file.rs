@@ -1,7 +1,7 @@
 //! Rows of bytes beyond the memory: pictures, texts and token sequences in a file of the cache.
 //!
 //! Rows are read from the file one by one, wherever they lie. The order of examples is therefore that of a data set in memory,
-//! to the bit, and what stays in memory is up to the system, which shares it between all runs of a machine.
+//! to the bit, and the page cache of the operating system is shared by all runs on a machine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -32,7 +32,7 @@ pub enum Kind {
     State,
 }
 
-/// The states of finished runs to be removed.
+/// Selects the states of finished runs that are removed.
 #[derive(Clone, Copy)]
 pub struct States<'a> {
     /// Reads the specifications of runs, to find those that continue another.

@@ -94,8 +94,8 @@ pub struct Workload<'a> {
     pub memory: Option<Memory>,
 }
 
-/// Device memory in MiB. A run starts on a device with enough unreserved memory, regardless of the number of jobs. A run that
-/// needs more than any device has, or whose need is unknown, gets a device of its own.
+/// Device memory in MiB. A run starts only on a device with enough unreserved memory, in addition to the limit on the number
+/// of jobs. A run that needs more than any device has, or whose need is unknown, gets a device of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The free memory of each device, if known.

@@ -105,7 +105,7 @@ impl Recorder {
         self.live.update
     }
 
-    /// Writes the file. Errors such as a full disk are ignored, because only displays depend on it.
+    /// Writes the file. Errors such as a full disk are ignored, because only displays and retry decisions read it.
     fn write(&self, folder: &Path) {
         let temporary = folder.join(".progress.tmp");
         if let Ok(bytes) = serde_json::to_vec(&self.live)

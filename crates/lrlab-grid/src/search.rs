@@ -101,7 +101,8 @@ impl SearchState {
         roles
     }
 
-    /// Returns the runs of the arms in which something is due. Such runs are trained together, or wait for each other.
+    /// Returns, for each run of the plan, whether it belongs to a trial still in an arm with a due run that satisfies `due`.
+    /// Such runs are trained together, or wait for each other.
     #[must_use]
     pub fn members(&self, due: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut members = vec![false; self.known.len()];

@@ -139,7 +139,8 @@ pub(crate) struct Conv {
 }
 
 impl Conv {
-    /// With `join`, what is there is added; where blocks share a tile, their sums are added up later, and join then.
+    /// With `join`, the kernel adds the product to the destination, unless several blocks share a tile: their partial sums
+    /// are added to the destination afterwards.
     pub(crate) fn new(g: &Geometry, product: &Product, join: bool) -> Self {
         let int = |size: usize| size as i32;
         Self {

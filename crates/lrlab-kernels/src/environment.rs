@@ -42,9 +42,9 @@ pub(crate) fn own_kernels() -> bool {
 /// The version of the CPU's arithmetic in f32. It is raised whenever a change alters the bits of a result.
 const VERSION: u32 = 1;
 
-/// Identifies the arithmetic on the CPU, on which the bits of a result depend besides the specification: the version of
-/// this crate's arithmetic, or `candle` and the architecture with `LRLAB_KERNELS=candle`, where candle's own operators
-/// run, whose bits depend on the machine.
+/// Identifies the arithmetic on the CPU: the version of this crate's arithmetic or, with `LRLAB_KERNELS=candle`, `candle`
+/// and the architecture. Equal specifications give equal bits under one version; those of candle's operators depend on the
+/// machine.
 #[must_use]
 pub fn cpu_numerics() -> String {
     if own_kernels() { VERSION.to_string() } else { format!("candle {}", std::env::consts::ARCH) }

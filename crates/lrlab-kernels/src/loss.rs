@@ -42,7 +42,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     let known = check::indices(name, "labels", labels, classes)?;
     check::share(name, "smoothing", smoothing)?;
     #[cfg(feature = "cuda")]
-    // One block takes all rows, which pays for as many classes as networks have, not for vocabularies.
+    // One block processes all rows, which is efficient for the class counts of classifiers, not for vocabularies.
     if crate::cuda::is_f32(&[logits]) && classes <= 1024 {
         return crate::cuda::cross_entropy(logits, labels, smoothing);
     }

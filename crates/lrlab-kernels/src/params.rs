@@ -12,7 +12,7 @@ use crate::Precision;
 pub enum Role {
     /// Weight matrices, kernels and embeddings: trained, decayed.
     Weight,
-    /// Biases, scales and shifts of norms: trained, not decayed where groups are used.
+    /// Biases, scales and shifts of norms: trained; optimizers apply no weight decay to them by default.
     NoDecay,
     /// Running statistics: not trained, part of checkpoints.
     Buffer,
@@ -44,7 +44,7 @@ impl Params {
     }
 
     /// The variables of a `VarMap`, which share their tensors with it: running statistics (`….running_mean`,
-    /// `….running_var`) are buffers, other vectors are not decayed where groups are used, and the rest are weights.
+    /// `….running_var`) are buffers, other vectors have [`Role::NoDecay`], and the rest are weights.
     ///
     /// Add all variables to the map first: the store does not see later ones.
     ///

@@ -4,7 +4,7 @@
 //! of `lrlab-kernels`.
 //!
 //! Every network is a [`Model`]: it reads an [`Input`], gives logits, and keeps its tensors in
-//! [`lrlab_kernels::Params`] under the names that torchvision and `torch.nn` give them, so weights travel both ways.
+//! [`lrlab_kernels::Params`] under the names that torchvision and `torch.nn` give them, so weights can be exchanged with PyTorch.
 //!
 //! Initial values are a function of the seed and the parameter's name alone: two networks that share a layer share
 //! its values, regardless of their other layers and of the order of creation. Dropout masks are a function of the

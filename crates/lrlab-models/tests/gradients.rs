@@ -60,7 +60,7 @@ fn check(what: &str, build: Build<'_>, input: &Input, tolerance: f64) -> Result<
 
 #[test]
 fn residual_networks() -> Result<()> {
-    // Rounding errors grow with the depth, and with fewer values per norm. If a value before a rectification is zero up
+    // Rounding errors grow with the depth, and with fewer values per norm. If a value before a ReLU is zero up
     // to rounding, its sign differs between f32 and f64, and gradients differ by several per cent, with candle's
     // operators too. With these sizes there is no such value.
     for (depth, stem, shortcut, width, size) in [

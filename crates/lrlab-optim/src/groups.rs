@@ -107,7 +107,7 @@ impl Optimizer for Groups {
         self.groups.iter_mut().zip(rates).try_for_each(|((_, rule), lr)| rule.step(lr, grads))
     }
 
-    /// The name of a group is its pattern. The name `""` means all groups; for weight decay, all groups without an own value.
+    /// The name of a group is its pattern. The name `""` means all groups; for weight decay, all groups without a value of their own.
     fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
         if group.is_empty() {
             let has_own = |group: &Group| *hyper == Hyper::WeightDecay && group.weight_decay.is_some();

@@ -14,7 +14,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is damaged.
-    #[error("{path}: damaged ({source}); the same `run` repeats the run")]
+    #[error("{path}: damaged ({source}); repeat the `run` command to redo the run")]
     Json {
         /// The file.
         path: PathBuf,
@@ -22,7 +22,9 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A result is in the folder of another run.
-    #[error("{path}: this is the result of run {found}, expected {expected}; the same `run` repeats the run")]
+    #[error(
+        "{path}: this is the result of run {found}, expected {expected}; repeat the `run` command to redo the run"
+    )]
     Misplaced {
         /// The file.
         path: PathBuf,

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/store/<run_id>/attempts/<n>/penultimate   while the attempt runs
 //! DIR/store/<run_id>/penultimate                once the run is done, if it is kept
-//! DIR/store/<run_id>/penultimate/for-plan       if it is kept for a run of the plan alone
+//! DIR/store/<run_id>/penultimate/for-plan       if it is kept only for longer runs of the plan
 //! ```
 //!
 //! The folder has the layout of a checkpoint. The state is the one before the last update, because callbacks treat the end

@@ -313,10 +313,10 @@ pub struct Provenance {
     pub dataset_notes: Vec<String>,
     /// The number of trainable parameters.
     pub parameters: usize,
-    /// The numerics class, within which equal specifications give equal bits: the kind of device, the element type, and on
-    /// the CPU the version of the arithmetic, as in `cpu/f32/1`.
+    /// The numerics class, within which equal specifications give equal bits: the kind of device and its
+    /// arithmetic, and on NVIDIA GPUs also the name of the GPU, as in `cpu/f32/1` or `cuda/NAME/tf32`.
     pub numerics: String,
-    /// The registered parts that the run uses: a network or a data set of the runner's own.
+    /// The user-registered networks, data sets and functions of time that the run uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registered: Vec<RegisteredPart>,
     /// The shorter run whose state the run continued, if it did not start at update 0.
@@ -391,7 +391,7 @@ pub struct RunResult {
 
 impl RunResult {
     /// Returns the seconds of training, evaluation and reading data, including those of the shorter run that the run
-    /// continued: the cost of the run alone.
+    /// continued: the cost of training it from update 0.
     #[must_use]
     pub fn seconds(&self) -> [f64; 3] {
         let Timing { train_s, eval_s, data_s, .. } = self.timing;

@@ -188,8 +188,8 @@ impl RunStore {
         }
     }
 
-    /// Writes `result.json`. Returns `false` if another attempt has already committed its result. The result of a run that a search pruned in the
-    /// meantime replaces the pruned one.
+    /// Writes `result.json`. Returns `false` if another attempt has already committed its result. If a search
+    /// pruned the run in the meantime, the new result replaces the pruned one.
     ///
     /// # Errors
     /// Returns an error if writing fails.

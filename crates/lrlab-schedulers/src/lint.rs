@@ -186,7 +186,7 @@ impl Findings {
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Noise(s) => {
-                self.moment(field("start"), s.start, run, "it never comes");
+                self.moment(field("start"), s.start, run, "the noise never starts");
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Swa(s) => {
@@ -216,7 +216,7 @@ impl Findings {
 
     /// Warns of an annealing that does not start or end within the run.
     fn swa(&mut self, s: &SwaSpec, path: &str, run: &Horizon) {
-        self.moment(format!("{path}.start"), s.start, run, "it never comes");
+        self.moment(format!("{path}.start"), s.start, run, "the averaging never starts");
         let (start, anneal) = (s.start.resolve_updates(run), s.anneal.resolve(run));
         let left = run.updates.saturating_sub(start) as f64;
         if left > 0.0 && anneal > left {
@@ -255,7 +255,7 @@ impl Findings {
 
     fn controller(&mut self, spec: &ControllerSpec, run: &Horizon) {
         let observations = run.updates.div_ceil(run.updates_per_epoch.max(1));
-        // Observations that are needed before the first decision; the last one's decision no update sees.
+        // The number of observations before the first decision. No update follows a decision at the last observation.
         let mut between_looks = 1;
         let (patience, needed) = match spec {
             ControllerSpec::Plateau(c) => {
@@ -287,7 +287,7 @@ impl Findings {
             ControllerSpec::NewBob(c) => (c.factor, 0, c.min_gain),
             _ => return,
         };
-        // Of a curve that never improves; from one cut to the next the patience runs out once more.
+        // For a metric that never improves, the patience must run out again before each further cut.
         let first = match spec {
             ControllerSpec::Plateau(c) => c.start_after.saturating_add(between_looks),
             _ => 1,

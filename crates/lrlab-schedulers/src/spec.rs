@@ -98,11 +98,11 @@ pub enum ScheduleSpec {
 /// for `t < over`. With a `start_factor` above 1 the rate falls. The rate of the schedule after the warm-up, and its
 /// `eta_min`, do not change. The shapes are the `warmup_type`s of transformers.
 ///
-/// With `clock = "after"` the schedule starts when the warm-up has ended (at the first update at or past it), its
-/// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
-/// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it. With `clock = "hidden"` it
-/// runs from the start too, but until the warm-up has ended the ramp stands alone, from `base · start_factor` to
-/// `base` (timm without `warmup_prefix`). `clock = "aimed"` is `hidden` with a ramp that ends at the rate that the schedule
+/// With `clock = "after"`, the schedule starts at the first update at or after the end of the warm-up, which multiplies
+/// the first rate of the schedule. Percentages refer to the rest of the run: `t_max = "100%"` ends with the run. With
+/// `clock = "shared"`, the schedule starts with the run, and the warm-up multiplies its current rate. With
+/// `clock = "hidden"`, the schedule also starts with the run, but during the warm-up the rate rises from
+/// `base · start_factor` to `base` regardless of the schedule (timm without `warmup_prefix`). `clock = "aimed"` is `hidden` with a ramp that ends at the rate that the schedule
 /// has when the warm-up ends (timm's `TanhLRScheduler` without `warmup_prefix`).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -230,7 +230,7 @@ pub struct SumSpec {
 pub struct FloorSpec {
     /// The share, 0 … 1.
     pub at: f64,
-    /// What lies above it.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 
@@ -316,8 +316,8 @@ pub struct StaircaseSpec {
 /// update or epoch.
 ///
 /// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0; or it is uniform between
-/// `−limit` and `limit`. Before `start` and from `end` on there is none. The draw is a function of seed and time, nothing else:
-/// asking twice, or in another order, gives the same rate. Source: timm's `noise_range_t`, which is `start` and `end`, with
+/// `−limit` and `limit`. There is no noise before `start` and from `end` on. n depends only on the
+/// seed and the time, so the rates do not depend on the order of calls. Source: timm's `noise_range_t`, which is `start` and `end`, with
 /// `std`, `limit`, `seed` and `distribution` as its `noise_std`, `noise_pct`, `noise_seed` and `noise_type`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -345,7 +345,7 @@ pub struct NoiseSpec {
     /// How n is distributed; default `normal`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub distribution: NoiseKind,
-    /// Whose rate.
+    /// The inner schedule.
     pub of: Box<ScheduleSpec>,
 }
 

@@ -146,7 +146,7 @@ fn named_in(prefix: &str) -> impl Iterator<Item = &'static str> + use<> {
     prefix.is_empty().then_some(NAMED).into_iter().flatten()
 }
 
-/// The paths of the keys of a table: single values, and tables of such. A key of the run's update rule needs no name of a rule.
+/// The paths of the keys of a table: single values, and tables of values. A key of the run's update rule need not name the rule.
 fn keys_of(prefix: &str, keys: &[&str]) -> (Vec<String>, Vec<String>) {
     let path = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
     let mut paths: Vec<String> =

@@ -61,7 +61,7 @@ fn one(
     let given: Vec<_> =
         conditions::entries(entry).into_iter().filter(|(key, _)| !is_condition(key)).collect();
     if given.is_empty() {
-        log.error(entry.place, "expected at least one value beside `where`", None);
+        log.error(entry.place, "expected at least one value in addition to `where`", None);
         return None;
     }
     let mut values = Vec::new();

@@ -48,7 +48,7 @@ pub(crate) fn check(text: &str) -> Option<Wrong> {
     let message = if WHOLE.contains(&name) {
         format!("`{name}` is a metric of the whole run: write `final.{name}`")
     } else if EVALUATED.contains(&name) {
-        format!("`{name}` is not measured every epoch, so there is no `{moment}.` of it")
+        format!("`{name}` is not measured every epoch, so it cannot have the prefix `{moment}.`")
     } else {
         format!("unknown metric `{name}`")
     };
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(check(text), None, "{text}");
         }
         let refused = [
-            ("max.test_loss", "`test_loss` is not measured every epoch, so there is no `max.` of it"),
+            ("max.test_loss", "`test_loss` is not measured every epoch, so it cannot have the prefix `max.`"),
             ("best.update_ms", "`update_ms` is a metric of the whole run: write `final.update_ms`"),
             ("last.val_loss", "`last.` is not a valid prefix"),
             ("final.val_los", "unknown metric `val_los`"),

@@ -186,7 +186,7 @@ pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
     }
     if size > 0 && data.augment.crop_padding >= size {
         let message = format!(
-            "a crop padding of {} can remove the whole picture of {size} away",
+            "a crop padding of {} can move a picture with a side of {size} out of the crop",
             data.augment.crop_padding
         );
         found.push(disagreement("data.augment.crop_padding", message));

@@ -310,7 +310,8 @@ fn optimizer(log: &mut Log, named: &mut Named) {
     let misspelt = rules.is_empty() && keys().next().is_some();
     if rules.len() != 1 && !misspelt && matches!(named.node.value, Value::Table(_)) {
         let place = rules.get(1).map_or(named.node.place, |key| key.place);
-        let message = format!("`{}` has exactly one update rule, found {}", named.key.name, rules.len());
+        let message =
+            format!("`{}` must have exactly one update rule, found {}", named.key.name, rules.len());
         log.error(place, message, format!("expected exactly one of {}", suggest::list(optimizer_rules())));
     }
 }

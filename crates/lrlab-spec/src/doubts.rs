@@ -1,4 +1,4 @@
-//! What is valid in a run but hardly meant.
+//! Finds settings of a run that are valid but probably unintended.
 
 use lrlab_config::AtRestart;
 use lrlab_schedulers::{CyclicSpec, OneCycleSpec, ScheduleSpec};

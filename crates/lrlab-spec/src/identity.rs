@@ -80,7 +80,7 @@ pub fn run_id(spec: &RunSpec, dataset_digest: &str) -> Result<RunId, NoIdentity>
     Ok(RunId::of(&canonical(spec)?, dataset_digest))
 }
 
-/// Like [`run_id`], for a specification as JSON with additional later fields: the value of [`run_id`] if these were added.
+/// Like [`run_id`], for a specification as JSON: the value of [`run_id`] if the fields `more` were added with these defaults.
 ///
 /// # Errors
 /// Returns the errors of [`canonical`].

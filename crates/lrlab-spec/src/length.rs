@@ -62,8 +62,8 @@ pub struct LoneExample {
 }
 
 impl RunSpec {
-    /// Returns the batch of a single example, if an epoch of this number of training examples has one. A network whose batch
-    /// norm has one value per channel for it fails within its first epoch.
+    /// Returns the batch of a single example, if an epoch of this number of training examples has one. A network fails
+    /// within its first epoch if its batch norm gets only one value per channel from this batch.
     #[must_use]
     pub fn lone_example(&self, examples: usize) -> Option<LoneExample> {
         let lone = |size: usize| size <= 1 || examples % size == 1;
@@ -122,7 +122,7 @@ impl RunSpec {
             found.push(Oversized {
                 key: "batch_size",
                 message: format!(
-                    "`batch_size` is {}, but an epoch has {}: one smaller batch",
+                    "`batch_size` is {}, but an epoch has {}, so its only batch is smaller",
                     self.batch_size,
                     plural(examples, "training example", "training examples")
                 ),
@@ -134,7 +134,7 @@ impl RunSpec {
             found.push(Oversized {
                 key: "accumulate",
                 message: format!(
-                    "`accumulate` is {}, but an epoch has {}: the largest effective value",
+                    "`accumulate` is {}, but an epoch has {}, so larger values have no effect",
                     self.accumulate,
                     plural(batches, "batch", "batches")
                 ),

@@ -85,12 +85,13 @@
 //!
 //! # Precedence
 //!
-//! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis, then `[[set]]`. Tables
-//! are merged key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
-//! an override on the command line that does so is a mistake. So is an axis, a search or an override over a key without
-//! effect in its runs: `lr` beside a `one_cycle` with its own `max_lr`, or `decay_all` without weight decay.
+//! Built-in values come first, then `[defaults]`, the data set's table, the model's `set`, the axes, and `[[set]]`; later
+//! values replace earlier ones. Tables
+//! are merged key by key; another variant (`adam` over `sgd`) replaces the table. A value that is replaced in every run is a warning; an
+//! override on the command line that is replaced in every run is a mistake. It is also a mistake if an axis, a search or an
+//! override sets a key that has no effect in its runs: `lr` with a `one_cycle` that has its own `max_lr`, or `decay_all` without weight decay.
 //!
-//! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
+//! The built-in values are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
 //! limits, no augmentation, no clipping, no ceiling, no early stopping, no averaging, no divergence guard, `keep_top = 0`, no
 //! monitor, and the defaults that the types of a
 //! [`RunSpec`] state. `zip = [["lr", "batch_size"]]` at the top makes axes advance together.

@@ -305,7 +305,7 @@ fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
             return Err(format!("`{path}` leads into a value that is not a table"));
         };
         let Some((_, child)) = entries.iter_mut().find(|(known, _)| known.name == key) else {
-            return Err(format!("there is no `{key}` on the way of `{path}`"));
+            return Err(format!("there is no `{key}` in the path `{path}`"));
         };
         node = child;
     }

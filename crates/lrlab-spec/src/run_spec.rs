@@ -68,7 +68,7 @@ pub struct RunSpec {
     /// The upper bound of the global gradient norm; `None` does not clip.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip_norm: Option<f64>,
-    /// The probability mass moved from the true class to the uniform distribution, 0 … 1 (Szegedy et al., CVPR 2016).
+    /// The probability mass moved from the true class to the uniform distribution, at least 0 and below 1 (Szegedy et al., CVPR 2016).
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub label_smoothing: f64,
     /// The metric that selects the best epoch.

@@ -243,7 +243,7 @@ fn space(leaves: &[(String, Value)]) -> Value {
     let of = |_: Value| reference("SpaceSpec");
     let mut properties = by_path(leaves, &of);
     for name in ["schedule", "monitor"] {
-        let text = format!("A key of the {name} that is there: {name}.….key = {{ … }}");
+        let text = format!("A key of the {name} of the runs, by its path: {name}.….key = {{ … }}");
         properties.insert(name.into(), json!({ "type": "object", "description": text }));
     }
     let mut space = object(properties, &[], "The searched keys, each with its possible values.");
@@ -256,7 +256,7 @@ fn space(leaves: &[(String, Value)]) -> Value {
 fn cell_values(leaves: &[(String, Value)]) -> Value {
     let mut properties = by_path(leaves, &|schema| schema);
     for name in ["schedule", "monitor"] {
-        let text = format!("A key of the {name} that is there: {name}.….key = …");
+        let text = format!("A key of the {name} of the matching runs, by its path: {name}.….key = …");
         properties.insert(name.into(), json!({ "type": "object", "description": text }));
     }
     let conditions = json!({

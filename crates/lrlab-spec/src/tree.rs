@@ -116,7 +116,7 @@ impl Node {
             Value::Bool(_) => "a boolean",
             Value::Integer(_) => "an integer",
             Value::Float(_) => "a number",
-            Value::Text(_) => "a text",
+            Value::Text(_) => "a string",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
             Value::Other(name) => name,
@@ -264,7 +264,9 @@ fn convert(value: &DeValue<'_>, span: Range<usize>, source: usize, offset: usize
         }
         DeValue::Boolean(b) => Value::Bool(*b),
         DeValue::Datetime(_) => Value::Other("a date or time"),
-        DeValue::Array(_) | DeValue::Table(_) if depth >= MOST_DEPTH => Value::Other("a table too deep"),
+        DeValue::Array(_) | DeValue::Table(_) if depth >= MOST_DEPTH => {
+            Value::Other("a value nested too deeply")
+        }
         DeValue::Array(items) => Value::List(
             items
                 .iter()

@@ -75,7 +75,7 @@ fn noun(kind: &str) -> &'static str {
     match kind {
         "object" => "a table",
         "array" => "a list",
-        "string" => "a text",
+        "string" => "a string",
         "boolean" => "`true` or `false`",
         "integer" => "an integer",
         _ => "a number",
@@ -212,7 +212,7 @@ fn tagged(
     if known.len() > 1 || entries.is_empty() {
         let message = match known.len() {
             0 => format!("{} is empty", named(key)),
-            n => format!("{} has exactly one variant, found {n}", named(key)),
+            n => format!("{} must have exactly one variant, found {n}", named(key)),
         };
         log.error(place, message, format!("expected exactly one of {}", suggest::list(names())));
         good = false;

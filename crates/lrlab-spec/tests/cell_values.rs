@@ -115,7 +115,7 @@ fn values_that_others_replace_are_warnings() {
 #[test]
 fn mistakes() {
     let cases: [(&str, &[&str]); 14] = [
-        ("where = { seed = 0 }", &["33:1: expected at least one value beside `where`"]),
+        ("where = { seed = 0 }", &["33:1: expected at least one value in addition to `where`"]),
         ("clip_norm = 1", &["33:1: `where` is missing"]),
         ("where = {}\nclip_norm = 1", &["34:9: expected at least one coordinate"]),
         ("where = 3\nclip_norm = 1", &["34:9: expected a table for `where`, found an integer"]),

@@ -29,8 +29,8 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
     }
 }
 
-/// Describes the results of other numerics classes than that of this device, class by class. `results` are classes with their
-/// numbers of results, of `all` results.
+/// Describes the results whose numerics class differs from that of this device, one line per class. `results` contains
+/// classes and their numbers of results; `all` is the total number of results.
 pub(crate) fn other_numerics<'a>(
     results: impl Iterator<Item = (&'a str, usize)>,
     all: usize,
@@ -43,14 +43,14 @@ pub(crate) fn other_numerics<'a>(
     let describe = |(other, count): (&str, usize)| {
         format!(
             "{count} of {all} results have the numerics class {other:?}, this device has {class:?}: equal bits are not \
-             promised between the two"
+             guaranteed across the two"
         )
     };
     others.into_iter().map(describe).collect()
 }
 
-/// The class within which equal specifications give equal bits: the kind of device, the element type of parameters and
-/// sums, and on the CPU the version of the arithmetic. The precision of products is part of the specification.
+/// Returns the class within which equal specifications give equal bits: the kind of device and its arithmetic, and on
+/// NVIDIA GPUs also the name of the GPU, as in `cpu/f32/1` or `cuda/NAME/tf32`. The precision of products is part of the specification.
 pub(crate) fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu/f32/{}", lrlab_kernels::cpu_numerics()),

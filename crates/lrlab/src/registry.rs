@@ -48,8 +48,8 @@ impl Registration {
         Self { part: Registered::new(name), commit: None }
     }
 
-    /// Sets the version, which is part of the identity of every run that uses this part: a new version makes new runs of
-    /// these only. Change it whenever the part trains or loads differently.
+    /// Sets the version, which is part of the identity of every run that uses this part: with a new
+    /// version, only these runs are new. Change it whenever the part trains or loads differently.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.part.version = Some(version.into());
@@ -118,8 +118,8 @@ impl Registry {
     }
 
     /// Registers a function of time for schedules: `lambda = { name = "…" }` is the base rate times `factor`. Every
-    /// schedule of an experiment file may use it, also those of the optimizer's constants. Its bits enter the run: use
-    /// `exp` and similar functions of `libm`, because the system's differ between machines.
+    /// schedule of an experiment file may use it, including those of the optimizer's constants. The result of a run depends
+    /// on every bit of its values: use `exp` and similar functions from `libm`, because the system's differ between machines.
     ///
     /// ```
     /// let mut registry = lrlab::Registry::default();

@@ -71,7 +71,7 @@ pub enum SlurmError {
          finds them by name and submits what is missing"
     )]
     Uncertain {
-        /// The program that did not answer.
+        /// The cause.
         source: Box<SlurmError>,
     },
     /// A path that `sbatch` options cannot express.

@@ -10,7 +10,7 @@ use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
 use crate::{Error, RunState, SearchState, retry, run_state};
 
-/// Seconds without a change of its claim after which a job is submitted for a run that another process has claimed.
+/// A job is submitted for a run that another process has claimed if the claim has not changed for this many seconds.
 const SILENT_S: f64 = 90.0;
 
 /// Which runs to submit, and whether to submit them.

@@ -30,7 +30,7 @@ pub(crate) use kernel::{Head, Kept, Keys};
 /// where all keys are masked.
 ///
 /// # Errors
-/// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1
+/// Returns an error if shapes, types or devices do not fit, something is empty, the mask has values other than 0 and 1
 /// (not checked on a GPU), or the dropout's p is outside [0, 1).
 pub fn attention(
     q: &Tensor,

@@ -1,7 +1,6 @@
 //! The operators on NVIDIA GPUs: device code of this crate, and matrix products by cuBLAS.
 //!
-//! Everything runs on the device's one stream, so that kernels follow one another and memory that is given back is used
-//! again in their order. No sum uses floating-point atomics: the same input gives the same bits.
+//! All kernels of a device run on one stream, so freed memory is not reused before the kernels that use it have finished. No sum uses floating-point atomics: the same input gives the same bits.
 
 #![allow(unsafe_code, reason = "kernels are launched with addresses")]
 

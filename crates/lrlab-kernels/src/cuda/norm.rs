@@ -1,4 +1,4 @@
-//! Batch norm with a residual and a rectification: on rows of channels, for networks, and as an operator over planes.
+//! Batch norm with a residual and a ReLU: on rows of channels, for networks, and as an operator over planes.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -131,8 +131,8 @@ pub(super) unsafe fn apply(
     unsafe { of.packs(gpu, "norm_apply", words![y, gain, offset, residual, relu, z]) }
 }
 
-/// The backward pass: y is the norm's input, z its output where it was rectified, else null; the residual's gradient
-/// goes to, or joins, `beside`, if that is not null. Gives the gradients of scale and shift.
+/// The backward pass: y is the norm's input, and z its output if it has a ReLU, else null. The residual's gradient is
+/// written to `beside`, or with `join` added to it, unless it is null. Returns the gradients of scale and shift.
 ///
 /// # Safety
 /// All addresses have the rows.

@@ -14,7 +14,7 @@ fn check(
     for (found, expected) in both(Precision::F32, dims, lengths, norm, activation, p)? {
         assert_close(&found, &expected, 5e-5);
     }
-    // What lies next to the middle of two bf16 is rounded apart in f32 and f64, and a rectification next to 0 lets a
+    // What lies next to the middle of two bf16 is rounded apart in f32 and f64, and a ReLU next to 0 lets a
     // gradient through in one of them: single values are off by more than all are together.
     for (i, (found, expected)) in
         both(Precision::Bf16, dims, lengths, norm, activation, p)?.into_iter().enumerate()

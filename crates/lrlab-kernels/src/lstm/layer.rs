@@ -25,7 +25,7 @@ impl Sizes {
         self.h.next_multiple_of(LANES)
     }
 
-    /// The gates of a unit after the other, padded.
+    /// The rows of all four gates, each padded.
     pub(super) fn gates(&self) -> usize {
         4 * self.hp()
     }

@@ -58,8 +58,8 @@ impl LstmLayer<'_> {
     /// The states at all times, `(b, l, h)`; they start at 0.
     ///
     /// # Errors
-    /// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0
-    /// and 1, or an id is not in the table; the values of mask and ids on a GPU are not checked.
+    /// Returns an error if shapes, types or devices do not fit, something is empty, the mask has values other than
+    /// 0 and 1, or an id is not in the table; the values of mask and ids on a GPU are not checked.
     pub fn states(&self, of: Sequence) -> Result<Tensor> {
         self.run(of, None, Output { every: true, cells: false })
     }

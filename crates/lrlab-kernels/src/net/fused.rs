@@ -1,6 +1,6 @@
 //! Both passes of a [`ConvNet`] in blocks of sixteen channels.
 //!
-//! In the forward pass, a unit stores only its convolution's output: later nodes apply its norm, sum and rectification
+//! In the forward pass, a unit stores only its convolution's output: later nodes apply its norm, sum and ReLU
 //! when they read it. Only a residual sum is stored, by its first reader, because two nodes read it. In the backward
 //! pass, the convolution computes the gradient of the norm in the same way while it reads.
 
@@ -49,7 +49,7 @@ enum Wanted {
 
 /// The gradients of a unit.
 struct UnitGrads {
-    /// Of the output, where the rectification passes it.
+    /// Of the output, where the ReLU passes it.
     output: Vec<f32>,
     /// Of the input, added to the gradients from other readers.
     input: Option<Vec<f32>>,

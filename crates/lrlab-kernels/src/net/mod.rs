@@ -2,7 +2,7 @@
 //!
 //! candle's operators exchange tensors in planes, have one output each and keep nothing for the backward pass. In a
 //! residual network this costs more than the arithmetic: each convolution converts layouts twice, and every norm, sum
-//! and rectification is a pass over memory. A [`ConvNet`] is the network as data. In f32 on the CPU it runs as one
+//! and ReLU is a pass over memory. A [`ConvNet`] is the network as data. In f32 on the CPU it runs as one
 //! operator in blocks of sixteen channels, in which a convolution normalises and rectifies its input while it reads it.
 //! Elsewhere the same description runs node by node on [`crate::conv2d`], [`BatchNorm2d`] and [`max_pool2d`].
 

@@ -87,7 +87,7 @@ pub(super) fn spread(grad: &[f32], sizes: Sizes) -> Vec<f32> {
     out
 }
 
-/// Where a gradient passes a rectification.
+/// Where a gradient passes a ReLU.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mask<'a> {
     /// There is none.

@@ -269,7 +269,7 @@ impl Kernel for Backward<'_> {
 }
 
 impl<'a> Backward<'a> {
-    /// A plane of the output, if it was rectified, and of its gradient.
+    /// A plane of the output, if the norm has a ReLU, and of its gradient.
     #[inline(always)]
     fn after(&self, start: usize, size: usize) -> (Option<&'a [f32]>, &'a [f32]) {
         let (y, grad) = (self.y, self.grad);
@@ -277,7 +277,7 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// The gradient before the rectification, if there was one.
+/// The gradient before the ReLU, if there is one.
 #[inline(always)]
 fn gradient<S: Simd>(s: S, y: Option<&[f32]>, grad: &[f32], at: usize) -> S::V {
     let g = part(s, grad, at, 0.0);

@@ -2,7 +2,7 @@
 
 use super::vector::Simd;
 
-/// eˣ; 0 below −87.3, capped above 88.3.
+/// eˣ; 0 below −87.3, capped above 88.02.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     // This order of arguments propagates a NaN.

@@ -1,8 +1,8 @@
 //! Pairs of bfloat16 in vectors, for processors without AVX512-BF16: what [`super::bf16`] says, sixteen or eight lanes
 //! at a time.
 //!
-//! Functions and no closures: a closure is compiled apart, without the features, and every intrinsic in it is then a
-//! call.
+//! These are functions rather than closures, because a closure is compiled without the target features, so that every
+//! intrinsic in it becomes a call.
 
 #![allow(unsafe_code, reason = "vector intrinsics")]
 

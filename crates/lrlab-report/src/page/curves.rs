@@ -60,7 +60,7 @@ impl PageMetric {
         }
     }
 
-    /// An own metric, or a constant of the optimizer that follows a schedule.
+    /// A user-defined metric or a scheduled hyperparameter.
     fn own(name: &str) -> Self {
         Self { key: name.to_owned(), title: name.to_owned(), sign: "", factor: 1.0, unit: 1.0, digits: None }
     }

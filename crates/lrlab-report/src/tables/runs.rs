@@ -72,7 +72,7 @@ fn id(run: &Run, digits: usize) -> Value {
 }
 
 /// Writes the history of every run as CSV: one line per run and epoch with the run's coordinates, and a column for each
-/// measured metric, the caller's own and the constants that follow a schedule included. Learning rates are those of the epoch's
+/// measured metric, including user-defined metrics and scheduled hyperparameters. Learning rates are those of the epoch's
 /// first and last update.
 ///
 /// # Errors

@@ -44,13 +44,13 @@ pub struct Plateau {
     pub on_nan: OnNan,
     /// Whether a cut restores weights and optimizer to the best state; default false.
     pub rewind: bool,
-    /// How much better is better in the metric's own unit, in addition to the threshold, 0 … 1e30; default 0.
+    /// The required improvement in the unit of the metric, in addition to the threshold, 0 … 1e30; default 0.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub min_delta: f64,
     /// How many observations are averaged to one, 1 … 10000; default 1.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub accumulate: u32,
-    /// Observations at the start that are not looked at; default 0.
+    /// The number of initial observations to ignore; default 0.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub start_after: u64,
 }
@@ -172,7 +172,7 @@ pub struct PlateauState {
     pub cooldown: u64,
     /// Observations so far.
     pub seen: u64,
-    /// Observations that are still to be averaged, where they are; those that are NaN or infinite are `None`.
+    /// The observations of the current incomplete mean; a NaN or infinite observation is `None`.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub held: Vec<Option<f64>>,
 }
@@ -222,7 +222,8 @@ impl Controller for Plateau {
 }
 
 impl Plateau {
-    /// The value that is looked at: the observation, or the mean of the last ones; `None` where there is nothing to look at.
+    /// Returns the value to evaluate: the observation, or the mean of `accumulate` observations; `None` if the
+    /// observation is ignored or the mean is incomplete.
     fn value(&self, state: &mut PlateauState, value: f64) -> Option<f64> {
         if state.seen < self.start_after {
             return None;

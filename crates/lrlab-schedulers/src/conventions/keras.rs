@@ -1,5 +1,5 @@
-//! Keras 3: patience is counted otherwise, thresholds are absolute, floors are shares, a boundary belongs to the value before it;
-//! lengths are steps.
+//! The conventions of Keras 3: a cut occurs at the `patience`-th bad epoch, thresholds are absolute, lower bounds are fractions
+//! of the base rate, a boundary belongs to the value before it, and lengths are numbers of steps.
 
 use super::{ScheduleSpec, Span, WarmupClock, above, warm};
 use crate::{

@@ -1,5 +1,5 @@
-//! Keras's, timm's, transformers' and Optax's conventions where they differ from PyTorch's, as constructors: what they give is
-//! data like any other, so a file can hold it.
+//! Constructors for the conventions of Keras, timm, transformers and Optax where they differ from those of PyTorch. They return
+//! specifications, which can be written to experiment files.
 
 use crate::{FloorSpec, ScheduleSpec, Span, WarmupClock, WarmupShape, WarmupSpec};
 pub mod keras;

@@ -1,4 +1,4 @@
-//! Optax: patience is counted to its end, and what is averaged lies apart.
+//! The conventions of Optax: a cut occurs at the `patience`-th bad observation, and averages do not overlap.
 
 use crate::{ControllerSpec, Plateau};
 

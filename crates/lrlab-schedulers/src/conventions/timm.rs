@@ -1,4 +1,5 @@
-//! timm: time is the epoch, floored; milestones act an epoch early; a cosine need not wait for its warm-up.
+//! The conventions of timm: time is the number of completed epochs, milestones take effect one epoch early, and a cosine may
+//! start together with its warm-up.
 
 use super::{ScheduleSpec, Span, WarmupClock, warm};
 use crate::{
@@ -23,8 +24,7 @@ pub struct Cosine {
     pub warmup_t: u64,
     /// `warmup_lr_init` over the base rate; default 0.
     pub warmup_start: f64,
-    /// `warmup_prefix`: whether the cosine begins when the warm-up has ended; default false, where it has moved on
-    /// by then.
+    /// `warmup_prefix`: whether the cosine starts after the warm-up; default false, which starts both at the same time.
     pub warmup_prefix: bool,
     /// `k_decay`: exponent of the share of a cycle; default 1.
     pub k_decay: f64,
@@ -80,8 +80,8 @@ pub fn cosine(cosine: &Cosine) -> ScheduleSpec {
     by_epoch(warm(Span::Epochs(cosine.warmup_t as f64), cosine.warmup_start, clock, falls.into()))
 }
 
-/// `TanhLRScheduler` with `lb` and `ub` and what [`Cosine`] holds but `k_decay`: one rate per epoch. Without the prefix its
-/// warm-up ends at the rate that the curve has by then, not at the base rate.
+/// `TanhLRScheduler` with `lb`, `ub` and the fields of [`Cosine`] except `k_decay`: one rate per epoch. Without
+/// `warmup_prefix`, the warm-up ends at the current rate of the curve instead of the base rate.
 ///
 /// ```
 /// use lrlab_schedulers::{Horizon, timm};

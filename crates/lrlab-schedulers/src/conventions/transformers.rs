@@ -1,13 +1,15 @@
-//! transformers: bounds of `GreedyLR` are rates, and a reset is followed by the cooldown; one cosine ends with the last update.
+//! The conventions of transformers: the bounds of `GreedyLR` are rates, a cooldown follows a reset, and one of the cosines
+//! reaches its end value at the last update.
 
 use super::{ScheduleSpec, Span, WarmupClock, above, warm};
 use crate::{ControllerSpec, CosineSpec, Greedy, ResetRule};
 
-/// `GreedyLR(min_lr, max_lr, …)` for the initial rate `lr`: `greedy` with gains as bounds and transformers' count of the
-/// cuts at the floor, after whose `reset_after`-th (`reset_start`) it begins anew and waits for `cooldown`.
+/// `GreedyLR(min_lr, max_lr, …)` for the initial rate `lr`: `greedy` with the bounds converted to gains and with
+/// [`ResetRule::AtLeast`]. It resets after `reset_after` (`reset_start`) cuts at the lower bound and then ignores `cooldown`
+/// observations.
 ///
-/// `greedy` holds the other parameters under the same names; `smooth` with its `window_size` is `window`. A change below
-/// `eps` (1e-8) is made here and not there.
+/// `greedy` contains the other parameters under the same names; `window` corresponds to `smooth` with `window_size`. Unlike
+/// transformers, this controller also applies changes below `eps` (1e-8).
 ///
 /// ```
 /// use lrlab_schedulers::{Decision, Greedy, Observation, transformers};

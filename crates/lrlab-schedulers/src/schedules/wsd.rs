@@ -13,11 +13,11 @@ use crate::{Error, Every, Horizon, Problem, Schedule, Span, check};
 
 /// `wsd = { cooldown = "20%" }`: stable, then down (warm-up–stable–decay together with `warmup`).
 ///
-/// The base rate until `cooldown` before the end of the run, then `eta_min + (base − eta_min) shape(p)`, where p
-/// goes from 0 to 1 and [`Cooldown`] lists the shapes. Holds `eta_min` past the end. A cooldown longer than the run
-/// fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations",
-/// `NeurIPS` 2024, from which the cooldown of 20 % and the shapes are, but for `exponential_to_zero`, which is
-/// Megatron-LM's `exponential` and, with `ratio`, timm's `exp`, and `one_minus_power`, which is timm's `power`.
+/// The rate is the base rate until `cooldown` before the end of the run, and then `eta_min + (base − eta_min) shape(p)`, where
+/// p goes from 0 to 1 and [`Cooldown`] lists the shapes. After the end it holds `eta_min`. A cooldown longer than the run is
+/// shortened to the run. Source of the default cooldown and of most shapes: Hägele et al., "Scaling laws and compute-optimal
+/// training beyond fixed training durations", `NeurIPS` 2024; `exponential_to_zero` is Megatron-LM's `exponential` and, with
+/// `ratio`, timm's `exp`; `one_minus_power` is timm's `power`.
 ///
 /// With a stable phase that falls, as timm's `stable_fn`, it is `chained` after [`InverseTimeSpec`](crate::InverseTimeSpec).
 #[derive(Debug, Clone, PartialEq)]

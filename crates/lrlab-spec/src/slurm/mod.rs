@@ -32,8 +32,8 @@
 //! # Ok::<(), lrlab_spec::Mistakes>(())
 //! ```
 //!
-//! The job that writes the report requests the same resources as a task of the arrays, so that a partition accepts both, but
-//! one CPU, thirty minutes and the partition's default memory. A table `[report]` replaces these resources; of the keys at the
+//! The job that writes the report requests the same resources as a task of the arrays, so that a partition accepts both,
+//! except that it requests one CPU, thirty minutes and the partition's default memory. A table `[report]` replaces these resources; of the keys at the
 //! top level, only `account`, `modules` and `setup` still apply.
 
 mod values;
@@ -426,7 +426,7 @@ mod tests {
             "s.toml:6:10: `--array` is set for every job",
             "s.toml:6:25: \"constraint=x\" is not an option; write \"--constraint=x\"",
             "s.toml:7:12: \"a\\nb\": expected one word",
-            "s.toml:8:12: expected an integer for `throttle`, found a text",
+            "s.toml:8:12: expected an integer for `throttle`, found a string",
             "s.toml:10:11: `modle` is not an axis of this grid; did you mean `model`?",
             "s.toml:10:38: no cell has `model` = `resent`; did you mean `resnet`?",
             "s.toml:11:10: `default` is not a valid name of a class",

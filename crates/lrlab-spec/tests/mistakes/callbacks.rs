@@ -24,7 +24,7 @@ fn unknown_keys_get_suggestions() {
     refused("averaging = { ema = { decya = 0.9 } }", "23: unknown key `decya`; did you mean `decay`?");
     refused(
         "averaging = { ema = {}, swa = {} }",
-        "25: `averaging` has exactly one variant, found 2; expected exactly one of `ema`, `swa`, `lawa`",
+        "25: `averaging` must have exactly one variant, found 2; expected exactly one of `ema`, `swa`, `lawa`",
     );
     refused("divergence = { explosoin = 5 }", "16: unknown key `explosoin`; did you mean `explosion`?");
     refused(
@@ -41,7 +41,7 @@ fn unknown_keys_get_suggestions() {
     );
     refused(
         "keep_top = \"3\"",
-        "12: expected an integer for `keep_top`, found a text; write it without quotes: `3`",
+        "12: expected an integer for `keep_top`, found a string; write it without quotes: `3`",
     );
 }
 

@@ -11,7 +11,7 @@ fn mistakes_in_arguments_are_reported() {
     };
     check(&["defaults.batch_size=8", "axes.epochs=[5]", "description=Some words = fun"], &[]);
     check(&["models.lstm.network={lstm={hidden=3}}", "axes.seed=[7]"], &[]);
-    check(&["defaults.lr=abc"], &["command line:1:19: expected a number for `lr`, found a text"]);
+    check(&["defaults.lr=abc"], &["command line:1:19: expected a number for `lr`, found a string"]);
     check(&["lr=0.3"], &["command line:1:7: unknown key `lr`; did you mean `defaults.lr`?"]);
     check(&["epochs=3"], &["command line:1:7: unknown key `epochs`; did you mean `axes.epochs`?"]);
     check(&["defaults.epochs=4"], &["command line:1:23: `epochs` has no effect: every run replaces it"]);
@@ -20,7 +20,7 @@ fn mistakes_in_arguments_are_reported() {
         &["axes.sede=[1]", "defaults.batch_size=\"8\""],
         &[
             "command line:1:12: unknown axis `sede`; did you mean `seed`?",
-            "command line:1:27: expected an integer for `batch_size`, found a text; write it without quotes: `8`",
+            "command line:1:27: expected an integer for `batch_size`, found a string; write it without quotes: `8`",
         ],
     );
 }

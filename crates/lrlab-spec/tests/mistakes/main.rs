@@ -147,7 +147,7 @@ fn suggestions_can_be_followed() {
     assert_eq!(
         optimizers("sgd = {}\nadam = {}\nlr_scale = 3"),
         [
-            "x.toml:17:1: `o` has exactly one update rule, found 2; expected exactly one of `adam`, `adamw`, `sgd`"
+            "x.toml:17:1: `o` must have exactly one update rule, found 2; expected exactly one of `adam`, `adamw`, `sgd`"
         ]
     );
     check(
@@ -162,7 +162,7 @@ fn wrong_types() {
         &[("lr = 0.1\n", "lr = \"0.1\"\n"), ("hidden = 32", "hidden = 32.0"), ("seed = [0, 1]", "seed = 0")],
         &[
             "x.toml:8:8: the axis `seed` is an integer, not a list of values; write a list",
-            "x.toml:12:6: expected a number for `lr`, found a text; write it without quotes: `0.1`",
+            "x.toml:12:6: expected a number for `lr`, found a string; write it without quotes: `0.1`",
             "x.toml:16:31: expected an integer for `hidden`, found a number with a decimal point; write `32`",
         ],
     );
@@ -173,7 +173,7 @@ fn wrong_types() {
         ],
         &[
             "x.toml:16:11: \"lstm\" is not a valid value for `network`; write { lstm = { } }",
-            "x.toml:20:26: `optimizer` has exactly one variant, found 2; expected exactly one of `sgd`, `adam`, `adamw`",
+            "x.toml:20:26: `optimizer` must have exactly one variant, found 2; expected exactly one of `sgd`, `adam`, `adamw`",
         ],
     );
     check(
@@ -206,7 +206,7 @@ fn mistakes_in_validation() {
         ),
         (
             "validation = \"64\"",
-            "x.toml:32:14: expected an integer for `validation`, found a text; write it without quotes: `64`",
+            "x.toml:32:14: expected an integer for `validation`, found a string; write it without quotes: `64`",
         ),
         ("validation = 0", "x.toml:32:14: `validation` is 0: expected at least 1"),
         (
@@ -549,7 +549,7 @@ fn lengths_beyond_an_epoch_give_a_warning() {
         (
             "3",
             &[
-                "x.toml:12:14: `accumulate` is 3, but an epoch has 2 batches: the largest effective value; set \
+                "x.toml:12:14: `accumulate` is 3, but an epoch has 2 batches, so larger values have no effect; set \
                `accumulate` to 2 or less, or make `batch_size` smaller",
             ],
         ),
@@ -561,9 +561,9 @@ fn lengths_beyond_an_epoch_give_a_warning() {
     assert_eq!(
         found,
         [
-            "command line:1:27: `batch_size` is 65, but an epoch has 64 training examples: one smaller batch; set \
+            "command line:1:27: `batch_size` is 65, but an epoch has 64 training examples, so its only batch is smaller; set \
              `batch_size` to 64 or less",
-            "command line:1:27: `accumulate` is 2, but an epoch has 1 batch: the largest effective value; set \
+            "command line:1:27: `accumulate` is 2, but an epoch has 1 batch, so larger values have no effect; set \
              `accumulate` to 1 or less, or make `batch_size` smaller",
         ]
     );

@@ -41,8 +41,8 @@ pub(crate) struct Measured {
     pub(crate) threads: usize,
     /// The device.
     pub(crate) device: String,
-    /// The cost as a fraction of a training step, for workloads besides training: schedule and callbacks of an update in one of
-    /// ResNet-20, making a batch in the step that consumes it.
+    /// The cost as a fraction of a training step, for workloads other than training: the schedule and callbacks of an update
+    /// relative to a step of ResNet-20, and the assembly of a batch relative to the step that consumes it.
     pub(crate) share: Option<f64>,
     /// Timed steps.
     pub(crate) steps: usize,

@@ -1,6 +1,7 @@
 //! Measures the training speed of this machine.
 //!
-//! A workload is one training step on random data with the models, kernels, update rules and allocator that runs use.
+//! A workload is a training step, an evaluation pass, an operator, a batch of input, or an operation of a grid. It uses the
+//! models, kernels, update rules and allocator that runs use.
 
 mod evaluation;
 mod grid;

@@ -1,5 +1,5 @@
-//! What a trained network needs elsewhere: `model.json` beside its weights and inside of them, and for text
-//! `tokenizer.json`.
+//! Writes what other programs need to use a trained network: `model.json`, next to the weights and as their metadata, and
+//! `tokenizer.json` for text.
 
 use std::collections::HashMap;
 use std::path::Path;

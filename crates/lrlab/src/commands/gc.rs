@@ -103,7 +103,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         let (runs, others) = (counted(runs, "selected run"), counted(others.len(), "other run"));
         let unreferenced = counted(unreferenced.len(), "run");
         print_line(&format!(
-            "{experiment} keeps {runs}; {others} of it and {unreferenced} of no experiment can be removed"
+            "{experiment} keeps {runs}; {others} of this experiment and {unreferenced} that belong to no experiment can be removed"
         ));
     }
     for item in &garbage {

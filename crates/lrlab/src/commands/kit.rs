@@ -31,7 +31,7 @@ pub(crate) struct KitArgs {
     /// Keep temporary files in this folder; by default they are removed.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// The Python whose PyTorch is measured beside this program, if it has one.
+    /// The Python interpreter whose PyTorch, if installed, is measured for comparison.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
     /// Perform one check in this process; it shares the work folder of the other checks.

@@ -1,4 +1,4 @@
-//! The digests of data sets that commands know, on machines with the data and without.
+//! Finds the digests of data sets, even on machines that do not have the data.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -85,7 +85,7 @@ impl Known<'_> {
             return Ok((digest.to_owned(), Vec::new()));
         }
         let mut found = registry.identify_local(data, cache);
-        // The loader of a registered data set has used the network already, if it does.
+        // A loader of a registered data set that uses the network has already done so.
         let can_download = !matches!(data.source, Source::Custom(_));
         if self.missing == MissingData::Download
             && can_download
@@ -115,8 +115,8 @@ impl Known<'_> {
     }
 }
 
-/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts, and
-/// that this program does not register the data set.
+/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts as
+/// missing data, and so does a data set that this program does not register.
 fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
     match error.downcast_ref::<lrlab_data::Error>() {
         Some(error) => error.is_missing() || matches!(error, lrlab_data::Error::Custom { .. }),

@@ -105,7 +105,7 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
     }
     if let classes @ [_, _, ..] = &report.origin.numerics[..] {
         eprint_line(&format!(
-            "note: the results belong to {} numerics classes ({}): equal bits are not promised between them",
+            "note: the results belong to {} numerics classes ({}): equal bits are not guaranteed across classes",
             classes.len(),
             classes.join("; ")
         ));

@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
     /// Set results of other builds or numerics classes aside and train their runs again.
     #[arg(long)]
     rerun_others: bool,
-    /// Train the missing runs although other results have another numerics class. Terminal and report say so.
+    /// Train the missing runs even if existing results have another numerics class. The output and the report state this.
     #[arg(long, conflicts_with = "rerun_others")]
     accept_numerics: bool,
     /// Keep the stored plan of the experiment, which these runs are a part of, and report all of it: for `redo`.

@@ -1,7 +1,7 @@
 //! `lrlab worker`: executes one planned run, from its `spec.json` to its `result.json`.
 //!
-//! It resumes from the newest valid checkpoint of an earlier attempt, writes only below its own attempt's folder, and
-//! commits weights and result under names that do not exist yet. Events go to standard output, one JSON object per
+//! It resumes from the newest valid checkpoint of an earlier attempt, writes only below its own attempt's folder during
+//! training, and then commits the weights and the result to the folder of the run. Events go to standard output, one JSON object per
 //! line, and all but progress events also to `events.jsonl`.
 
 use std::cell::RefCell;

@@ -19,7 +19,7 @@ pub(super) fn workloads() -> impl Iterator<Item = Workload> {
     crate::bench::workloads(Precision::F32).into_iter().filter(|workload| workload.kind == Kind::Model)
 }
 
-/// Measures a training step. No speed is a failure.
+/// Measures a training step. The check passes at any speed.
 pub(super) fn measure(workload: Workload, context: &CheckContext) -> anyhow::Result<Verdict> {
     let ours = crate::bench::measure(workload, &context.device)?;
     let theirs = torch(&ours, context);
