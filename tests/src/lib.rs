@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[cfg(unix)]
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The keys of a result that are equal, to the bit, in two runs of one specification.
@@ -73,6 +75,14 @@ pub fn start(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).env("NO_COLOR", "1").env_remove("RUST_LOG");
     command
+}
+
+/// The signal of Ctrl-C, or SIGTERM if this process ignores SIGINT, as background jobs of a shell do: the runner inherits that
+/// and keeps SIGINT ignored.
+#[cfg(unix)]
+#[must_use]
+pub fn ctrl_c() -> Signal {
+    if lrlab_grid::catchable(&[Signal::INT.as_raw()]).is_empty() { Signal::TERM } else { Signal::INT }
 }
 
 /// Copies the runner's default experiment `experiments/quickstart.toml` into the user's folder.

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lrlab_tests::{SHARED, copy, files, results, runner};
+use lrlab_tests::{SHARED, copy, ctrl_c, files, results, runner};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -212,7 +212,7 @@ fn an_interrupted_run_continues_after_damage_to_its_files() {
     assert!(decisions.contains("rewind"), "the run is to go back once: {decisions}");
 
     let base = folder.join("base");
-    grid.interrupted(&base, Signal::INT, 3);
+    grid.interrupted(&base, ctrl_c(), 3);
     for (what, damage, words) in DAMAGES {
         let out = folder.join(what);
         copy(&base, &out);

@@ -5,7 +5,7 @@
 use std::process::Stdio;
 
 use lrlab_tests::slurm::{kill, processes, wait};
-use lrlab_tests::{Ran, SHARED, files, program, results, runner, start};
+use lrlab_tests::{Ran, SHARED, ctrl_c, files, program, results, runner, start};
 
 const EXPERIMENT: &str = r#"name = "stopped"
 [axes]
@@ -75,7 +75,7 @@ fn one_ctrl_c_saves_and_two_kill_the_workers() {
             }
         }
         for _ in 0..times {
-            kill("-INT", &grid.id().to_string());
+            kill(&format!("-{}", ctrl_c().as_raw()), &grid.id().to_string());
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
         let ran = Ran::of(&grid.wait_with_output().unwrap());

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lrlab_tests::{Ran, files, run, runner};
+use lrlab_tests::{Ran, ctrl_c, files, run, runner};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -374,7 +374,7 @@ lr = { log = { min = 1e-3, max = 1.0 } }
 #[cfg(unix)]
 #[test]
 fn an_interruption_leaves_no_temporary_store() {
-    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::process::{Pid, kill_process};
     let place = Place::new();
     // A run that takes minutes, with a result that says it is done.
     let ran = run(
@@ -401,7 +401,7 @@ fn an_interruption_leaves_no_temporary_store() {
     while !files(&temporary).iter().any(started) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    kill_process(Pid::from_child(&process), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&process), ctrl_c()).unwrap();
     let ran = Ran::of(&process.wait_with_output().unwrap());
     assert_eq!(ran.code, 85, "{}{}", ran.out, ran.err);
     assert!(ran.out.ends_with("  not redone\n0 of 1 runs are identical, 1 not redone\n"), "{}", ran.out);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lrlab_runs::{RunStore, write_atomic};
 
+use crate::replace::replace;
 use crate::{Error, to_json};
 
 /// Returns the identity of a build: the first 16 hexadecimal digits of the BLAKE3 hash of its program.
@@ -37,9 +38,11 @@ pub fn freeze(
     } else {
         let description = folder.join("build.json");
         write_atomic(&description, &to_json(&description, about)?)?;
-        let temporary = folder.join(format!(".lrlab.{}.tmp", std::process::id()));
-        let copied = std::fs::copy(program, &temporary).and_then(|_| executable(&temporary));
-        copied.and_then(|()| std::fs::rename(&temporary, &path)).map_err(|e| Error::io(&path, e))?;
+        let copy = |temporary: &Path| {
+            std::fs::copy(program, temporary)?;
+            executable(temporary)
+        };
+        replace(&path, copy).map_err(|e| Error::io(&path, e))?;
     }
     Ok(path)
 }

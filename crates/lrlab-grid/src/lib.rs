@@ -37,6 +37,7 @@ mod owner;
 mod plan;
 mod progress;
 mod queue;
+mod replace;
 mod retry;
 mod search;
 mod slots;

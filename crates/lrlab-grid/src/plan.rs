@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec, run_id};
 
+use crate::replace::replace;
 use crate::{Error, gc, to_json};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -108,8 +109,5 @@ pub(crate) fn write_spec(store: &RunStore, run: &PlannedRun) -> Result<(), Error
         return Ok(());
     }
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let temporary = folder.join(format!(".spec.{}.tmp", std::process::id()));
-    std::fs::write(&temporary, &bytes)
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .map_err(|e| Error::io(&path, e))
+    replace(&path, |temporary| std::fs::write(temporary, &bytes)).map_err(|e| Error::io(&path, e))
 }

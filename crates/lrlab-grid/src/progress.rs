@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lrlab_runs::Event;
 use serde::{Deserialize, Serialize};
 
+use crate::replace::replace;
+
 const EVERY: Duration = Duration::from_secs(1);
 const FILE: &str = "progress.json";
 
@@ -107,11 +109,8 @@ impl Recorder {
 
     /// Writes the file. Errors such as a full disk are ignored, because only displays and retry decisions read it.
     fn write(&self, folder: &Path) {
-        let temporary = folder.join(".progress.tmp");
-        if let Ok(bytes) = serde_json::to_vec(&self.live)
-            && std::fs::write(&temporary, bytes).is_ok()
-        {
-            let _ = std::fs::rename(&temporary, folder.join(FILE));
+        if let Ok(bytes) = serde_json::to_vec(&self.live) {
+            let _ = replace(&folder.join(FILE), |temporary| std::fs::write(temporary, bytes));
         }
     }
 }
