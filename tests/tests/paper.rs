@@ -1,4 +1,4 @@
-//! The report of the paper from the records in the repository, without data and without a store.
+//! The reports of the paper and of its monitor from the records in the repository, without data and without a store.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use lrlab_tests::{files, root, runner};
 
-/// Writes the report in an empty folder, and returns the exit code and the files of the report.
-fn report(folder: &Path) -> (Option<i32>, BTreeMap<String, Vec<u8>>) {
+/// Writes the report of an experiment in an empty folder, and returns the exit code and the files of the report.
+fn report(folder: &Path, experiment: &str) -> (Option<i32>, BTreeMap<String, Vec<u8>>) {
     let mut command = runner(folder);
     let nowhere = folder.join("no-data");
     command.env("HF_HOME", &nowhere).env("HF_HUB_OFFLINE", "1");
     // The experiment lies in the repository, as it does for the user of a clone.
-    command.arg("report").arg(root().join("experiments/paper.toml")).arg("--check");
+    command.arg("report").arg(root().join(format!("experiments/{experiment}.toml"))).arg("--check");
     let ran = command.output().unwrap();
-    let report = folder.join("runs/paper/report");
+    let report = folder.join("runs").join(experiment).join("report");
     let read = |path: std::path::PathBuf| {
         let name = path.strip_prefix(&report).unwrap().to_string_lossy().into_owned();
         (name, std::fs::read(path).unwrap())
@@ -26,19 +26,16 @@ fn report(folder: &Path) -> (Option<i32>, BTreeMap<String, Vec<u8>>) {
 #[test]
 fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, files) = report(folder.path());
+    let (code, files) = report(folder.path(), "paper");
     assert_eq!(code, Some(4), "claims that are not supported");
     std::fs::remove_dir_all(folder.path().join("runs")).unwrap();
-    let (_, again) = report(folder.path());
+    let (_, again) = report(folder.path(), "paper");
     for (name, bytes) in &files {
         assert!(again.get(name) == Some(bytes), "{name} differs in a second report");
     }
     assert_eq!(files.len(), again.len());
 
-    let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let verdict = text("verdict.md");
-    assert!(readme.contains(verdict.trim()), "README.md does not have the text of verdict.md:\n{verdict}");
+    in_the_readme(&files["verdict.md"]);
     let figure = std::fs::read(root().join("experiments/results/paper/answer.svg")).unwrap();
     assert!(
         figure == files["figures/answer.svg"],
@@ -47,4 +44,18 @@ fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
     for name in ["paper.md", "paper.tex", "report.html", "tables/claims.csv", "ro-crate-metadata.json"] {
         assert!(!files[name].is_empty(), "{name}");
     }
+}
+
+#[test]
+fn the_monitor_comes_from_the_records_and_is_in_the_readme() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, files) = report(folder.path(), "monitor");
+    in_the_readme(&files["feedback.md"]);
+}
+
+#[track_caller]
+fn in_the_readme(document: &[u8]) {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let text = std::str::from_utf8(document).unwrap();
+    assert!(readme.contains(text.trim()), "README.md does not contain this text of the report:\n{text}");
 }

@@ -228,11 +228,7 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
 }
 
 fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) -> Vec<Measured> {
-    let matching = |(i, arm): (usize, &Arm)| matches(arm, &claim.place).then_some(i);
-    let mut measured: Vec<Measured> = arms
-        .iter()
-        .enumerate()
-        .filter_map(matching)
+    let mut measured: Vec<Measured> = matching(arms, &claim.place)
         .map(|arm| {
             let than = claim.than.as_ref().and_then(|than| other(arms, arm, than));
             let judged = differences(claim, metric, &arms[arm], than.map(|than| &arms[than]))
@@ -291,20 +287,26 @@ fn overall(claim: &ClaimVerdict) -> Verdict {
 /// Another arm that has the coordinates in `than` and agrees with `arm` on all other axes.
 fn other(arms: &[Arm], arm: usize, than: &Cell) -> Option<usize> {
     let changed: Vec<&str> = than.keys().map(String::as_str).collect();
-    arms.iter()
-        .enumerate()
-        .find(|(i, other)| *i != arm && matches(other, than) && other.agrees(&arms[arm], &changed))
-        .map(|(i, _)| i)
+    matching(arms, than).find(|&i| i != arm && arms[i].agrees(&arms[arm], &changed))
 }
 
-pub(crate) fn matches(arm: &Arm, place: &Cell) -> bool {
-    place.iter().all(|(axis, wanted)| {
-        let wanted = label::value(wanted);
-        label::coordinate(&arm.cell, axis).is_some_and(|label| {
-            let both_off = axis == label::MONITOR && label::is_off(&label) && label::is_off(&wanted);
-            label == wanted || both_off || (axis == label::MONITOR && wanted == "on" && arm.monitored)
+/// The indices of the arms with the given coordinates. `monitor = "on"` is every monitor, unless a monitor has that name.
+pub(crate) fn matching(arms: &[Arm], place: &Cell) -> impl Iterator<Item = usize> {
+    let is_named =
+        || arms.iter().any(|arm| label::coordinate(&arm.cell, label::MONITOR).as_deref() == Some("on"));
+    let on = place.get(label::MONITOR).is_some_and(|wanted| label::value(wanted) == "on");
+    let every_monitor = on && !is_named();
+    let fits = move |arm: &Arm| {
+        place.iter().all(|(axis, wanted)| {
+            let wanted = label::value(wanted);
+            label::coordinate(&arm.cell, axis).is_some_and(|label| {
+                let both_off = axis == label::MONITOR && label::is_off(&label) && label::is_off(&wanted);
+                let both_on = axis == label::MONITOR && every_monitor && arm.monitored;
+                label == wanted || both_off || both_on
+            })
         })
-    })
+    };
+    (0..arms.len()).filter(move |&i| fits(&arms[i]))
 }
 
 /// The smallest equivalence margin of the claims that compare arms by `metric`.

@@ -193,8 +193,7 @@ fn matching(report: &Report, place: &Kwargs) -> Result<Vec<usize>> {
         cell.insert(axis.to_owned(), json);
     }
     place.assert_all_used()?;
-    let arms: Vec<usize> =
-        (0..report.arms.len()).filter(|arm| claim::matches(&report.arms[*arm], &cell)).collect();
+    let arms: Vec<usize> = claim::matching(&report.arms, &cell).collect();
     if arms.is_empty() {
         return Err(invalid(format!("no arm has {}", claim::coordinates(&cell))));
     }

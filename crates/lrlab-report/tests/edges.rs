@@ -214,6 +214,28 @@ fn premiums_are_the_selected_epoch_minus_the_last_update() {
     assert_eq!(premium.of(&result), None);
 }
 
+/// In claims, `on` is every monitor, unless one has that name.
+#[test]
+fn on_is_a_name_or_every_monitor() {
+    let arms = |monitors: Vec<&'static str>| {
+        let grid = common::Grid {
+            models: vec![("resnet", "cifar10")],
+            schedules: vec!["static"],
+            epochs: vec![10],
+            seeds: 2,
+            monitors,
+        };
+        let mut plan = common::plan(&grid);
+        plan.claims = json!([{ "id": "c", "text": "t", "metric": "val_loss", "where": { "monitor": "on" },
+                               "compare": "<", "than": { "monitor": "off" } }]);
+        let (_folder, store) = common::full(&plan);
+        claims(&summarise(&plan, &store).unwrap())[0].measured.len()
+    };
+    assert_eq!(arms(vec!["off", "on"]), 1);
+    assert_eq!(arms(vec!["off", "on", "sham"]), 1);
+    assert_eq!(arms(vec!["off", "plateau", "sham"]), 2);
+}
+
 #[test]
 fn notes_on_data_are_those_of_the_last_run() {
     let plan = small(&["static"], 3);
