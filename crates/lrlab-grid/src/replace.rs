@@ -30,7 +30,7 @@ mod tests {
         };
         assert_eq!(replace(&path, full).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
-        assert_eq!(names, [path.clone()]);
+        assert_eq!(names, std::slice::from_ref(&path));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         // A folder cannot be replaced by a file.
         std::fs::create_dir(folder.path().join("b")).unwrap();

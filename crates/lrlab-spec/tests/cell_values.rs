@@ -1,5 +1,7 @@
 //! `[[set]]`: values of some cells, and mistakes in it.
 
+#![expect(clippy::panic, reason = "a test's helper fails as the test does")]
+
 use lrlab_spec::{Catalog, Experiment, Severity, read};
 
 /// A grid with `rest` at its end.
