@@ -5,29 +5,14 @@ use serde_json::json;
 use crate::axes::{self, Axis};
 use crate::conditions;
 use crate::coordinate::{Point, is_named};
-use crate::definitions::Definitions;
-use crate::expand::{Conditions, entries};
+use crate::definitions::{CellValues, Definitions};
+use crate::expand::{self, entries};
 use crate::mistake::Log;
 use crate::tree::{Key, Node};
 use crate::walk::walk;
 
 /// The key of the conditions in an entry; all other keys are values.
 const WHERE: &str = "where";
-
-/// Values of the cells that meet conditions. They are not coordinates of these cells, so that runs with different values can
-/// belong to one arm.
-#[derive(Debug, Clone)]
-pub(crate) struct CellValues {
-    conditions: Conditions,
-    pub(crate) values: Vec<(Key, Node)>,
-}
-
-impl CellValues {
-    /// Returns whether a point meets the conditions.
-    pub(crate) fn fits(&self, point: &Point, definitions: &Definitions) -> bool {
-        self.conditions.fits(point, definitions)
-    }
-}
 
 /// Checks that `[[set]]` is a list of tables with conditions.
 pub(crate) fn check_shape(log: &mut Log, node: &Node) {
@@ -82,6 +67,6 @@ fn one(
             values.push((key, node));
         }
     }
-    let conditions = Conditions::read(log, entry.get(WHERE)?, axes, points, definitions)?;
+    let conditions = expand::conditions(log, entry.get(WHERE)?, axes, points, definitions)?;
     (values.len() == count).then_some(CellValues { conditions, values })
 }

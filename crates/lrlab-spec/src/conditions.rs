@@ -13,6 +13,9 @@ use crate::walk::target;
 /// Coordinates that every cell has in addition to those of its axes.
 pub(crate) const DERIVED: [&str; 3] = ["monitor", "epochs", "dataset"];
 
+/// Coordinates, each with the values that satisfy the condition.
+pub(crate) type Conditions = Vec<(String, Vec<Json>)>;
+
 /// The entries of a table of coordinates. Unquoted dotted keys, which are nested tables in TOML, count as one key.
 pub(crate) fn entries(node: &Node) -> Vec<(Key, &Node)> {
     let mut found = Vec::new();

@@ -6,7 +6,7 @@ use lrlab_schedulers::{ControllerSpec, Lambdas, ScheduleSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use crate::cell_values::CellValues;
+use crate::conditions::Conditions;
 use crate::coordinate::{LR_SCALE, OFF};
 use crate::coupled::{self, Disagreement, Kind};
 use crate::mistake::Log;
@@ -50,6 +50,14 @@ impl Registered {
 pub(crate) struct Named {
     pub(crate) key: Key,
     pub(crate) node: Node,
+}
+
+/// Values of the cells that meet conditions, from `[[set]]`. They are not coordinates of these cells, so that runs with
+/// different values can belong to one arm.
+#[derive(Debug, Clone)]
+pub(crate) struct CellValues {
+    pub(crate) conditions: Conditions,
+    pub(crate) values: Vec<(Key, Node)>,
 }
 
 /// The definitions that axes refer to.

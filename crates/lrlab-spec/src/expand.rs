@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use crate::axes::{self, Axis};
-use crate::conditions;
-use crate::coordinate::{OFF, Point, chosen, meets};
+use crate::conditions::{self, Conditions};
+use crate::coordinate::{Point, meets};
 use crate::definitions::Definitions;
 use crate::mistake::Log;
-use crate::resolve::named_parts;
+use crate::resolve::{coordinate, fits};
 use crate::suggest;
 use crate::tree::{Key, Node, Place};
 
@@ -63,68 +61,40 @@ fn product(log: &mut Log, sides: &[Vec<Point>], place: Place) -> Vec<Point> {
     })
 }
 
-/// The coordinate of a point along an axis, or the value of another key in its named parts.
-fn coordinate(point: &Point, name: &str, definitions: &Definitions) -> Option<Json> {
-    if let Some(node) = chosen(point, name) {
-        return Some(node.json());
-    }
-    match name {
-        "dataset" => Some(definitions.model(chosen(point, "model")?.text()?)?.get("data")?.json()),
-        "monitor" => Some(Json::from(OFF)),
-        _ if conditions::is_key(name) => {
-            Some(conditions::coordinate(named_parts(point, definitions)?.at(name)?.json()))
-        }
-        _ => None,
-    }
-}
-
 fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions, points: &mut Vec<Point>) {
     let all = points.clone();
     for entry in entries(root, "exclude") {
-        if let Some(conditions) = Conditions::read(log, entry, axes, &all, definitions) {
-            points.retain(|point| !conditions.fits(point, definitions));
+        if let Some(found) = conditions(log, entry, axes, &all, definitions) {
+            points.retain(|point| !fits(&found, point, definitions));
         }
     }
 }
 
-/// Coordinates, or values of other keys in the named parts, each with the values that satisfy the condition.
-#[derive(Debug, Clone)]
-pub(crate) struct Conditions(Vec<(String, Vec<Json>)>);
-
-impl Conditions {
-    /// Reads a table of conditions. Conditions that no point can meet are errors.
-    pub(crate) fn read(
-        log: &mut Log,
-        node: &Node,
-        axes: &[Axis],
-        points: &[Point],
-        definitions: &Definitions,
-    ) -> Option<Self> {
-        let wanted = conditions::entries(node);
-        if wanted.is_empty() {
-            log.error(node.place, "expected at least one coordinate", None);
-            return None;
-        }
-        let names: Vec<&str> = axes.iter().map(Axis::name).chain(conditions::DERIVED).collect();
-        let mut good = true;
-        for (key, node) in &wanted {
-            let found = points.iter().filter_map(|point| coordinate(point, &key.name, definitions));
-            good &= conditions::check(log, (key, conditions::values(node)), &names, found, meets);
-        }
-        let values = |node: &Node| conditions::values(node).iter().map(Node::json).collect();
-        let read = Self(wanted.iter().map(|(key, node)| (key.name.clone(), values(node))).collect());
-        if good && !points.iter().any(|point| read.fits(point, definitions)) {
-            log.error(node.place, "no cell of the grid matches", None);
-        }
-        good.then_some(read)
+/// Reads a table of conditions. Conditions that no point can meet are errors.
+pub(crate) fn conditions(
+    log: &mut Log,
+    node: &Node,
+    axes: &[Axis],
+    points: &[Point],
+    definitions: &Definitions,
+) -> Option<Conditions> {
+    let wanted = conditions::entries(node);
+    if wanted.is_empty() {
+        log.error(node.place, "expected at least one coordinate", None);
+        return None;
     }
-
-    /// Returns whether a point meets all conditions.
-    pub(crate) fn fits(&self, point: &Point, definitions: &Definitions) -> bool {
-        self.0.iter().all(|(name, wanted)| {
-            conditions::any(coordinate(point, name, definitions), wanted.iter().cloned())
-        })
+    let names: Vec<&str> = axes.iter().map(Axis::name).chain(conditions::DERIVED).collect();
+    let mut good = true;
+    for (key, node) in &wanted {
+        let found = points.iter().filter_map(|point| coordinate(point, &key.name, definitions));
+        good &= conditions::check(log, (key, conditions::values(node)), &names, found, meets);
     }
+    let values = |node: &Node| conditions::values(node).iter().map(Node::json).collect();
+    let read: Conditions = wanted.iter().map(|(key, node)| (key.name.clone(), values(node))).collect();
+    if good && !points.iter().any(|point| fits(&read, point, definitions)) {
+        log.error(node.place, "no cell of the grid matches", None);
+    }
+    good.then_some(read)
 }
 
 /// The sides of the product of an `[[include]]` entry: the entry's values, or else those of the axes. Zipped axes that the

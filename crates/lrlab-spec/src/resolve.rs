@@ -5,6 +5,7 @@ use lrlab_runs::Cell;
 use lrlab_search::TRIAL;
 use serde_json::{Value as Json, json};
 
+use crate::conditions::{self, Conditions};
 use crate::coordinate::{LR_SCALE, OFF, OPTIMIZER, Point, chosen, is_named};
 use crate::definitions::{Definitions, Named};
 use crate::mistake::Log;
@@ -157,7 +158,7 @@ pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) 
             return None;
         }
     }
-    for set in definitions.cell_values.iter().filter(|set| set.fits(point, definitions)) {
+    for set in definitions.cell_values.iter().filter(|set| fits(&set.conditions, point, definitions)) {
         for (key, value) in &set.values {
             if let Err(message) = apply(&mut tree, &key.name, value) {
                 if !log.has_error_at(key.place) {
@@ -174,6 +175,28 @@ pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) 
 /// The factor by which the point's named optimizer multiplies the base rate.
 pub(crate) fn scale<'a>(point: &Point, definitions: &'a Definitions) -> Option<&'a Node> {
     definitions.lr_scale(chosen(point, OPTIMIZER)?.text()?)
+}
+
+/// The coordinate of a point along an axis, or the value of another key in its named parts.
+pub(crate) fn coordinate(point: &Point, name: &str, definitions: &Definitions) -> Option<Json> {
+    if let Some(node) = chosen(point, name) {
+        return Some(node.json());
+    }
+    match name {
+        "dataset" => Some(definitions.model(chosen(point, "model")?.text()?)?.get("data")?.json()),
+        "monitor" => Some(Json::from(OFF)),
+        _ if conditions::is_key(name) => {
+            Some(conditions::coordinate(named_parts(point, definitions)?.at(name)?.json()))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether a point meets all conditions.
+pub(crate) fn fits(conditions: &Conditions, point: &Point, definitions: &Definitions) -> bool {
+    conditions
+        .iter()
+        .all(|(name, wanted)| conditions::any(coordinate(point, name, definitions), wanted.iter().cloned()))
 }
 
 /// The values from a point's model, schedule, monitor and seed, before other axes set their keys.
