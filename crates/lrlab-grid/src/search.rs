@@ -101,7 +101,7 @@ impl SearchState {
         roles
     }
 
-    /// Returns, for each run of the plan, whether it belongs to a trial still in an arm with a due run that satisfies `due`.
+    /// Returns, for each run of the plan, whether it belongs to a remaining trial of an arm with a run that satisfies `due`.
     /// Such runs are trained together, or wait for each other.
     #[must_use]
     pub fn members(&self, due: impl Fn(usize) -> bool) -> Vec<bool> {
