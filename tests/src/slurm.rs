@@ -3,19 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{Ran, root, runner};
+
+/// One Slurm at a time, because there are two cores.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A running Slurm, which is stopped on drop.
 #[derive(Debug)]
 pub struct Slurm {
     /// The folder of its configuration, state and logs.
     pub folder: PathBuf,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Slurm {
-    /// Starts Slurm; returns `None`, with a message, if it is not installed.
+    /// Waits for the end of any other, then starts Slurm; returns `None`, with a message, if it is not installed.
     ///
     /// # Panics
     /// Panics if the start script cannot be run.
@@ -36,7 +41,7 @@ impl Slurm {
         if !std::fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("\nUid:\t0\t")) {
             return skip("its daemons need root");
         }
-        let slurm = Self { folder };
+        let slurm = Self { folder, _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) };
         let script = root().join("tests/slurm/up.sh");
         let up = Command::new(script).arg(&slurm.folder).arg(port().to_string()).output();
         let up = up.expect("up.sh starts");

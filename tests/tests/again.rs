@@ -1,6 +1,5 @@
 //! The command that a report prints for a run makes exactly that run, for every way in which the grid was started.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

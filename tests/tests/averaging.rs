@@ -1,7 +1,5 @@
 //! Averages of the weights, from the experiment file to the result.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use lrlab_tests::{results, root, run};
 use serde_json::Value;
 

@@ -1,7 +1,5 @@
 //! Invalid experiment files: exit code 2, every mistake with its position, nothing started.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::Path;
 
 use lrlab_tests::{Ran, run};

@@ -4,7 +4,6 @@
 //! `LRLAB_CHAOS_KILLS`, `LRLAB_CHAOS_SEED` and `LRLAB_CHAOS_EXPERIMENT` change the number of kills, the seed and the
 //! experiment: see `cargo xtask chaos`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;

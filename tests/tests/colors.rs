@@ -1,6 +1,5 @@
 //! Colours are for terminals: files and pipes get none unless they are forced, for every kind of output.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 use std::process::Command;

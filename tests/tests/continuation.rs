@@ -1,6 +1,5 @@
 //! A run that continues a shorter one has the bits of a run from scratch.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

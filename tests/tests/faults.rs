@@ -1,7 +1,6 @@
 //! Faults of files that a grid survives: interruptions, truncated lines, damaged checkpoints, a full disk, a folder
 //! that cannot be written. After the cause is removed, the results have the bits of an undisturbed run.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 #![cfg(unix)]
 
 use std::collections::BTreeMap;

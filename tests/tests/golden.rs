@@ -1,8 +1,7 @@
 //! The bits of small runs of every network, optimizer and precision, at every SIMD level, with one thread and with two.
 //!
 //! After an intended change of the arithmetic, raise the version in `lrlab_kernels::cpu_numerics` and rewrite
-//! `tests/golden.json` with `LRLAB_GOLDEN=write cargo test --release -p lrlab-tests --test golden`.
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
+//! `tests/golden.json` with `LRLAB_GOLDEN=write cargo test --release -p lrlab-tests golden::`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! A small grid from end to end: results, the report, a second call, another number of threads.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::Path;
 
 use lrlab_tests::{Ran, accounts_add_up, results, run};

@@ -1,6 +1,5 @@
 //! Commands around a grid: status, lists of commands, results of other builds, garbage collection, and checks before
 //! the start.
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! Ctrl-C: once saves and stops, twice kills, and the same command continues to the bits of an undisturbed grid.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::process::Stdio;
 

@@ -1,5 +1,4 @@
 //! The kit as a user calls it, with the CPU in place of a device.
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::run;
 use serde_json::Value;

@@ -1,10 +1,4 @@
 //! The licences of all dependencies, checked against the list in `deny.toml` without another tool.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed helper is a failed test"
-)]
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,6 @@
 //! `lrlab lr-find` as a user calls it.
 
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::path::Path;
 

@@ -1,6 +1,5 @@
 //! Standard output that cannot be written is an error in every command; a closed pipe is not.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::process::Stdio;
 

@@ -1,7 +1,5 @@
 //! A crate outside the workspace, made only of the code blocks of the README.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

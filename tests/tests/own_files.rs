@@ -1,7 +1,5 @@
 //! User-provided data sets in folders, with files of operating systems and edits that keep a file's size and time.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::Path;
 
 use lrlab_tests::{Ran, SHARED, TINY, files, results, run, runner};

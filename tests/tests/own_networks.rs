@@ -1,7 +1,6 @@
 //! User-defined networks and data in a user-built runner.
 
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! The report's page in a browser.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
-
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::OnceLock;

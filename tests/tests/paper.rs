@@ -1,7 +1,5 @@
 //! The reports of the paper and of its monitor from the records in the repository, without data and without a store.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! Plans: warnings, summaries of large ones, files that differ from their plan, and commands without the data.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 #[path = "../../crates/lrlab-data/tests/common/mod.rs"]
 mod tables;
 

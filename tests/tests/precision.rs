@@ -1,5 +1,4 @@
 //! `precision = "bf16"` in an experiment file.
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! The README's first command, in the current folder.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use lrlab_tests::{accounts_add_up, quickstart, results, run};
 
 #[test]

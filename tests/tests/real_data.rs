@@ -1,7 +1,5 @@
 //! One epoch on a small part of the real CIFAR-10 and IMDB, if a cache of them is available.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use lrlab_tests::{real_data, root, runner};
 
 #[test]

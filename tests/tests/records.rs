@@ -1,7 +1,5 @@
 //! Runs on record: export from a store, import into a store, and runs that count as done.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::Path;
 
 use lrlab_tests::{Ran, TINY, files, results, run};

@@ -1,8 +1,6 @@
 //! The report from end to end: user files in the same folder, diverged runs, similar names, tables for scripts, and
 //! learning rates.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::Path;
 
 use lrlab_tests::{Ran, TINY, runner};

@@ -1,7 +1,6 @@
 //! `lrlab schedule` as a user calls it.
 
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::Ran;
 

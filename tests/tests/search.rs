@@ -1,7 +1,5 @@
 //! A search from end to end: rungs, promoted and pruned runs, repeatability, and interruptions.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

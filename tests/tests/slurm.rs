@@ -1,7 +1,6 @@
 //! A grid on a real Slurm of one node: a worker is killed, another is requeued at its time limit, the controller is
 //! killed and restarted, and the report equals that of a local grid.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,11 @@
 //! On a real Slurm of one node: an unattended search, scripts submitted by hand, cancelled jobs that the report job
 //! submits again, and a grid that stops at the first failure. Without Slurm: a `squeue` that is unreachable.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lrlab_tests::slurm::{Slurm, kill, processes, wait};
@@ -41,11 +39,7 @@ metric = "val_loss"
 space.lr = { log = { min = 1e-6, max = 1e-1, points = 9 } }
 "#;
 
-/// One Slurm at a time, because there are two cores.
-static TURN: Mutex<()> = Mutex::new(());
-
 struct Place {
-    _turn: MutexGuard<'static, ()>,
     slurm: Option<Slurm>,
     folder: tempfile::TempDir,
 }
@@ -59,11 +53,10 @@ impl Place {
     }
 
     fn without_slurm(experiment: &str) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("cases.toml"), experiment).unwrap();
         std::fs::write(folder.path().join("site.toml"), "time = \"10\"\nmax_tasks = 3\n").unwrap();
-        Self { _turn: turn, slurm: None, folder }
+        Self { slurm: None, folder }
     }
 
     fn path(&self, name: &str) -> PathBuf {

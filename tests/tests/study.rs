@@ -1,7 +1,5 @@
 //! A study of four factors, each arm at its best rate, without a fixed rate to compare with.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::collections::BTreeMap;
 
 use lrlab_tests::{Ran, run};

@@ -1,7 +1,5 @@
 //! The finished runs of a grid, as TensorBoard reads them.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::Path;
 use std::process::Command;
 

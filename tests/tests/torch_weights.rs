@@ -1,7 +1,5 @@
 //! The weights of a run in PyTorch, as the README loads them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::process::Command;
 
 use lrlab_tests::{Ran, TINY, results, root, run, start};

@@ -1,7 +1,5 @@
 //! `lrlab verify` redoes finished runs, from a store or from files of records, and reports differences.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
-
 use std::path::{Path, PathBuf};
 
 use lrlab_tests::{Ran, ctrl_c, files, run, runner};

@@ -1,10 +1,4 @@
 //! `cargo xtask` passes options, exit codes and signals through, and finds mistakes before it builds anything.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed helper is a failed test"
-)]
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;

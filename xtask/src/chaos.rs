@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::runner::BUILD;
 use crate::steps::{StepResult, all};
+use crate::test::END_TO_END;
 use crate::workspace::{cargo, eprint_line};
 
 /// Options of `chaos`.
@@ -29,8 +30,8 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<ExitCode> {
     let mut build = cargo()?;
     build.args(BUILD);
     let mut test = cargo()?;
-    test.args(["test", "--release", "--package", "lrlab-tests", "--package", "lrlab", "--test", "chaos"]);
-    test.args(["--", "--nocapture"]);
+    test.args(["test", "--release", "--package", "lrlab-tests", "--package", "lrlab"]);
+    test.args(["--test", END_TO_END, "--", "chaos::", "--nocapture"]);
     test.env("LRLAB_CHAOS_KILLS", options.kills.to_string());
     test.env("LRLAB_CHAOS_SEED", options.seed.to_string());
     if let Some(experiment) = &options.experiment {

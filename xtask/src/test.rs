@@ -34,6 +34,9 @@ const STEPS: [Step; 12] = [
 /// Steps that run only if named: the sanitizer builds candle again, which takes minutes, and not everyone has a GPU.
 const ON_REQUEST: [&str; 2] = ["sanitizer", "gpu"];
 
+/// The test program of `lrlab-tests`.
+pub(crate) const END_TO_END: &str = "end-to-end";
+
 /// Returns the names of the steps for the command line.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(STEPS.map(|(name, ..)| name))
@@ -103,7 +106,16 @@ fn unit() -> anyhow::Result<StepResult> {
 
 fn end_to_end() -> anyhow::Result<StepResult> {
     // Together with the runner, so that features of shared dependencies are resolved as in every other step.
-    all([with(&["test", "--release", "--package", "lrlab-tests", "--package", "lrlab", "--test", "*"])?])
+    all([with(&[
+        "test",
+        "--release",
+        "--package",
+        "lrlab-tests",
+        "--package",
+        "lrlab",
+        "--test",
+        END_TO_END,
+    ])?])
 }
 
 fn dependencies() -> anyhow::Result<StepResult> {

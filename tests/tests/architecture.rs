@@ -1,10 +1,4 @@
 //! Structural rules of the workspace, checked on `cargo metadata` and the sources.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed helper is a failed test"
-)]
 
 mod modules;
 
