@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::arm::Arm;
+use crate::compare::same_networks;
 use crate::{Metric, label};
 
 mod judge;
@@ -231,8 +232,10 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) ->
     let mut measured: Vec<Measured> = matching(arms, &claim.place)
         .map(|arm| {
             let than = claim.than.as_ref().and_then(|than| other(arms, arm, than));
+            let same = than.map_or(0, |than| same_networks(&arms[arm], &arms[than], metric));
             let judged = differences(claim, metric, &arms[arm], than.map(|than| &arms[than]))
-                .and_then(|differences| judge::of(differences, condition, claim.margin));
+                .and_then(|differences| judge::of(differences, condition, claim.margin))
+                .map(|judged| Judged { same, ..judged });
             let estimate = arms[arm].estimate(metric);
             let all_diverged = estimate.summary.is_none() && arms[arm].diverged() == estimate.planned;
             let verdict = if all_diverged { Verdict::Contradicted } else { Verdict::NotRun };
@@ -354,6 +357,14 @@ fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
         .fold((0, 0), |(have, planned), m| (have + m.estimate.n(), planned + m.estimate.planned));
     if have < planned {
         notes.push(format!("{have} of {planned} runs"));
+    }
+    let (same, pairs) = verdict
+        .measured
+        .iter()
+        .filter_map(|m| m.judged.as_ref())
+        .fold((0, 0), |(same, pairs), judged| (same + judged.same, pairs + judged.summary.n));
+    if same > 0 {
+        notes.push(format!("the same network in {same} of {pairs} pairs"));
     }
     let diverged: usize = verdict.measured.iter().map(|m| arms[m.arm].diverged()).sum();
     if diverged > 0 {

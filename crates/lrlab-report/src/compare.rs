@@ -17,6 +17,8 @@ const RESAMPLES: u64 = 10_000;
 pub struct Paired {
     /// Arm minus baseline, in the plan's order of seeds.
     pub differences: Vec<f64>,
+    /// The number of pairs with the same network at the metric's epoch: the runs do not differ up to there.
+    pub same: usize,
     /// Mean and standard deviation of the differences.
     pub summary: Summary,
     /// 95 % t-interval of the mean; `None` for fewer than two pairs.
@@ -208,6 +210,7 @@ fn compare(
                 signed_rank: stats::signed_rank(&differences),
                 effect: stats::standardised(&differences),
                 superiority: superiority(ours, theirs, metric),
+                same: same_networks(ours, theirs, metric),
                 summary,
                 test,
                 p_holm: test.p,
@@ -222,14 +225,29 @@ fn superiority(ours: &Arm, theirs: &Arm, metric: Metric) -> Option<f64> {
     stats::superiority(&figures(ours), &figures(theirs))
 }
 
-/// Applies Holm's correction over the comparisons of a family that have differences.
+/// The number of seeds whose runs have the same network in both arms where `metric` is measured, by their losses to the
+/// last bit.
+pub(crate) fn same_networks(ours: &Arm, theirs: &Arm, metric: Metric) -> usize {
+    let losses = |arm| {
+        let mut by_seed: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for loss in metric.losses() {
+            for (seed, x) in Arm::values(arm, loss) {
+                by_seed.entry(seed.to_owned()).or_default().push(x.to_bits());
+            }
+        }
+        by_seed
+    };
+    let theirs = losses(theirs);
+    losses(ours).iter().filter(|(seed, bits)| theirs.get(*seed) == Some(bits)).count()
+}
+
+/// Applies Holm's correction over a family. Comparisons without runs count, so that p does not grow when they are run.
 fn correct(family: &mut [Comparison]) {
-    let p: Vec<f64> = family.iter().filter_map(|c| c.paired.as_ref()).map(|paired| paired.test.p).collect();
-    let mut adjusted = stats::holm(&p).into_iter();
-    for comparison in family {
+    let p: Vec<f64> = family.iter().map(|c| c.paired.as_ref().map_or(1.0, |paired| paired.test.p)).collect();
+    for (comparison, adjusted) in family.iter_mut().zip(stats::holm(&p)) {
         comparison.family = p.len();
         if let Some(paired) = &mut comparison.paired {
-            paired.p_holm = adjusted.next().unwrap_or(1.0);
+            paired.p_holm = adjusted;
         }
     }
 }

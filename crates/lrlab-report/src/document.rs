@@ -120,8 +120,13 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
     });
     let it = r();
     env.add_function("runs", move |place: Kwargs| -> Result<Vec<String>> {
-        let of = |arm: usize| it.arms[arm].runs.iter().map(|run| run.id.to_string());
+        let done = |run: &&crate::Run| run.result().is_some();
+        let of = |arm: usize| it.arms[arm].runs.iter().filter(done).map(|run| run.id.to_string());
         Ok(matching(&it, &place)?.into_iter().flat_map(of).collect())
+    });
+    let it = r();
+    env.add_function("planned", move |place: Kwargs| -> Result<usize> {
+        Ok(matching(&it, &place)?.into_iter().map(|arm| it.arms[arm].runs.len()).sum())
     });
     let it = r();
     env.add_function("axis", move |axis: &str| it.values(axis));
@@ -310,6 +315,7 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
             ("n", paired.map_or(0, |p| p.summary.n).into()),
             ("p", maybe(paired.map(|p| p.test.p))),
             ("p_holm", maybe(paired.map(|p| p.p_holm))),
+            ("same", paired.map_or(0, |p| p.same).into()),
             ("effect", maybe(paired.and_then(|p| p.effect))),
             ("superiority", maybe(paired.and_then(|p| p.superiority))),
             ("conclusion", comparison.finding().word().into()),
@@ -334,6 +340,8 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
             judged.map(|j| table::Difference { mean: j.summary.mean, interval: j.interval, n: j.summary.n });
         let n = d.map_or(0, |d| d.n);
         let text = with_unit(table::Value::Difference(d, unit, n).to_string(), unit);
+        let by_seed = judged.map_or(&[][..], |j| &j.by_seed);
+        let by_seed: BTreeMap<String, f64> = by_seed.iter().cloned().collect();
         parts(
             if d.is_some() { text } else { "not run".to_owned() },
             [
@@ -344,6 +352,8 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
                 ("high", maybe(d.and_then(|d| d.interval).map(|interval| interval.1))),
                 ("n", n.into()),
                 ("p", maybe(judged.map(|j| j.p))),
+                ("same", judged.map_or(0, |j| j.same).into()),
+                ("by_seed", by_seed.into_iter().map(|(seed, x)| (seed, Value::from(x))).collect::<BTreeMap<_, _>>().into()),
                 ("runs", runs),
             ],
         )

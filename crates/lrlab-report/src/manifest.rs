@@ -1,6 +1,7 @@
 //! `manifest.json`: the runs behind every number in the tables with the digests of their results, and the report's files
 //! with their digests, by which the next report recognises them.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -49,7 +50,9 @@ impl Manifest<'_> {
             writeln!(out, "\"{key}\": {value},")?;
         }
         section(out, "runs", report.runs().map(run), ",")?;
-        section(out, "numbers", tables.iter().flat_map(numbers), ",")?;
+        let known: BTreeSet<&RunId> =
+            report.runs().filter(|run| run.identified).map(|run| &run.id).collect();
+        section(out, "numbers", tables.iter().flat_map(|table| numbers(table, &known)), ",")?;
         let drawn =
             |name: &str, caption: &str| json!({ "file": format!("figures/{name}.svg"), "caption": caption });
         let forest = forest(report).map(|it| drawn(FOREST, &it.caption));
@@ -84,7 +87,8 @@ fn run(run: &Run) -> Json {
         State::Done { digest, .. } => Some(digest.as_str()),
         State::Failed { .. } | State::Missing => None,
     };
-    json!({ "run_id": run.id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
+    let id = run.identified.then_some(&run.id);
+    json!({ "run_id": id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
 }
 
 /// A number of a table.
@@ -98,15 +102,15 @@ struct Number<'a> {
     value: Option<f64>,
 }
 
-/// Every number of a table with its runs.
-fn numbers(table: &Table) -> impl Iterator<Item = Number<'_>> {
+/// Every number of a table with its runs, of which only those in `known` have an id.
+fn numbers<'a>(table: &'a Table, known: &'a BTreeSet<&RunId>) -> impl Iterator<Item = Number<'a>> {
     let rows = table.rows.iter().enumerate();
     rows.flat_map(move |(row, Row { cells, .. })| {
         let made = table.columns.iter().zip(cells).filter(|(_, cell)| !cell.runs.is_empty());
         made.map(move |(column, cell)| Number {
             column: &column.key,
             row: row + 1,
-            runs: cell.runs.iter().map(RunId::as_str).collect(),
+            runs: cell.runs.iter().filter(|id| known.contains(id)).map(RunId::as_str).collect(),
             shown: cell.value.to_string(),
             table: format!("tables/{}.csv", table.name),
             value: cell.value.sort_key().filter(|x| x.is_finite()),

@@ -104,7 +104,7 @@ pub struct Metric {
 
 /// Training and evaluation time divided by the number of updates, including the overhead of schedule, monitor and
 /// validation.
-const UPDATE_MS: &str = "time per update";
+const UPDATE_MS: &str = "training time per update";
 
 /// Key, display name, unit, and whether higher is better (`None`: no preferred direction).
 const KNOWN: [(&str, &str, Unit, Option<bool>); 23] = [
@@ -183,6 +183,16 @@ impl Metric {
         self.known().3
     }
 
+    /// The losses at the epochs of this metric, which tell networks apart.
+    pub(crate) fn losses(self) -> Vec<Self> {
+        let at: &[At] = match self.at {
+            At::Best => &[At::Best],
+            At::Final => &[At::Final],
+            At::Premium | At::Max | At::Min => &[At::Best, At::Final],
+        };
+        at.iter().flat_map(|at| ["val_loss", "test_loss"].map(|key| Self { at: *at, key })).collect()
+    }
+
     fn known(self) -> &'static (&'static str, &'static str, Unit, Option<bool>) {
         KNOWN.iter().find(|known| known.0 == self.key).unwrap_or(&KNOWN[KNOWN.len() - 1])
     }
@@ -209,7 +219,7 @@ impl Metric {
 
 fn update_ms(timing: &Timing) -> Option<f64> {
     let updates = timing.updates_executed as f64;
-    (updates > 0.0).then(|| 1000.0 * (timing.train_s + timing.eval_s) / updates)
+    (updates > 0.0).then(|| 1000.0 * timing.train_s / updates)
 }
 
 fn of_epoch(metrics: &EpochMetrics, key: &str) -> Option<f64> {

@@ -20,18 +20,20 @@ pub(super) fn of(by_seed: Vec<(String, f64)>, condition: Condition, margin: Opti
         p_equivalent: bound.and_then(|bound| stats::equivalence(&differences, bound)),
         summary,
         by_seed,
+        same: 0,
         verdict: Verdict::Undecided,
     };
     Some(Judged { verdict: verdict(&judged, condition), ..judged })
 }
 
-/// Applies Holm's correction over a claim's arms and sets the verdict of each arm.
+/// Applies Holm's correction over a claim's arms and sets the verdict of each arm. Arms without runs count, so that p does
+/// not grow when they are run.
 pub(super) fn correct(measured: &mut [Measured], condition: Condition) {
-    let p: Vec<f64> = measured.iter().filter_map(|m| m.judged.as_ref()).map(|judged| judged.p).collect();
-    let (arms, mut corrected) = (p.len() as f64, stats::holm(&p).into_iter());
-    for m in measured {
+    let p: Vec<f64> = measured.iter().map(|m| m.judged.as_ref().map_or(1.0, |judged| judged.p)).collect();
+    let arms = p.len() as f64;
+    for (m, corrected) in measured.iter_mut().zip(stats::holm(&p)) {
         let Some(judged) = &mut m.judged else { continue };
-        judged.p = corrected.next().unwrap_or(1.0);
+        judged.p = corrected;
         judged.smallest_p = (judged.smallest_p * arms).min(1.0);
         judged.verdict = verdict(judged, condition);
         m.verdict = judged.verdict;

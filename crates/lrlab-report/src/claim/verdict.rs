@@ -12,7 +12,7 @@ pub(super) const ALPHA: f64 = 0.05;
 /// arm:
 ///
 /// - A comparison is *supported* if the mean difference has the claimed sign and an exact two-sided sign-flip test gives
-///   p < 0.05 after Holm's correction over the arms of the claim, and *contradicted* if it has the opposite sign with
+///   p < 0.05 after Holm's correction over the planned arms of the claim, and *contradicted* if it has the opposite sign with
 ///   p < 0.05.
 /// - A comparison is *equivalent* if the claim has a margin and two one-sided t-tests place the mean within it (p < 0.05),
 ///   regardless of its sign.
@@ -64,7 +64,9 @@ pub struct Judged {
     pub summary: Summary,
     /// 95 % t-interval of the mean; `None` for fewer than two seeds.
     pub interval: Option<(f64, f64)>,
-    /// p of the exact two-sided sign-flip test, after Holm's correction over the arms of the claim.
+    /// The number of seeds whose runs in both arms have the same network at the metric's epoch.
+    pub same: usize,
+    /// p of the exact two-sided sign-flip test, after Holm's correction over the planned arms of the claim.
     pub p: f64,
     /// The smallest p that this number of seeds can reach, with the same correction.
     pub smallest_p: f64,

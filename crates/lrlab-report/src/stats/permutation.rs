@@ -28,23 +28,26 @@ pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
     let observed = differences.iter().sum::<f64>().abs();
     // Sums that are equal up to rounding count as equal.
     let slack = 1e-12 * differences.iter().map(|d| d.abs()).sum::<f64>();
-    let as_far = |pattern: &dyn Fn(usize) -> bool| {
-        let sum: f64 = differences.iter().enumerate().map(|(i, d)| if pattern(i) { -d } else { *d }).sum();
-        sum.abs() >= observed - slack
-    };
+    let as_far = |sum: f64| sum.abs() >= observed - slack;
     let smallest = 2.0_f64.powi(1 - n as i32);
     if n <= EXACT_UP_TO {
         // A pattern and its negation are equally far from zero, so half of the patterns suffice.
         let half = 1_u64 << (n - 1);
-        let count = (0..half).filter(|bits| as_far(&|i| bits >> i & 1 == 1)).count();
+        let count = (0..half).filter(|signs| as_far(flipped(differences, *signs))).count();
         return Some(SignFlip { p: count as f64 / half as f64, smallest, exact: true });
     }
     let words = n.div_ceil(64) as u64;
-    let sampled = (0..SAMPLES)
-        .filter(|draw| as_far(&|i| stream.bits(draw * words + i as u64 / 64) >> (i % 64) & 1 == 1))
-        .count();
+    let sum = |draw: u64| -> f64 {
+        differences.chunks(64).zip(draw * words..).map(|(d, word)| flipped(d, stream.bits(word))).sum()
+    };
+    let sampled = (0..SAMPLES).filter(|draw| as_far(sum(*draw))).count();
     // Counts the observed pattern as one of the samples (Phipson and Smyth, 2010).
     Some(SignFlip { p: (sampled + 1) as f64 / (SAMPLES + 1) as f64, smallest, exact: false })
+}
+
+/// The sum of at most 64 differences, negative where the bit of `signs` is set.
+fn flipped(differences: &[f64], signs: u64) -> f64 {
+    differences.iter().enumerate().map(|(i, d)| f64::from_bits(d.to_bits() ^ (signs >> i & 1) << 63)).sum()
 }
 
 #[cfg(test)]

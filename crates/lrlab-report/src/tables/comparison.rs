@@ -78,8 +78,8 @@ fn caption(report: &Report) -> String {
     };
     format!(
         "Mean over seeds of (arm − baseline) with 95 % t-interval. Bold: p < 0.05 in an exact sign-flip test after \
-         Holm's correction over the comparisons with the same contrast, metric and block (a block is a model, a data set \
-         and a budget). {verdict}"
+         Holm's correction over the planned comparisons with the same contrast, metric and block (a block is a model, a \
+         data set and a budget), and not equivalent to zero within the margin of the claims about the metric. {verdict}"
     )
 }
 
@@ -132,6 +132,7 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
         Column::number("t", "95 % interval", "t").suffixed(&["low", "high"]),
         Column::number("bootstrap", "95 % interval", "bootstrap").suffixed(&["low", "high"]),
         Column::number("positive", "seeds", "+/0/−").fields(&["positive", "zero", "negative"]),
+        Column::number("same", "same network", "pairs"),
         Column::number("p", "p", "sign-flip"),
         Column::number("p_smallest", "smallest p", "2/2ⁿ"),
         Column::number("family", "family", "comparisons"),
@@ -179,6 +180,7 @@ fn long_row(report: &Report, c: &Comparison) -> Row {
         number(Value::Interval(p.and_then(|p| p.t_interval), unit)),
         number(Value::Interval(p.and_then(|p| p.bootstrap.interval()), unit)),
         number(Value::Signs(signs)),
+        number(p.map_or(Value::Label(None), |p| Value::Count(p.same as u64))),
         number(Value::P(p.map(|p| p.test.p))),
         Value::P(p.map(|p| p.test.smallest)).into(),
         Value::Count(c.family as u64).into(),

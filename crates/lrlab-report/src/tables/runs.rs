@@ -50,7 +50,7 @@ pub(super) fn runs(report: &Report) -> Table {
             cells.extend(SHOWN.map(|m| TableCell {
                 value: if run.diverged() { Value::Diverged } else { Value::Number(run.figure(m), m.unit()) },
                 bold: false,
-                runs: [run.id.clone()].into(),
+                runs: run.figure(m).map(|_| run.id.clone()).into_iter().collect(),
             }));
             cells.extend([Value::Id(digest.to_owned(), DIGEST).into(), text(error)]);
             let link = run.identified.then(|| Link::Run(run.id.clone()));

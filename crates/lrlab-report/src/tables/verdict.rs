@@ -43,7 +43,7 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
         name: "claims",
         title: if report.paper { "The paper's claims" } else { "Claims" }.to_owned(),
         caption: "Comparisons are paired by seed. Supported: the difference has the claimed sign, with p < 0.05 in an exact \
-                  sign-flip test after Holm's correction over the claim's arms (for a value with a tolerance: two \
+                  sign-flip test after Holm's correction over the claim's planned arms (for a value with a tolerance: two \
                   one-sided t-tests place the mean within the tolerance). Contradicted: the opposite sign with p < 0.05 \
                   (for a value with a tolerance: the 95 % t-interval lies outside it). Equivalent: two one-sided t-tests \
                   place the difference within the claim's margin. Undecided: none of these. The experiment file fixes \
