@@ -134,20 +134,29 @@ pub fn other_runs(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
     Ok(named.into_iter().collect())
 }
 
+/// Returns the plans of the experiments in the store. `only` stands for its experiment, which need not have a plan there:
+/// its runs may have been imported.
+fn plans(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Plan>, Error> {
+    let mut plans: Vec<Plan> = only.cloned().into_iter().collect();
+    for folder in folders(store.root())? {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        if only.is_none_or(|only| only.experiment != name) {
+            plans.extend(store.plan(name)?);
+        }
+    }
+    Ok(plans)
+}
+
 /// Returns the runs that experiments refer to, and the experiments. The experiment of `only` refers to the runs of that
 /// plan alone.
 fn referenced(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
     let (mut named, mut experiments) = (BTreeSet::new(), Vec::new());
-    for folder in folders(store.root())? {
-        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some(plan) = store.plan(name)? else { continue };
-        if let Some(only) = only.filter(|only| only.experiment == name) {
-            named.extend(only.runs.iter().map(|run| run.run_id.clone()));
-        } else {
-            named.extend(plan.runs.into_iter().map(|run| run.run_id));
-            named.extend(listed(store, name)?);
+    for plan in plans(store, only)? {
+        named.extend(plan.runs.into_iter().map(|run| run.run_id));
+        if only.is_none_or(|only| only.experiment != plan.experiment) {
+            named.extend(listed(store, &plan.experiment)?);
         }
-        experiments.push(name.to_owned());
+        experiments.push(plan.experiment);
     }
     Ok((named, experiments))
 }
@@ -159,15 +168,11 @@ fn continued(store: &RunStore, only: Option<&Plan>, read: &ReadSpec<'_>) -> Resu
     if !folders(&store.runs_dir())?.iter().any(|run_dir| has_penultimate(run_dir)) {
         return Ok(continued);
     }
-    for folder in folders(store.root())? {
-        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some(mut plan) = store.plan(name)? else { continue };
-        if let Some(only) = only.filter(|only| only.experiment == name) {
-            plan = only.clone();
-        } else {
+    for mut plan in plans(store, only)? {
+        if only.is_none_or(|only| only.experiment != plan.experiment) {
             let planned: BTreeSet<RunId> = plan.runs.iter().map(|run| run.run_id.clone()).collect();
-            let mut others = listed(store, name)?;
-            others.extend(slurm::submission_status(store, name)?.covered);
+            let mut others = listed(store, &plan.experiment)?;
+            others.extend(slurm::submission_status(store, &plan.experiment)?.covered);
             for id in others.difference(&planned) {
                 plan.runs.extend(read_json::<PlannedRun>(&store.run_dir(id).join("spec.json"))?);
             }

@@ -146,6 +146,11 @@ impl Arm {
         self.runs.iter().filter(|run| run.diverged()).count()
     }
 
+    /// Returns whether every run diverged.
+    pub(crate) fn all_diverged(&self) -> bool {
+        !self.runs.is_empty() && self.diverged() == self.runs.len()
+    }
+
     /// Returns whether two arms have equal coordinates on every axis except those in `except`.
     #[must_use]
     pub fn agrees(&self, other: &Self, except: &[&str]) -> bool {

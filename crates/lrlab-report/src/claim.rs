@@ -237,8 +237,13 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) ->
                 .and_then(|differences| judge::of(differences, condition, claim.margin))
                 .map(|judged| Judged { same, ..judged });
             let estimate = arms[arm].estimate(metric);
-            let all_diverged = estimate.summary.is_none() && arms[arm].diverged() == estimate.planned;
-            let verdict = if all_diverged { Verdict::Contradicted } else { Verdict::NotRun };
+            let verdict = if arms[arm].all_diverged() {
+                Verdict::Contradicted
+            } else if than.is_some_and(|than| arms[than].all_diverged()) {
+                Verdict::Undecided
+            } else {
+                Verdict::NotRun
+            };
             Measured { arm, estimate, than, judged, verdict }
         })
         .collect();
@@ -276,7 +281,10 @@ fn overall(claim: &ClaimVerdict) -> Verdict {
         return Verdict::NotRun;
     }
     match claim.scope {
-        Scope::Average => claim.average.as_ref().map_or(Verdict::NotRun, |average| average.verdict),
+        Scope::Average => {
+            let without = if contradicted > 0 { Verdict::Contradicted } else { Verdict::NotRun };
+            claim.average.as_ref().map_or(without, |average| average.verdict)
+        }
         Scope::Every if supported == all => Verdict::Supported,
         Scope::Every if equivalent == all => Verdict::Equivalent,
         Scope::Every if contradicted > 0 || (equivalent > 0 && supported > 0) => Verdict::Contradicted,
@@ -370,6 +378,10 @@ fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
     if diverged > 0 {
         notes.push(format!("{diverged} diverged"));
     }
+    let theirs = verdict.measured.iter().filter_map(|m| m.than).filter(|than| arms[*than].all_diverged());
+    if theirs.count() > 0 {
+        notes.push(format!("every run of {} diverged", verdict.than));
+    }
     if verdict.measured.len() > 1 {
         let mut words: Vec<String> = Vec::new();
         for kind in [
@@ -392,8 +404,11 @@ fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
         ));
     }
     let judged = || verdict.average.iter().chain(verdict.measured.iter().filter_map(|m| m.judged.as_ref()));
-    if verdict.verdict == Verdict::Undecided && judged().all(|judged| judged.smallest_p >= ALPHA) {
-        let seeds = judged().map(|judged| judged.summary.n).max().unwrap_or(0);
+    let seeds = judged().map(|judged| judged.summary.n).max();
+    if let Some(seeds) = seeds
+        && verdict.verdict == Verdict::Undecided
+        && judged().all(|judged| judged.smallest_p >= ALPHA)
+    {
         notes.push(format!("n = {seeds} is too small for p < {ALPHA}"));
     }
     notes.join("; ")

@@ -61,24 +61,40 @@ impl Format {
     }
 }
 
+impl Document {
+    fn error(&self, error: &minijinja::Error) -> Error {
+        Error::Document {
+            place: format!("{}.jinja:{}", self.name, error.line().unwrap_or(1)),
+            message: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
+        }
+    }
+}
+
+/// Checks the syntax of a document's template.
+///
+/// # Errors
+/// Returns [`Error::Document`], with document and line, if the template is invalid.
+pub fn parse(document: &Document) -> std::result::Result<(), Error> {
+    let env = syntax(Format::of(&document.name));
+    let parsed =
+        env.and_then(|env| env.template_from_named_str(&document.name, &document.template).map(drop));
+    parsed.map_err(|error| document.error(&error))
+}
+
 /// Renders a document.
 ///
 /// # Errors
 /// Returns [`Error::Document`], with document and line, if the template is invalid or refers to something that the report
 /// does not have.
 pub fn render(report: &Arc<Report>, document: &Document) -> std::result::Result<String, Error> {
-    let failed = |error: &minijinja::Error| Error::Document {
-        place: format!("{}.jinja:{}", document.name, error.line().unwrap_or(1)),
-        message: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
-    };
-    let format = Format::of(&document.name);
-    let mut env = environment(report, format).map_err(|error| failed(&error))?;
-    env.add_template(&document.name, &document.template).map_err(|error| failed(&error))?;
-    let rendered = env.get_template(&document.name).and_then(|template| template.render(()));
-    rendered.map_err(|error| failed(&error))
+    let env = environment(report, Format::of(&document.name));
+    let template =
+        |env: &Environment<'_>| env.template_from_named_str(&document.name, &document.template)?.render(());
+    env.and_then(|env| template(&env)).map_err(|error| document.error(&error))
 }
 
-fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'static>> {
+/// An environment with the syntax of a format's templates.
+fn syntax<'a>(format: Format) -> Result<Environment<'a>> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     let mut syntax = SyntaxConfig::builder();
@@ -87,6 +103,11 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
         syntax.block_delimiters("<%", "%>").variable_delimiters("<<", ">>").comment_delimiters("<#", "#>");
     }
     env.set_syntax(syntax.build()?);
+    Ok(env)
+}
+
+fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'static>> {
+    let mut env = syntax(format)?;
     env.set_auto_escape_callback(|_| AutoEscape::Custom("document".into()));
     env.set_formatter(move |out, _, value| {
         let text = match value.get_attr("shown") {
@@ -129,7 +150,7 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
         Ok(matching(&it, &place)?.into_iter().map(|arm| it.arms[arm].runs.len()).sum())
     });
     let it = r();
-    env.add_function("axis", move |axis: &str| it.values(axis));
+    env.add_function("axis", move |axis: &str| known_axis(&it, axis));
     let it = r();
     env.add_function("table", move |name: &str| one_table(&it, name, format));
     let it = r();
@@ -179,22 +200,28 @@ fn invalid(message: String) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, message)
 }
 
+/// The values of an axis, if some arm has the axis.
+fn known_axis(report: &Report, axis: &str) -> Result<Vec<String>> {
+    let values = report.values(axis);
+    if values.iter().all(|label| label == MISSING) {
+        let axes = report.axes.join(", ");
+        return Err(invalid(format!("the report has no axis `{axis}`: expected one of {axes}")));
+    }
+    Ok(values)
+}
+
 /// The arms with the given coordinates, of which there is at least one.
 fn matching(report: &Report, place: &Kwargs) -> Result<Vec<usize>> {
     let mut cell = Cell::new();
     for axis in place.args() {
         let value: Value = place.get(axis)?;
-        let known = report.values(axis);
+        known_axis(report, axis)?;
         let json = match value.as_str() {
             Some(text) => Json::from(text),
             None => serde_json::from_str(&value.to_string()).map_err(|_| {
                 invalid(format!("invalid coordinate {axis} = {value}: expected a string or a number"))
             })?,
         };
-        if known.iter().all(|label| label == MISSING) {
-            let axes = report.axes.join(", ");
-            return Err(invalid(format!("the report has no axis `{axis}`: expected one of {axes}")));
-        }
         cell.insert(axis.to_owned(), json);
     }
     place.assert_all_used()?;
@@ -353,7 +380,14 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
                 ("n", n.into()),
                 ("p", maybe(judged.map(|j| j.p))),
                 ("same", judged.map_or(0, |j| j.same).into()),
-                ("by_seed", by_seed.into_iter().map(|(seed, x)| (seed, Value::from(x))).collect::<BTreeMap<_, _>>().into()),
+                (
+                    "by_seed",
+                    by_seed
+                        .into_iter()
+                        .map(|(seed, x)| (seed, Value::from(x)))
+                        .collect::<BTreeMap<_, _>>()
+                        .into(),
+                ),
                 ("runs", runs),
             ],
         )
@@ -399,6 +433,13 @@ fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
     let set = runs().map(|run| run.spec.pointer(&pointer).unwrap_or(&Json::Null));
     let mut values: Vec<&Json> = if seeds.is_empty() { set.collect() } else { seeds.iter().collect() };
     values.dedup();
+    let has = |run: &crate::Run| run.spec.pointer(&pointer).is_some();
+    if key != label::SEED && !runs().any(has) {
+        let known =
+            arms.first().and_then(|arm| report.arms[*arm].runs.first()).map(|run| nearest(&run.spec, key));
+        let known = known.unwrap_or_default();
+        return Err(invalid(format!("these runs have no setting {key:?}: expected one of {known}")));
+    }
     match values[..] {
         [Json::Null] => Ok("off".into()),
         [value] => Ok(label::value(value).into()),
@@ -454,4 +495,16 @@ fn one_figure(report: &Report, name: &str, format: Format) -> Result<Value> {
         return Err(invalid(format!("unknown figure {name:?}: expected one of {}", known.join(", "))));
     }
     Ok(figure_path(name, format))
+}
+
+/// The keys of the innermost table on the path `key` of a specification.
+fn nearest(spec: &Json, key: &str) -> String {
+    let mut table = spec;
+    for part in key.split('.') {
+        match table.get(part) {
+            Some(inner) if inner.is_object() => table = inner,
+            _ => break,
+        }
+    }
+    table.as_object().map(|table| table.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }

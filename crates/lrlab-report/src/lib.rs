@@ -41,7 +41,7 @@ pub use arm::{Arm, Estimate, Run};
 pub use claim::{ClaimVerdict, Expect, Judged, Measured, Scope, Verdict};
 pub use compare::{Comparison, Finding, Paired};
 pub use contrast::{Contrast, Reason};
-pub use document::{Document, render};
+pub use document::{Document, parse, render};
 pub use error::Error;
 pub use figure::{
     Dash, Figure, Forest, ForestGroup, ForestPoint, ForestRow, Line, Panel, Scale, figures, forest,

@@ -50,8 +50,7 @@ impl Manifest<'_> {
             writeln!(out, "\"{key}\": {value},")?;
         }
         section(out, "runs", report.runs().map(run), ",")?;
-        let known: BTreeSet<&RunId> =
-            report.runs().filter(|run| run.identified).map(|run| &run.id).collect();
+        let known: BTreeSet<&RunId> = report.runs().filter(|run| run.identified).map(|run| &run.id).collect();
         section(out, "numbers", tables.iter().flat_map(|table| numbers(table, &known)), ",")?;
         let drawn =
             |name: &str, caption: &str| json!({ "file": format!("figures/{name}.svg"), "caption": caption });

@@ -146,6 +146,14 @@ fn unknown_names_are_errors_with_the_line() {
     );
     check("{{ claim(\"hepls\") }}", "a.md.jinja:1: unknown claim \"hepls\": expected one of helps");
     check(
+        "{{ setting(\"schedule.cosine.eta\", schedule=\"cosine\") }}",
+        "a.md.jinja:1: these runs have no setting \"schedule.cosine.eta\": expected one of t_max",
+    );
+    check(
+        "{{ axis(\"epoch\") }}",
+        "a.md.jinja:1: the report has no axis `epoch`: expected one of model, dataset, epochs, schedule, monitor",
+    );
+    check(
         "{{ setting(\"note\") }}",
         "a.md.jinja:1: `note` has several values in these runs: static, cosine, static",
     );
@@ -186,6 +194,17 @@ fn the_paper_is_rendered_with_and_without_runs() {
     let latex = template("paper.tex", include_str!("../../../experiments/paper/paper.tex.jinja"));
     let mut plan = common::plan(&common::paper());
     plan.claims = common::claims();
+    for run in &mut plan.runs {
+        run.spec["lr"] = json!(0.01);
+        run.spec["batch_size"] = json!(32);
+        run.spec["clip_norm"] = json!(null);
+        run.spec["select"] = json!("val_accuracy");
+        match run.cell["schedule"].as_str().unwrap() {
+            "step" => run.spec["schedule"] = json!({ "step": { "gamma": 0.1, "step_size": "30%" } }),
+            "exponential" => run.spec["schedule"] = json!({ "exponential": { "decay_rate": 0.9 } }),
+            _ => {}
+        }
+    }
     let rendered = |all: bool, document: &Document| {
         let (_folder, store) = common::store(&plan, |_, planned| all.then(|| common::result(planned)));
         render(&Arc::new(summarise(&plan, &store).unwrap()), document).unwrap()

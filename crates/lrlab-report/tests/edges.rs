@@ -11,53 +11,18 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::check;
+use common::{cell, check, edge, small, with_accuracy};
 use lrlab_report::stats::Bootstrap;
 use lrlab_report::{
-    At, Comparison, Finding, Metric, Plan, Unit, Verdict, check as claims, figures, summarise, tables,
+    At, Comparison, Finding, Metric, Unit, Verdict, check as claims, figures, summarise, tables,
     terminal_table,
 };
-use lrlab_runs::{
-    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Event, Outcome, RunResult, Updates,
-};
+use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Evaluation, Event, Outcome, RunResult, Updates};
 use serde_json::json;
-
-fn cell(pairs: &[(&str, serde_json::Value)]) -> Cell {
-    pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()
-}
-
-fn plan(cells: Vec<Cell>) -> Plan {
-    Plan {
-        experiment: "edge".to_owned(),
-        description: "Invented.".to_owned(),
-        runs: cells.into_iter().map(common::planned).collect(),
-        paper: true,
-        ..Plan::default()
-    }
-}
-
-/// Schedules × seeds, nothing else.
-fn small(schedules: &[&str], seeds: u64) -> Plan {
-    let cells = schedules.iter().flat_map(|schedule| {
-        (0..seeds).map(move |seed| {
-            cell(&[("model", json!("m")), ("schedule", json!(schedule)), ("seed", json!(seed))])
-        })
-    });
-    plan(cells.collect())
-}
-
-/// A result whose every accuracy is `accuracy`.
-fn with_accuracy(planned: &lrlab_runs::PlannedRun, accuracy: f64) -> RunResult {
-    let mut it = common::result(planned);
-    it.history.iter_mut().for_each(|epoch| epoch.val_accuracy = Some(accuracy));
-    it.last.metrics.val_accuracy = Some(accuracy);
-    it.best.metrics.val_accuracy = Some(accuracy);
-    it
-}
 
 #[test]
 fn a_report_without_plans() {
-    let plan = plan(Vec::new());
+    let plan = edge(Vec::new());
     let (_folder, store) = common::full(&plan);
     let report = summarise(&plan, &store).unwrap();
     assert!(report.arms.is_empty() && report.comparisons.is_empty());
@@ -214,28 +179,6 @@ fn premiums_are_the_selected_epoch_minus_the_last_update() {
     assert_eq!(premium.of(&result), None);
 }
 
-/// In claims, `on` is every monitor, unless one has that name.
-#[test]
-fn on_is_a_name_or_every_monitor() {
-    let arms = |monitors: Vec<&'static str>| {
-        let grid = common::Grid {
-            models: vec![("resnet", "cifar10")],
-            schedules: vec!["static"],
-            epochs: vec![10],
-            seeds: 2,
-            monitors,
-        };
-        let mut plan = common::plan(&grid);
-        plan.claims = json!([{ "id": "c", "text": "t", "metric": "val_loss", "where": { "monitor": "on" },
-                               "compare": "<", "than": { "monitor": "off" } }]);
-        let (_folder, store) = common::full(&plan);
-        claims(&summarise(&plan, &store).unwrap())[0].measured.len()
-    };
-    assert_eq!(arms(vec!["off", "on"]), 1);
-    assert_eq!(arms(vec!["off", "on", "sham"]), 1);
-    assert_eq!(arms(vec!["off", "plateau", "sham"]), 2);
-}
-
 #[test]
 fn notes_on_data_are_those_of_the_last_run() {
     let plan = small(&["static"], 3);
@@ -310,7 +253,7 @@ fn odd_names() {
             }
         }
     }
-    let mut plan = plan(cells);
+    let mut plan = edge(cells);
     plan.experiment = odd.to_owned();
     plan.description = odd.to_owned();
     plan.claims = json!([{ "id": odd, "text": odd, "metric": "val_accuracy", "where": { "model": odd }, "value": 0.5, "tolerance": 0.5 }]);
@@ -352,7 +295,7 @@ fn figure_names_are_unique() {
     let cells = models
         .iter()
         .map(|model| cell(&[("model", json!(model)), ("schedule", json!("static")), ("seed", json!(0))]));
-    let plan = plan(cells.collect());
+    let plan = edge(cells.collect());
     let (_folder, store) = common::full(&plan);
     let report = summarise(&plan, &store).unwrap();
     let drawn = figures(&report);
@@ -483,7 +426,7 @@ fn latex_compiles() {
             cell(&[("model", json!(model)), ("schedule", json!(schedule)), ("seed", json!(0))])
         })
     });
-    let mut plan = plan(cells.collect());
+    let mut plan = edge(cells.collect());
     plan.claims = words
         .iter()
         .map(|text| json!({ "id": text, "text": text, "metric": "val_accuracy", "value": 0.5, "tolerance": 0.5 }))
@@ -694,134 +637,6 @@ fn enough_seeds_can_be_significant() {
     assert_eq!(c.finding(), Finding::Better);
     assert_eq!(c.paired.as_ref().unwrap().p_holm, 2.0 / 256.0);
     assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
-}
-
-/// Eight seeds of two schedules that differ by one point plus noise.
-#[test]
-fn claims_are_judged() {
-    let mut plan = small(&["static", "cosine"], 8);
-    let claim = |id: &str, more: serde_json::Value| {
-        let mut it =
-            json!({ "id": id, "text": "t", "metric": "val_accuracy", "where": { "schedule": "static" } });
-        it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        it
-    };
-    let cosine = |id: &str, more: serde_json::Value| {
-        let mut it =
-            claim(id, json!({ "where": { "schedule": "cosine" }, "than": { "schedule": "static" } }));
-        it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        it
-    };
-    let cases = [
-        (claim("within", json!({ "value": 0.75, "tolerance": 0.01 })), Verdict::Supported),
-        (claim("at the edge", json!({ "value": 0.74, "tolerance": 0.01 })), Verdict::Undecided),
-        (claim("outside", json!({ "value": 0.8, "tolerance": 0.01 })), Verdict::Contradicted),
-        (claim("at least", json!({ "value": 0.74, "compare": ">=" })), Verdict::Supported),
-        (claim("above", json!({ "value": 0.76, "compare": "above" })), Verdict::Contradicted),
-        (claim("about it", json!({ "value": 0.75, "compare": "above" })), Verdict::Undecided),
-        (claim("below", json!({ "than": { "schedule": "cosine" }, "compare": "<" })), Verdict::Supported),
-        (cosine("by half a point", json!({ "value": 0.005, "compare": ">=" })), Verdict::Supported),
-        (cosine("by two points", json!({ "value": 0.02, "compare": ">=" })), Verdict::Contradicted),
-        (cosine("worse", json!({ "compare": "<" })), Verdict::Contradicted),
-        (
-            cosine("no difference that matters", json!({ "compare": ">", "margin": 0.02 })),
-            Verdict::Equivalent,
-        ),
-        (cosine("a difference that matters", json!({ "compare": ">", "margin": 0.005 })), Verdict::Supported),
-        (cosine("a point better", json!({ "value": 0.01, "tolerance": 0.001 })), Verdict::Supported),
-        (claim("every arm", json!({ "where": {}, "value": 0.755, "compare": ">=" })), Verdict::Contradicted),
-        (
-            claim("average", json!({ "where": {}, "value": 0.755, "compare": ">=", "arms": "average" })),
-            Verdict::Undecided,
-        ),
-        (
-            claim(
-                "lower average",
-                json!({ "where": {}, "value": 0.752, "compare": ">=", "arms": "average" }),
-            ),
-            Verdict::Supported,
-        ),
-        (
-            claim("most arms", json!({ "where": {}, "value": 0.755, "compare": ">=", "arms": "most" })),
-            Verdict::Undecided,
-        ),
-        (
-            claim("nowhere", json!({ "where": { "schedule": "rex" }, "value": 0.75, "tolerance": 0.01 })),
-            Verdict::NotRun,
-        ),
-        (
-            claim("not measured", json!({ "metric": "best.test_ece", "value": 0.1, "tolerance": 0.01 })),
-            Verdict::NotRun,
-        ),
-        (
-            claim("no metric", json!({ "metric": "val_acuracy", "value": 0.75, "tolerance": 0.01 })),
-            Verdict::Unreadable,
-        ),
-        (claim("no value", json!({ "tolerance": 0.01 })), Verdict::Unreadable),
-        (claim("no condition", json!({ "value": 0.75 })), Verdict::Unreadable),
-        (json!({ "id": 3 }), Verdict::Unreadable),
-    ];
-    plan.claims = cases.iter().map(|c| c.0.clone()).collect();
-    // Noise of mean 0 for the arms, and other noise for the difference.
-    let noise = [-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0];
-    let (_folder, store) = common::store(&plan, |i, planned| {
-        let ours = if i < 8 { 0.0 } else { 0.01 + 0.0003 * noise[(3 * i) % 8] };
-        let mut it = with_accuracy(planned, 0.75 + 0.001 * noise[i % 8] + ours);
-        it.best.test_ece = None;
-        Some(it)
-    });
-    let report = summarise(&plan, &store).unwrap();
-    let verdicts = claims(&report);
-    assert_eq!(verdicts.len(), cases.len());
-    for (verdict, (claim, expected)) in verdicts.iter().zip(&cases) {
-        assert_eq!(verdict.verdict, *expected, "{claim} {verdict:?}");
-        assert_eq!(verdict.as_expected(), *expected == Verdict::Supported, "{claim}");
-    }
-    assert_eq!(verdicts[0].claimed, "75.00 ± 1.00 %");
-    let half_a_point = verdicts[7].measured[0].judged.as_ref().unwrap();
-    assert_eq!((half_a_point.summary.n, half_a_point.p), (8, 2.0 / 256.0));
-    let every = &verdicts[13];
-    assert_eq!(every.note, "in every arm: supported in 1, contradicted in 1 of 2 arms");
-    // Holm's correction over two tests: the larger p is unchanged, the smaller is doubled.
-    assert_eq!(every.measured[0].judged.as_ref().unwrap().p, 4.0 / 256.0);
-    assert_eq!(verdicts[14].average.as_ref().unwrap().summary.n, 8);
-    check::written(&plan, &store, "claims");
-}
-
-#[test]
-fn claims_have_expected_verdicts() {
-    let mut plan = small(&["static"], 8);
-    let expecting = |expect: &str, value: f64| {
-        json!({ "id": expect, "text": "t", "metric": "val_accuracy", "value": value,
-        "compare": ">", "margin": 0.002, "expect": expect })
-    };
-    let cases = [
-        ("supported", [true, false, false, false]),
-        ("contradicted", [false, false, false, true]),
-        ("equivalent", [false, true, false, false]),
-        ("any", [true; 4]),
-    ];
-    let values = [0.74, 0.7501, 0.7519, 0.76];
-    plan.claims = cases.iter().flat_map(|(name, _)| values.map(|value| expecting(name, value))).collect();
-    let (_folder, store) =
-        common::store(&plan, |i, planned| Some(with_accuracy(planned, 0.75 + 0.001 * (i as f64 - 3.5))));
-    let found: Vec<bool> = claims(&summarise(&plan, &store).unwrap())
-        .iter()
-        .map(lrlab_report::ClaimVerdict::as_expected)
-        .collect();
-    assert_eq!(found, cases.iter().flat_map(|(_, expected)| *expected).collect::<Vec<_>>());
-}
-
-#[test]
-fn claims_show_the_number_of_runs() {
-    let mut plan = small(&["static"], 3);
-    plan.claims =
-        json!([{ "id": "c", "text": "t", "metric": "max.val_accuracy", "value": 0.75, "tolerance": 0.01 }]);
-    let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| with_accuracy(planned, 0.75)));
-    let verdict = claims(&summarise(&plan, &store).unwrap()).remove(0);
-    let found = (verdict.verdict, verdict.note.as_str());
-    assert_eq!(found, (Verdict::Undecided, "1 of 3 runs; n = 1 is too small for p < 0.05"));
-    assert_eq!(verdict.metric.unwrap().at, At::Max);
 }
 
 #[test]

@@ -152,6 +152,21 @@ fn planned(lr: f64, epochs: usize) -> PlannedRun {
 }
 
 #[test]
+fn the_runs_of_an_experiment_without_a_stored_plan_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let ids: Vec<RunId> = (0..3).map(|n| RunId::of(&n.to_string(), "")).collect();
+    for id in &ids {
+        std::fs::create_dir_all(store.run_dir(id)).unwrap();
+        std::fs::write(store.run_dir(id).join("result.json"), "{}").unwrap();
+    }
+    // The runs of `a` were imported, so that the store has only the plan of `b`.
+    store.write_plan(&plan("b", &[&ids[1]])).unwrap();
+    let found = garbage(&store, Some(&plan("a", &[&ids[0]])), STATES).unwrap();
+    assert_eq!(found.iter().map(|item| item.path.clone()).collect::<Vec<_>>(), [store.run_dir(&ids[2])]);
+}
+
+#[test]
 fn states_that_no_planned_run_continues_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::new(folder.path());

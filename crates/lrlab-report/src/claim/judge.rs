@@ -67,6 +67,11 @@ fn verdict(judged: &Judged, condition: Condition) -> Verdict {
                 _ => Verdict::Undecided,
             };
         }
+        Condition::AtLeast | Condition::AtMost
+            if !equivalent && judged.by_seed.iter().all(|(_, away)| *away == 0.0) =>
+        {
+            return Verdict::Supported;
+        }
         Condition::AtLeast | Condition::Above => mean > 0.0,
         Condition::AtMost | Condition::Below => mean < 0.0,
     };

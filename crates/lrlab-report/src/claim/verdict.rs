@@ -18,6 +18,7 @@ pub(super) const ALPHA: f64 = 0.05;
 ///   regardless of its sign.
 /// - A claim of a value with a tolerance is *supported* if two one-sided t-tests place the mean within the tolerance, and
 ///   *contradicted* if the 95 % t-interval lies entirely outside.
+/// - A claim of "at least" or "at most" without a margin is *supported* if every difference is zero.
 /// - Anything else is *undecided*.
 ///
 /// Over several arms, *every* is supported or equivalent if all arms are; it is contradicted if one arm is, or if one arm
@@ -88,7 +89,8 @@ pub struct Measured {
     pub than: Option<usize>,
     /// The differences and their evaluation; `None` if no seed has the metric in the arm and its reference.
     pub judged: Option<Judged>,
-    /// The verdict on this arm. An arm whose runs all diverged contradicts the claim.
+    /// The verdict on this arm. An arm whose runs all diverged contradicts the claim; if instead those of the reference all
+    /// diverged, the claim is undecided.
     pub verdict: Verdict,
 }
 

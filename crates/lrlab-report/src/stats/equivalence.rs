@@ -9,7 +9,7 @@ pub fn equivalence(differences: &[f64], margin: f64) -> Option<f64> {
     let s = summary(differences)?;
     let (std, n) = (s.std?, s.n as f64);
     if std == 0.0 {
-        return Some(if s.mean.abs() < margin { 0.0 } else { 1.0 });
+        return Some(if s.mean.abs() <= margin { 0.0 } else { 1.0 });
     }
     let error = std / n.sqrt();
     let above = 1.0 - t_cdf((s.mean + margin) / error, n - 1.0);
@@ -35,6 +35,7 @@ mod tests {
         check(&[1.2, -0.4, 0.7, 2.1, -0.1, 0.9, 1.4, 0.3], 1.5, 0.019_314_041_917_027_146);
         check(&[0.1, 0.1], 0.2, 0.0);
         check(&[0.3, 0.3], 0.2, 1.0);
+        check(&[0.0, 0.0], 0.0, 0.0);
         assert_eq!(equivalence(&[0.3], 0.2), None);
     }
 }

@@ -47,7 +47,14 @@ pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
 
 /// The sum of at most 64 differences, negative where the bit of `signs` is set.
 fn flipped(differences: &[f64], signs: u64) -> f64 {
-    differences.iter().enumerate().map(|(i, d)| f64::from_bits(d.to_bits() ^ (signs >> i & 1) << 63)).sum()
+    // Several partial sums, because each addition waits for the one before.
+    let mut sums = [0.0; 8];
+    for (differences, first) in differences.chunks(8).zip((0..).step_by(8)) {
+        for (i, (sum, d)) in sums.iter_mut().zip(differences).enumerate() {
+            *sum += f64::from_bits(d.to_bits() ^ (signs >> (first + i) & 1) << 63);
+        }
+    }
+    sums.iter().sum()
 }
 
 #[cfg(test)]

@@ -82,8 +82,8 @@ mod tests {
         check(&[0.1, 0.2, 0.3], 6.0, 0.25);
         check(&[0.5, 0.5, -0.5, 1.0, 1.5, 2.0, -1.0, 0.0], 21.5, 0.265_625);
         check(&[0.012, 0.021, 0.008, 0.015, 0.019, 0.011, 0.010, 0.017], 36.0, 0.007_812_5);
-        // 0.9 − 0.8 and 0.3 − 0.2 are both a tenth.
-        let tenths = [0.9 - 0.8, 0.3 - 0.2, 0.7 - 0.8, 0.5 - 0.2];
+        // 1.1 − 1.0 and 0.3 − 0.2 are both a tenth.
+        let tenths = [1.1 - 1.0, 0.3 - 0.2, 0.7 - 0.8, 0.5 - 0.2];
         assert!(tenths[0] != tenths[1]);
         assert_eq!(signed_rank(&tenths), signed_rank(&[0.1, 0.1, -0.1, 0.3]));
         assert_eq!(signed_rank(&[0.0, f64::NAN]), None);

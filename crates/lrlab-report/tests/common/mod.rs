@@ -325,3 +325,36 @@ pub fn claims() -> Value {
           "where": { "model": "vgg" }, "value": 0.9, "tolerance": 0.1 },
     ])
 }
+
+pub fn cell(pairs: &[(&str, serde_json::Value)]) -> Cell {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()
+}
+
+pub fn edge(cells: Vec<Cell>) -> Plan {
+    Plan {
+        experiment: "edge".to_owned(),
+        description: "Invented.".to_owned(),
+        runs: cells.into_iter().map(planned).collect(),
+        paper: true,
+        ..Plan::default()
+    }
+}
+
+/// Schedules × seeds, nothing else.
+pub fn small(schedules: &[&str], seeds: u64) -> Plan {
+    let cells = schedules.iter().flat_map(|schedule| {
+        (0..seeds).map(move |seed| {
+            cell(&[("model", json!("m")), ("schedule", json!(schedule)), ("seed", json!(seed))])
+        })
+    });
+    edge(cells.collect())
+}
+
+/// A result whose every accuracy is `accuracy`.
+pub fn with_accuracy(planned: &PlannedRun, accuracy: f64) -> RunResult {
+    let mut it = result(planned);
+    it.history.iter_mut().for_each(|epoch| epoch.val_accuracy = Some(accuracy));
+    it.last.metrics.val_accuracy = Some(accuracy);
+    it.best.metrics.val_accuracy = Some(accuracy);
+    it
+}

@@ -7,7 +7,7 @@ use std::slice;
 use clap::Args;
 use lrlab_data::Source;
 use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
-use lrlab_spec::DataSpec;
+use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 
 use crate::program::program;
@@ -30,7 +30,7 @@ pub(crate) struct RecordFiles {
 impl RecordFiles {
     /// Reads the files for an experiment.
     pub(crate) fn read(&self, experiment: &Path) -> anyhow::Result<Records> {
-        Ok(Records::read(&self.paths(experiment))?)
+        read(&self.paths(experiment))
     }
 
     /// Reads the files for several experiments.
@@ -39,7 +39,7 @@ impl RecordFiles {
             experiments.iter().flat_map(|experiment| self.paths(experiment)).collect();
         paths.sort();
         paths.dedup();
-        Ok(Records::read(&paths)?)
+        read(&paths)
     }
 
     /// Whether an experiment has no files of records.
@@ -61,7 +61,8 @@ impl RecordFiles {
         }
         let planned: BTreeSet<&RunId> =
             plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
-        records.retain(|id| planned.contains(id));
+        // --rerun-others has set the recorded results of these runs aside.
+        records.retain(|id| planned.contains(id) && !was_superseded(store, id));
         check_conflicts(store, &records)?;
         for plan in plans {
             let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
@@ -76,10 +77,45 @@ impl RecordFiles {
         Ok(store.with_records(records))
     }
 
-    /// Imports the plan's runs on record into the store.
-    pub(crate) fn import(store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
-        import_all(store, &Self::for_plans(store, slice::from_ref(plan), records)?).map(drop)
+    /// Imports the plan's runs on record into the store if `check` accepts the store with them.
+    pub(crate) fn import(
+        store: &RunStore,
+        plan: &Plan,
+        records: Records,
+        check: impl FnOnce(&RunStore) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let records = Self::for_plans(store, slice::from_ref(plan), records)?;
+        check(&store.clone().with_records(records.clone()))?;
+        import_all(store, &records).map(drop)
     }
+}
+
+/// Reads files of records.
+///
+/// # Errors
+/// Returns an error if a record has the id of another run than that of its specification and its data, because it was
+/// changed.
+pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
+    let records = Records::read(paths)?;
+    for record in records.iter() {
+        let result = &record.result;
+        // Another build may write specifications that this one cannot read.
+        let Ok(spec) = RunSpec::deserialize(&result.spec) else { continue };
+        let id = lrlab_spec::run_id(&spec, &result.provenance.dataset_digest)?;
+        anyhow::ensure!(
+            id == result.run_id,
+            "{}:{}: the record of run {} was changed: its specification and the digest of its data are those of run {id}",
+            record.path.display(),
+            record.line,
+            result.run_id
+        );
+    }
+    Ok(records)
+}
+
+/// Returns whether an earlier result of the run was set aside in order to repeat it.
+pub(crate) fn was_superseded(store: &RunStore, id: &RunId) -> bool {
+    store.run_dir(id).join("superseded").is_dir()
 }
 
 /// Returns the folder of records beside an experiment file, if it contains any.
@@ -125,7 +161,8 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible)",
+        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible), or \
+         ignore the records with --no-records",
         conflicts.join("\n"),
         program()
     );

@@ -41,6 +41,7 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
         return Ok(Exit::Done);
     }
     let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
+    super::report::check_documents(&plan)?;
     for warning in lrlab_grid::origins(&store, &plan.runs)?.warnings() {
         eprint_line(&format!("note: {warning}"));
     }

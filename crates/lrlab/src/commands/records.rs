@@ -1,13 +1,14 @@
 //! `lrlab records`: moves finished runs between stores and files of records.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
-use super::on_record::{check_conflicts, import_all};
+use super::on_record::{self, check_conflicts, import_all, was_superseded};
 use super::print_line;
 use super::resolve::{read_trained, resolve_stored};
 use crate::options::Selection;
@@ -86,6 +87,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
             program()
         );
     }
+    let _lock = lock(&args.to);
     let all = merged(&args.to, &store, &results)?;
     write_records(&args.to, all.values())?;
     if results.len() < planned {
@@ -107,7 +109,9 @@ fn merged(
     store: &RunStore,
     results: &[RunResult],
 ) -> anyhow::Result<BTreeMap<RunId, RunResult>> {
-    let records = existing(path)?.unwrap_or_default();
+    let mut records = existing(path)?.unwrap_or_default();
+    let again = |id: &RunId| results.iter().any(|result| result.run_id == *id) && was_superseded(store, id);
+    records.retain(|id| !again(id));
     check_conflicts(store, &records)?;
     let before = records.iter().map(|record| (record.result.run_id.clone(), record.result.clone()));
     let mut all: BTreeMap<RunId, RunResult> = before.collect();
@@ -118,6 +122,15 @@ fn merged(
         }
     }
     Ok(all)
+}
+
+/// Locks the folder of a file of records until the result is dropped, so that several exports to one file lose nothing.
+/// `None` if the folder cannot be locked.
+fn lock(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// Reads the file of records that is about to be written; `None` if it does not exist or is empty.
@@ -134,7 +147,7 @@ fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
 }
 
 fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
-    let (store, records) = (RunStore::new(&args.out), Records::read(&args.paths)?);
+    let (store, records) = (RunStore::new(&args.out), on_record::read(&args.paths)?);
     check_conflicts(&store, &records)?;
     let new = import_all(&store, &records)?;
     let existing = records.len() - new;
@@ -148,10 +161,11 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let mut paths = args.paths.clone();
+    let _lock = lock(&args.to);
     if existing(&args.to)?.is_some() && !paths.contains(&args.to) {
         paths.push(args.to.clone());
     }
-    let records = Records::read(&paths)?;
+    let records = on_record::read(&paths)?;
     write_records(&args.to, records.iter().map(|record| &record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
     print_line(&format!(

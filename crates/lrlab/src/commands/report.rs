@@ -112,8 +112,8 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
     }
     let to = to.unwrap_or_else(|| folder(&report, store));
     // A document is about one experiment.
-    let documents = if let [plan] = plans { documents(plan, &report)? } else { Vec::new() };
-    let written = lrlab_report::write(&report, &documents, &to)?;
+    let documents = if let [plan] = plans { documents(plan, &report) } else { Documents::default() };
+    let written = lrlab_report::write(&report, &documents.rendered, &to)?;
     print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
         print_line(&format!("kept: {} (modified since the earlier report)", kept.display()));
@@ -122,6 +122,9 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
         print_line(&format!("document: {}", document.display()));
     }
     print_line(&format!("report: {}", written.html.display()));
+    if let Some(failed) = documents.failed {
+        return Err(failed.context("a document of the report was not written"));
+    }
     Ok(report)
 }
 
@@ -130,7 +133,8 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
 pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Result<()> {
     let report = Arc::new(summarise(slice::from_ref(plan), store)?);
     let write = if open { lrlab_report::write_open } else { lrlab_report::write };
-    write(&report, &documents(plan, &report)?, &folder(&report, store))?;
+    // A document may refer to runs that are not finished; the final report tells.
+    write(&report, &documents(plan, &report).rendered, &folder(&report, store))?;
     Ok(())
 }
 
@@ -139,17 +143,45 @@ fn folder(report: &Report, store: &RunStore) -> PathBuf {
     store.experiment_dir(&report.experiment).join("report")
 }
 
-/// Renders the experiment's own documents: names of files and their texts.
-fn documents(plan: &Plan, report: &Arc<Report>) -> anyhow::Result<Vec<(String, String)>> {
-    let folder = plan.call.as_ref().map(|call| Path::new(&call.folder).join(&call.experiment));
-    let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    let render = |template: &String| {
-        let path = folder.join(template);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let document = Document { name, template: text };
-        let rendered = lrlab_report::render(report, &document)?;
-        Ok((document.name, rendered))
-    };
-    plan.documents.iter().map(render).collect()
+/// The experiment's own documents.
+#[derive(Debug, Default)]
+struct Documents {
+    /// Names of files and their texts.
+    rendered: Vec<(String, String)>,
+    /// The first error.
+    failed: Option<anyhow::Error>,
+}
+
+fn documents(plan: &Plan, report: &Arc<Report>) -> Documents {
+    let mut documents = Documents::default();
+    for template in &plan.documents {
+        let rendered = template_of(plan, template).and_then(|document| {
+            let text = lrlab_report::render(report, &document)?;
+            Ok((document.name, text))
+        });
+        match rendered {
+            Ok(document) => documents.rendered.push(document),
+            Err(error) => documents.failed = documents.failed.or(Some(error)),
+        }
+    }
+    documents
+}
+
+/// Checks that the templates of the experiment's documents exist and are templates, before anything is trained for them.
+pub(crate) fn check_documents(plan: &Plan) -> anyhow::Result<()> {
+    for template in &plan.documents {
+        lrlab_report::parse(&template_of(plan, template)?)?;
+    }
+    Ok(())
+}
+
+fn template_of(plan: &Plan, template: &str) -> anyhow::Result<Document> {
+    let experiment = plan.call.as_ref().map(|call| Path::new(&call.folder).join(&call.experiment));
+    let path = experiment.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(template);
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        let experiment = experiment.as_deref().unwrap_or(Path::new("the experiment"));
+        format!("{}: `report.documents`: {}", experiment.display(), path.display())
+    })?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Document { name, template: text })
 }

@@ -52,6 +52,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     );
     let device = if trains_here { machine.device.open()? } else { Device::Cpu };
     let (plan, records) = read_with_records(selection, on_record, registry)?;
+    report::check_documents(&plan)?;
     let store = RunStore::new(&selection.out);
     let executor = args.executor.executor(&plan, &store, machine)?;
 
@@ -74,9 +75,11 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         eprint_line(&format!("warning: {namesake}"));
     }
     set_damaged_aside(&plan, &store)?;
-    RecordFiles::import(&store, &plan, records)?;
     let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here };
-    check_origins(&grid, args)?;
+    RecordFiles::import(&store, &plan, records, |store| check_origins(&Grid { store, ..grid }, args))?;
+    if args.rerun_others {
+        supersede_others(&grid)?;
+    }
 
     let preflight = run_preflight(&grid)?;
     if !preflight.show() {
@@ -115,22 +118,9 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 fn check_origins(grid: &Grid<'_>, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let all = lrlab_grid::origins(store, &plan.runs)?;
-    let build = provenance::own_build().unwrap_or_default();
-    let here = grid.trains_here.then(|| provenance::numerics(grid.device));
-    let Some(class) = here.or_else(|| Some(all.0.keys().next()?.numerics.clone())) else { return Ok(()) };
-    let (classes, builds) = all.others(&build, &class);
-    if args.rerun_others {
-        let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
-        again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
-        if !again.is_empty() {
-            eprint_line(&format!(
-                "{}: {} results of other builds or machines were moved to `superseded` in the runs' folders",
-                plan.experiment,
-                again.len()
-            ));
-        }
+    let Some((class, classes, builds)) = others(grid, &all).filter(|_| !args.rerun_others) else {
         return Ok(());
-    }
+    };
     let complete = plan.runs.iter().all(|run| store.is_done(&run.run_id));
     let numerics = classes.0.iter().map(|(origin, runs)| (origin.numerics.as_str(), runs.len()));
     let others = provenance::other_numerics(numerics, all.len(), &class);
@@ -149,6 +139,33 @@ fn check_origins(grid: &Grid<'_>, args: &RunArgs) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Sets results of other builds and numerics classes aside.
+fn supersede_others(grid: &Grid<'_>) -> anyhow::Result<()> {
+    let Grid { plan, store, .. } = grid;
+    let Some((_, classes, builds)) = others(grid, &lrlab_grid::origins(store, &plan.runs)?) else {
+        return Ok(());
+    };
+    let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
+    again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
+    if !again.is_empty() {
+        eprint_line(&format!(
+            "{}: {} results of other builds or machines were moved to `superseded` in the runs' folders",
+            plan.experiment,
+            again.len()
+        ));
+    }
+    Ok(())
+}
+
+/// The numerics class of this grid, and the runs of other classes and of other builds.
+fn others(grid: &Grid<'_>, all: &Origins) -> Option<(String, Origins, Origins)> {
+    let build = provenance::own_build().unwrap_or_default();
+    let here = grid.trains_here.then(|| provenance::numerics(grid.device));
+    let class = here.or_else(|| Some(all.0.keys().next()?.numerics.clone()))?;
+    let (classes, builds) = all.others(&build, &class);
+    Some((class, classes, builds))
 }
 
 fn describe_builds(builds: &Origins) -> Vec<String> {
