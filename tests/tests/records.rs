@@ -370,7 +370,8 @@ fn reports_render_the_documents_of_the_experiment() {
         "{}",
         ran.err
     );
-    assert_eq!(read(folder, "made/paper.md"), made, "what was there stays");
+    assert!(!folder.join("made/paper.md").exists(), "the document of the report before is gone");
+    assert!(read(folder, "made/report.md").contains("tiny"), "the rest of the report is written");
     for (documents, expected) in [
         ("[\"paper.md\"]", "`paper.md` does not end in `.jinja`"),
         ("[\"../paper.md.jinja\"]", "`../paper.md.jinja` leads out of the experiment's folder"),
@@ -381,7 +382,90 @@ fn reports_render_the_documents_of_the_experiment() {
         fails(folder, &["report", "tiny.toml", "--to", "other"], expected);
     }
     std::fs::write(folder.join("tiny.toml"), with("[\"paper/none.md.jinja\"]")).unwrap();
-    let ran = run(folder, &["report", "tiny.toml", "--to", "other"]);
-    assert!(ran.code == 2 && ran.err.contains("paper/none.md.jinja"), "{}", ran.err);
-    assert!(!folder.join("other").exists());
+    fails(folder, &["run", "tiny.toml", "--out", "other"], "paper/none.md.jinja");
+    std::fs::write(folder.join("paper/none.md.jinja"), "{% for run in runs() %}\n").unwrap();
+    fails(folder, &["run", "tiny.toml", "--out", "other"], "none.md.jinja:1: ");
+    fails(folder, &["plan", "tiny.toml", "--out", "other"], "none.md.jinja:1: ");
+}
+
+/// A record has the id of its specification and its data, unless somebody changed it.
+#[test]
+fn changed_records_are_rejected() {
+    let folder = place(true);
+    let folder = folder.path();
+    succeeds(folder, &["records", "export", "tiny.toml", "--to", "good.jsonl"]);
+    let lines = read(folder, "good.jsonl");
+    let changes: [(&str, Value); 4] = [
+        ("/spec/lr", json!(0.02)),
+        ("/spec/optimizer/sgd/momentum", json!(0.5)),
+        ("/run_id", json!("0123456789abcdef0123456789abcdef")),
+        ("/provenance/dataset_digest", json!("0".repeat(64))),
+    ];
+    for (place, value) in changes {
+        let mut records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        *records[1].pointer_mut(place).unwrap() = value;
+        let text: String = records.iter().map(|record| format!("{record}\n")).collect();
+        std::fs::write(folder.join("bad.jsonl"), text).unwrap();
+        let expected = "bad.jsonl:2: the record of run ";
+        fails(folder, &["records", "import", "bad.jsonl", "--out", "there"], expected);
+        fails(folder, &["records", "merge", "bad.jsonl", "--to", "all.jsonl"], expected);
+        fails(folder, &["run", "tiny.toml", "--records", "bad.jsonl", "--out", "there"], expected);
+    }
+}
+
+/// Imported runs of an experiment that has no plan in the store belong to it.
+#[test]
+fn imported_runs_are_kept() {
+    let (here, there) = (place(true), place(false));
+    succeeds(here.path(), &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]);
+    std::fs::copy(here.path().join("tiny.jsonl"), there.path().join("tiny.jsonl")).unwrap();
+    succeeds(there.path(), &["records", "import", "tiny.jsonl"]);
+    let ran = succeeds(there.path(), &["gc", "tiny.toml", "--yes"]);
+    assert!(
+        ran.out.contains("tiny keeps 2 selected runs") && ran.out.contains("nothing to remove"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(results(&there.path().join("runs")).len(), 2);
+}
+
+/// Results of another numerics class on record: a refused call imports nothing, and `--rerun-others` repeats them, after
+/// which the results of the store take their place.
+#[test]
+fn results_of_other_classes_on_record_are_repeated() {
+    let (here, there) = (place(true), place(false));
+    let there = there.path();
+    succeeds(here.path(), &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]);
+    let mut record: Value =
+        serde_json::from_str(read(here.path(), "tiny.jsonl").lines().next().unwrap()).unwrap();
+    record["provenance"]["numerics"] = json!("gpu/f32/0");
+    record["final"]["val_loss"] = json!(1.25);
+    std::fs::create_dir_all(there.join("results/tiny")).unwrap();
+    std::fs::write(there.join("results/tiny/r.jsonl"), format!("{record}\n")).unwrap();
+    let train = ["run", "tiny.toml", "--device", "cpu", "--threads", "1"];
+    fails(there, &train, "numerics class \"gpu/f32/0\"");
+    succeeds(there, &[&train[..], &["--rerun-others"]].concat());
+    for command in ["run", "status", "plan", "report"] {
+        let ran = succeeds(there, &[command, "tiny.toml"]);
+        assert!(!ran.out.contains("1.25"), "{}", ran.out);
+    }
+    succeeds(there, &["records", "export", "tiny.toml", "--to", "results/tiny/r.jsonl"]);
+    assert_eq!(read(there, "results/tiny/r.jsonl").lines().count(), 2);
+    assert!(!read(there, "results/tiny/r.jsonl").contains("gpu/f32/0"));
+}
+
+#[test]
+fn exports_to_one_file_at_the_same_time_lose_nothing() {
+    let folder = place(true);
+    for _ in 0..5 {
+        let _ = std::fs::remove_file(folder.path().join("all.jsonl"));
+        let export = |seed: &str| {
+            let args = ["records", "export", "tiny.toml", "--to", "all.jsonl", "--filter", seed];
+            lrlab_tests::runner(folder.path()).args(args).stdout(std::process::Stdio::null()).spawn().unwrap()
+        };
+        for mut child in [export("seed=0"), export("seed=1")] {
+            assert!(child.wait().unwrap().success());
+        }
+        assert_eq!(read(folder.path(), "all.jsonl").lines().count(), 2);
+    }
 }
