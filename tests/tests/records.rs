@@ -404,8 +404,8 @@ fn changed_records_are_rejected() {
     for (place, value) in changes {
         let mut records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         *records[1].pointer_mut(place).unwrap() = value;
-        let text: String = records.iter().map(|record| format!("{record}\n")).collect();
-        std::fs::write(folder.join("bad.jsonl"), text).unwrap();
+        let text: Vec<String> = records.iter().map(Value::to_string).collect();
+        std::fs::write(folder.join("bad.jsonl"), text.join("\n")).unwrap();
         let expected = "bad.jsonl:2: the record of run ";
         fails(folder, &["records", "import", "bad.jsonl", "--out", "there"], expected);
         fails(folder, &["records", "merge", "bad.jsonl", "--to", "all.jsonl"], expected);

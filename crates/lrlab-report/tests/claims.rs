@@ -1,6 +1,11 @@
 //! Claims and their verdicts.
 
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "panics fail the test"
+)]
 
 mod common;
 
