@@ -59,6 +59,17 @@ impl Format {
             Self::Plain => text.to_owned(),
         }
     }
+
+    /// Escapes a text of the report, in which commands are between backticks.
+    fn with_code(self, text: &str) -> Value {
+        let part = |(i, part): (usize, &str)| match self {
+            Self::Markdown if i % 2 == 1 => format!("`{part}`"),
+            Self::Latex if i % 2 == 1 => format!("\\texttt{{{}}}", tex_escape(part)),
+            Self::Plain if i % 2 == 1 => format!("`{part}`"),
+            _ => self.escape(part),
+        };
+        Value::from_safe_string(text.split('`').enumerate().map(part).collect())
+    }
 }
 
 impl Document {
@@ -159,7 +170,8 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
     env.add_function("figures", move || all_figures(&it, format));
     env.add_global("experiment", report.experiment.as_str());
     env.add_global("description", report.description.as_str());
-    env.add_global("warnings", report.warnings.clone());
+    let warnings = report.warnings.iter().map(|warning| format.with_code(warning));
+    env.add_global("warnings", warnings.collect::<Vec<_>>());
     let sentences = contrasts(report).into_iter();
     let sentence = |it: Sentence| Value::from_pairs([("about", it.about), ("text", it.text)]);
     env.add_global("answer", sentences.map(sentence).collect::<Vec<_>>());

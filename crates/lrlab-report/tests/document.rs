@@ -199,6 +199,13 @@ fn the_paper_is_rendered_with_and_without_runs() {
         run.spec["batch_size"] = json!(32);
         run.spec["clip_norm"] = json!(null);
         run.spec["select"] = json!("val_accuracy");
+        run.spec["optimizer"] = json!({ "sgd": {} });
+        run.spec["model"] = json!({ "linear": {} });
+        let plateau = json!({ "factor": 0.5, "patience": 1, "threshold": 1e-4 });
+        run.spec["monitor"] = match run.cell["monitor"].as_str() {
+            Some("on") => json!({ "controller": { "plateau": plateau } }),
+            _ => json!(null),
+        };
         match run.cell["schedule"].as_str().unwrap() {
             "step" => run.spec["schedule"] = json!({ "step": { "gamma": 0.1, "step_size": "30%" } }),
             "exponential" => run.spec["schedule"] = json!({ "exponential": { "decay_rate": 0.9 } }),
