@@ -57,7 +57,27 @@ pub(crate) struct Named {
 #[derive(Debug, Clone)]
 pub(crate) struct CellValues {
     pub(crate) conditions: Conditions,
-    pub(crate) values: Vec<(Key, Node)>,
+    pub(crate) values: Vec<CellValue>,
+}
+
+/// One key of an entry of `[[set]]`.
+#[derive(Debug, Clone)]
+pub(crate) enum CellValue {
+    /// A table of keys of a run, which is merged like a model's `set`.
+    Keys(Node),
+    /// A key by its path, and its value. What the key belongs to is chosen by an axis or, for `optimizer.weight_decay`, left
+    /// open, so a run of another kind does not have the key.
+    Path(Key, Node),
+}
+
+impl CellValue {
+    /// The place of its key.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Keys(table) => table.table().first().map_or(table.place, |(key, _)| key.place),
+            Self::Path(key, _) => key.place,
+        }
+    }
 }
 
 /// The definitions that axes refer to.
@@ -111,6 +131,11 @@ impl Definitions {
     /// Looks up the functions that the schedules of a run refer to. Missing functions have already been reported.
     pub(crate) fn bind(&self, run: &mut RunSpec) {
         let _ = run.bind(&self.catalog.lambdas);
+    }
+
+    /// Checks the functions that the schedules in a value of `[[set]]` refer to, and adds their versions.
+    pub(crate) fn check_functions(&self, log: &mut Log, node: &mut Node) {
+        lambdas(log, node, &self.catalog.lambdas);
     }
 
     /// The table of a model.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::axes::{self, Axis};
 use crate::cell_values;
 use crate::coordinate::{Coordinate, NAMED, Point, label};
-use crate::definitions::{Catalog, Definitions, Named, check_length};
+use crate::definitions::{Catalog, CellValue, Definitions, Named, check_length};
 use crate::mistake::{Log, Mistakes};
 use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
@@ -144,7 +144,8 @@ pub fn read(
     let complete = axes.len() == declared.len();
     let mut points = if complete { expand::points(&mut log, &root, &axes, &definitions) } else { Vec::new() };
     if complete && !log.has_errors() {
-        definitions.cell_values = cell_values::read(&mut log, &root, &axes, &points, &definitions);
+        let searched = rules.as_ref().map(|rules| rules.search.keys.as_slice()).unwrap_or_default();
+        definitions.cell_values = cell_values::read(&mut log, &root, &axes, searched, &points, &definitions);
     }
     if log.has_errors() {
         return Err(log.finish());
@@ -341,8 +342,11 @@ fn check_effect(
             values(set, "", &mut given);
         }
     }
-    for (key, node) in definitions.cell_values.iter().flat_map(|set| &set.values) {
-        given.push((key.name.clone(), node.place));
+    for value in definitions.cell_values.iter().flat_map(|set| &set.values) {
+        match value {
+            CellValue::Keys(table) => values(table, "", &mut given),
+            CellValue::Path(key, node) => given.push((key.name.clone(), node.place)),
+        }
     }
     let mut arguments: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
     for (path, place) in given {

@@ -87,7 +87,8 @@
 //!
 //! Built-in values come first, then `[defaults]`, the data set's table, the model's `set`, the axes, and `[[set]]`; later
 //! values replace earlier ones. Tables
-//! are merged key by key; another variant (`adam` over `sgd`) replaces the table. A value that is replaced in every run is a warning; an
+//! are merged key by key; another variant (`adam` over `sgd`) replaces the table. A key of an axis or a search cannot be in
+//! `[[set]]`, nor can a table that would replace it. A value that is replaced in every run is a warning; an
 //! override on the command line that is replaced in every run is a mistake. It is also a mistake if an axis, a search or an
 //! override sets a key that has no effect in its runs: `lr` with a `one_cycle` that has its own `max_lr`, or `decay_all` without weight decay.
 //!

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::conditions::{self, Conditions};
 use crate::coordinate::{LR_SCALE, OFF, OPTIMIZER, Point, chosen, is_named};
-use crate::definitions::{Definitions, Named};
+use crate::definitions::{CellValue, Definitions, Named};
 use crate::mistake::Log;
 use crate::tree::{Key, Node, Place, Value};
 use crate::walk::target;
@@ -158,11 +158,12 @@ pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) 
             return None;
         }
     }
+    let varied = varied(point, &tree);
     for set in definitions.cell_values.iter().filter(|set| fits(&set.conditions, point, definitions)) {
-        for (key, value) in &set.values {
-            if let Err(message) = apply(&mut tree, &key.name, value) {
-                if !log.has_error_at(key.place) {
-                    log.error(key.place, message, None);
+        for value in &set.values {
+            if let Err(message) = change(&mut tree, value, &varied) {
+                if !log.has_error_at(value.place()) {
+                    log.error(value.place(), message, None);
                 }
                 return None;
             }
@@ -170,6 +171,42 @@ pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) 
     }
     switch_off(&mut tree);
     Some(tree)
+}
+
+/// A key that an axis or a search has set: its name there, its path in the tree, the place of its value, and the table of the
+/// file that varies it.
+type Varied<'a> = (&'a str, String, Option<Place>, &'static str);
+
+fn varied<'a>(point: &'a Point, tree: &Node) -> Vec<Varied<'a>> {
+    let trial = point.iter().position(|entry| entry.0.name == TRIAL).unwrap_or(point.len());
+    let keys =
+        point.iter().enumerate().filter(|(_, entry)| !is_named(&entry.0.name) && entry.0.name != TRIAL);
+    keys.map(|(index, entry)| {
+        let name = entry.0.name.as_str();
+        let path = rule_of(tree, name).unwrap_or_else(|| name.to_owned());
+        let place = tree.at(&path).map(|node| node.place);
+        (name, path, place, if index < trial { AXES } else { SPACE })
+    })
+    .collect()
+}
+
+/// Applies a value of `[[set]]`, which must not replace the value of an axis or a search, not even with a table around it.
+fn change(tree: &mut Node, value: &CellValue, varied: &[Varied<'_>]) -> Result<(), String> {
+    match value {
+        CellValue::Keys(table) => merge(tree, table, ""),
+        CellValue::Path(key, node) => apply(tree, &key.name, node)?,
+    }
+    let replaced = |(_, path, place, _): &&Varied<'_>| tree.at(path).map(|node| node.place) != *place;
+    varied.iter().find(replaced).map_or(Ok(()), |(name, .., table)| Err(is_varied(name, table)))
+}
+
+/// The tables of the file that vary keys.
+pub(crate) const AXES: &str = "[axes]";
+pub(crate) const SPACE: &str = "[search.space]";
+
+/// The error of a value of `[[set]]` for a key that `table` varies.
+pub(crate) fn is_varied(name: &str, table: &str) -> String {
+    format!("`{name}` is set by {table}, so [[set]] cannot change it")
 }
 
 /// The factor by which the point's named optimizer multiplies the base rate.
@@ -320,7 +357,9 @@ fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
             node.value = Value::Table(Vec::new());
         }
         if keys.peek().is_none() {
-            put(node, key, |slot| *slot = value.clone());
+            // A table of the schema, unlike one that is passed on unchanged, is merged.
+            let is_table = target(path).is_err();
+            put(node, key, |slot| if is_table { merge(slot, value, path) } else { *slot = value.clone() });
             return Ok(());
         }
         put(node, key, |_| ());

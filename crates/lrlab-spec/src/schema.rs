@@ -56,7 +56,8 @@ fn experiment() -> Value {
     definitions.insert("Report".into(), report());
     let leaves = leaves(&definitions);
     definitions.insert("Axes".into(), axes(&leaves));
-    definitions.insert("CellValues".into(), cell_values(&leaves));
+    let cell_values = cell_values(&leaves, &definitions);
+    definitions.insert("CellValues".into(), cell_values);
     let mut search = serde_json::to_value(schemars::schema_for!(Spaces)).unwrap_or_default();
     definitions.extend(take(&mut search, "$defs"));
     let mut spec = definitions.remove("SearchSpec").unwrap_or_default();
@@ -120,18 +121,20 @@ fn model() -> Value {
 
 /// The schema of an update rule with the factor of its rate.
 fn optimizer(definitions: &Map<String, Value>) -> Value {
-    let rules = definitions.get("OptimizerConfig").into_iter().flat_map(branches);
-    let mut properties: Map<String, Value> = rules
-        .filter_map(|rule| rule["properties"].as_object())
-        .flatten()
-        .map(|(name, schema)| (name.clone(), schema.clone()))
-        .collect();
+    let mut properties = rules(definitions);
     let scale = json!({
         "type": "number", "exclusiveMinimum": 0,
         "description": "The factor of `lr`, so that several rules can share one axis of rates. Default: 1.",
     });
     properties.insert(LR_SCALE.into(), scale);
     object(properties, &[], "An update rule.")
+}
+
+/// The update rules, each with the schema of its constants.
+fn rules(definitions: &Map<String, Value>) -> Map<String, Value> {
+    let rules = definitions.get("OptimizerConfig").into_iter().flat_map(branches);
+    let rules = rules.filter_map(|rule| rule["properties"].as_object()).flatten();
+    rules.map(|(name, schema)| (name.clone(), schema.clone())).collect()
 }
 
 fn report() -> Value {
@@ -252,9 +255,18 @@ fn space(leaves: &[(String, Value)]) -> Value {
     space
 }
 
-/// Every leaf of a run can be set for some cells.
-fn cell_values(leaves: &[(String, Value)]) -> Value {
+/// The keys of a run, and every leaf by its path, can be set for some cells.
+fn cell_values(leaves: &[(String, Value)], definitions: &Map<String, Value>) -> Value {
     let mut properties = by_path(leaves, &|schema| schema);
+    let keys = definitions.get("RunKeys").and_then(|keys| keys["properties"].as_object());
+    properties.extend(keys.into_iter().flatten().map(|(name, schema)| (name.clone(), schema.clone())));
+    let mut rules = rules(definitions);
+    let short = leaves.iter().filter_map(|(path, schema)| match path.split('.').collect::<Vec<_>>()[..] {
+        [OPTIMIZER, key] => Some((key.to_owned(), schema.clone())),
+        _ => None,
+    });
+    rules.extend(short);
+    properties.insert(OPTIMIZER.into(), object(rules, &[], "The update rule, or keys of the current one."));
     for name in ["schedule", "monitor"] {
         let text = format!("A key of the {name} of the matching runs, by its path: {name}.….key = …");
         properties.insert(name.into(), json!({ "type": "object", "description": text }));

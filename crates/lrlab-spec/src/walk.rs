@@ -292,18 +292,25 @@ fn variant(branch: &Json) -> Option<(&str, &Json)> {
     (properties.len() == 1).then(|| properties.iter().next())?.map(|(name, schema)| (name.as_str(), schema))
 }
 
-/// The target of the axis `path`.
+/// The end of a path through the schema.
 pub(crate) struct Target<'a> {
     pub(crate) schema: &'a Json,
     /// The last key of the path.
     pub(crate) key: &'a str,
 }
 
-/// Follows a dotted path through the schema of a run's keys.
+/// Follows a dotted path through the schema of a run's keys to a single value.
 ///
 /// # Errors
 /// Returns the allowed keys at the point where the path leaves the schema or if it does not end at a single value.
 pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
+    let target = follow(path)?;
+    let inside = children(target.schema);
+    if inside.is_empty() { Ok(target) } else { Err(inside.iter().map(|(name, _)| *name).collect()) }
+}
+
+/// Like [`target`], for a path that may end at a table.
+pub(crate) fn follow(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     let defs = &EXPERIMENT["$defs"];
     let (mut schema, mut last) = (&defs["RunKeys"], "");
     let mut rest = path.split('.').peekable();
@@ -325,12 +332,7 @@ pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
         };
         (schema, last) = (child, name);
     }
-    let inside = children(schema);
-    if inside.is_empty() {
-        Ok(Target { schema, key: last })
-    } else {
-        Err(inside.iter().map(|(name, _)| *name).collect())
-    }
+    Ok(Target { schema, key: last })
 }
 
 /// The keys inside a schema: an object's, or the tags of its variants.

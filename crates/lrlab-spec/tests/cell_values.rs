@@ -114,9 +114,140 @@ fn values_that_others_replace_are_warnings() {
     assert_eq!(warnings, ["set.toml:35:13: `clip_norm` has no effect: every run replaces it"]);
 }
 
+/// The same lines in `[[set]]` and in the `set` of a model give the same runs.
+#[test]
+fn values_have_the_effect_that_they_have_for_a_model() {
+    let check = |lines: &str| {
+        let of = |rest: &str, model: &str| -> Vec<_> {
+            let text = text(rest).replace("[models.lstm]", &format!("{model}\n[models.lstm]"));
+            let read = read(&text, "set.toml", &[], &Catalog::default());
+            read.unwrap_or_else(|mistakes| panic!("{mistakes}")).cells(&[], None).unwrap()
+        };
+        let set = of(&format!("[[set]]\nwhere = {{ model = \"resnet\" }}\n{lines}"), "");
+        assert_eq!(set, of("", &format!("[models.resnet.set]\n{lines}")), "{lines}");
+        assert_ne!(set, of("", ""), "{lines}");
+    };
+    check("optimizer = { adamw = {} }");
+    check("optimizer = { adam = { beta2 = 0.99 } }\nclip_norm = 2.0");
+    check(
+        "optimizer.sgd = { weight_decay = 0.01, weight_decay_schedule = { exponential = { gamma = 0.5 } } }",
+    );
+    check("optimizer.sgd.momentum_schedule.cosine = {}");
+    check("averaging = { lawa = {} }");
+    check("averaging.swa.start = \"50%\"");
+    check("early_stopping = {}\ndivergence = {}");
+    check("divergence.action = { cut = {} }\ndivergence.explosion = 3");
+    check("divergence = { action = { rewind = { limit = 2 } }, patience = 2 }");
+    check("data = { augment = {}, limit = { train = 64 } }");
+}
+
+#[test]
+fn later_values_replace_earlier_ones() {
+    let rest = r#"
+[[set]]
+where = { model = "resnet" }
+averaging = { ema = { decay = 0.9 } }
+early_stopping = { patience = 2 }
+optimizer.sgd.nesterov = true
+[[set]]
+where = { model = "resnet", seed = 1 }
+averaging = "off"
+early_stopping = "off"
+[[set]]
+where = { model = "resnet", seed = 2 }
+averaging.ema.start = "50%"
+early_stopping = {}
+"optimizer.adam.beta1" = 0.8
+[[set]]
+where = { schedule = "cosine" }
+schedule.cosine = {}
+"#;
+    let experiment = experiment(rest);
+    assert_eq!(experiment.warnings.to_string(), "");
+    for (cell, run) in experiment.cells(&[], None).unwrap() {
+        let run = serde_json::to_value(run).unwrap();
+        if cell["model"] != "resnet" {
+            continue;
+        }
+        let found = (&run["averaging"]["ema"]["decay"], &run["early_stopping"]["patience"]);
+        let sgd = &run["optimizer"]["sgd"];
+        match cell["seed"].as_u64().unwrap() {
+            1 => assert_eq!((run["averaging"].is_null(), run["early_stopping"].is_null()), (true, true)),
+            seed => {
+                assert_eq!(found, (&0.9.into(), &2.into()));
+                assert_eq!(sgd["nesterov"] == true, seed == 0, "another rule replaces the table");
+                assert_eq!(run["optimizer"]["adam"]["beta1"] == 0.8, seed == 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn mistakes_in_tables_are_those_of_a_model() {
+    let check = |lines: &str| {
+        let errors = |rest: &str| {
+            let errors = messages(rest, Severity::Error).into_iter();
+            let message = |error: String| error.splitn(4, ':').nth(3).unwrap_or_default().to_owned();
+            errors.map(message).collect::<Vec<_>>()
+        };
+        let found = errors(&format!("[[set]]\nwhere = {{ seed = 0 }}\n{lines}"));
+        let model = "network = { resnet = { depth = 8 } }\ndata = \"pictures\"";
+        let expected = errors(&format!("[models.other]\n{model}\n[models.other.set]\n{lines}"));
+        assert!(!found.is_empty(), "{lines}");
+        assert_eq!(found, expected, "{lines}");
+    };
+    check("foo = {}");
+    check("foo.bar = 1\nclip_norm = {}");
+    check("optimizer = {}");
+    check("averaging = { eam = {} }");
+    check("averaging = {}\ndivergence = { action = {} }");
+    check("optimizer = { adam = {}, sgd = {} }");
+    check("optimizer.adamw.momentum = 0.5");
+    check("optimizer = \"adam\"");
+    check("early_stopping = 3\ndata.augment = 1");
+    check("data.source = {}");
+    check("optimizer.sgd.weight_decay_schedule = {}");
+    check("optimizer.weight_decay_schedule = { cosine = {} }");
+}
+
+#[test]
+fn keys_of_axes_are_refused_in_every_spelling() {
+    let check = |axis: &str, value: &str, expected: &str| {
+        let text = text(&format!("[[set]]\nwhere = {{ model = \"resnet\" }}\n{value}\n"));
+        let text = text.replace("epochs = 4", "epochs = 4\naveraging = { ema = {} }");
+        let text = text.replace("lr = [0.1, 0.2]", &format!("{axis}\nlr = [0.1]"));
+        let found = match read(&text, "set.toml", &[], &Catalog::default()) {
+            Ok(_) => String::new(),
+            Err(mistakes) => mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        };
+        let expected = format!("set.toml:{expected} is set by [axes], so [[set]] cannot change it");
+        assert_eq!(found, expected, "{axis}, {value}");
+    };
+    check(
+        "\"optimizer.weight_decay\" = [0, 0.2]",
+        "optimizer.sgd.weight_decay = 0.1",
+        "37:15: `optimizer.sgd.weight_decay`",
+    );
+    check(
+        "\"optimizer.weight_decay\" = [0, 0.2]",
+        "\"optimizer.weight_decay\" = 0.1",
+        "37:1: `optimizer.weight_decay`",
+    );
+    check(
+        "\"optimizer.weight_decay\" = [0, 0.2]",
+        "optimizer = { adamw = { beta1 = 0.8 } }",
+        "37:1: `optimizer.weight_decay`",
+    );
+    check("divergence.explosion = [5.0, 9.0]", "divergence = \"off\"", "37:1: `divergence.explosion`");
+    check("\"averaging.ema.decay\" = [0.9]", "averaging = { swa = {} }", "37:1: `averaging.ema.decay`");
+    check("epochs = [2, 4]", "\"epochs\" = 3", "37:1: `epochs`");
+    check("\"data.validation\" = [8, 16]", "data = { validation = 24 }", "37:10: `data.validation`");
+    check("\"model.resnet.width\" = [4, 8]", "model.resnet.width = 16", "37:14: `model.resnet.width`");
+}
+
 #[test]
 fn mistakes() {
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("where = { seed = 0 }", &["33:1: expected at least one value in addition to `where`"]),
         ("clip_norm = 1", &["33:1: `where` is missing"]),
         ("where = {}\nclip_norm = 1", &["34:9: expected at least one coordinate"]),
@@ -159,12 +290,33 @@ fn mistakes() {
                 "35:49: `gains[1][0]`: 1 is not an observation, counted from 1, after that of the previous pair",
             ],
         ),
+        ("where = { seed = 0 }\noptimizer.sgd = 3", &["35:17: expected a table for `sgd`, found an integer"]),
         (
-            "where = { seed = 0 }\noptimizer.sgd = 3",
-            &["35:11: `optimizer.sgd` is a table, and a key is a single value; name one of its keys: \
-               `optimizer.sgd.decay_all`, `optimizer.sgd.momentum`, `optimizer.sgd.nesterov`, \
-               `optimizer.sgd.weight_decay`, `optimizer.sgd.momentum_schedule.static`, \
-               `optimizer.sgd.weight_decay_schedule.static`"],
+            "where = { seed = 0 }\n\"optimiser.sgd.momentum\" = 0.5\nschedule.cosine.restarts = {}",
+            &[
+                "35:1: unknown key `optimiser`; did you mean `optimizer`?",
+                "36:17: unknown key `schedule.cosine.restarts`; expected one of `schedule.cosine.eta_min`, \
+                 `schedule.cosine.every`, `schedule.cosine.exponent`, `schedule.cosine.k_decay`, \
+                 `schedule.cosine.num_cycles`, `schedule.cosine.t_max`",
+            ],
+        ),
+        (
+            "where = { seed = 0 }\nseed = {}\nmodel = {}\nschedule = {}\nmonitor = \"off\"",
+            &[
+                "35:1: `seed` is set by [axes], so [[set]] cannot change it",
+                "36:1: `model` is set by [axes], so [[set]] cannot change it",
+                "37:1: `schedule` is set by [axes], so [[set]] cannot change it",
+                "38:1: `monitor` is set by [axes], so [[set]] cannot change it",
+            ],
+        ),
+        (
+            "where = { seed = 0 }\nschedule = { cosine = {} }",
+            &["35:14: `schedule` is `static`, so `schedule.cosine` has no effect"],
+        ),
+        (
+            "where = { monitor = \"script\" }\nmonitor.controller = {}",
+            &["35:22: `controller` is empty; expected exactly one of `plateau`, \
+               `noise_aware_plateau`, `greedy`, `new_bob`, `bold_driver`, `auto_lrs`, `scripted`"],
         ),
     ];
     let found = cases.map(|(rest, _)| messages(&format!("[[set]]\n{rest}\n"), Severity::Error));

@@ -214,3 +214,31 @@ fn trials_that_cannot_be_compared_are_rejected() {
     assert!(mistakes.contains("`lr` is searched: an arm's trials are ranked together"), "{mistakes}");
     assert_eq!(experiment.cells(&["schedule=static".into()], Some(1)).unwrap().len(), 2 * 2 * 2);
 }
+
+#[test]
+fn values_of_some_cells_are_not_searched() {
+    let check = |space: &str, value: &str, expected: &str| {
+        let set = format!("[[set]]\nwhere = {{ schedule = \"static\", seed = 2 }}\n{value}");
+        bad(&format!("method = {{ random = {{ trials = 2 }} }}\n{space}\n{set}"), &[expected]);
+    };
+    check(
+        "space.batch_size = { choice = [8, 16, 32] }",
+        "batch_size = 64",
+        "x.toml:26:1: `batch_size` is set by [search.space], so [[set]] cannot change it",
+    );
+    check(
+        "space.lr = { log = { min = 1e-3, max = 1.0 } }",
+        "lr = 0.5",
+        "x.toml:26:1: `lr` is set by [search.space], so [[set]] cannot change it",
+    );
+    check(
+        "space.optimizer.sgd.momentum = { linear = { min = 0.0, max = 0.9 } }",
+        "optimizer.momentum = 0.5",
+        "x.toml:26:11: `optimizer.momentum` is set by [search.space], so [[set]] cannot change it",
+    );
+    check(
+        "space.optimizer.weight_decay = { linear = { min = 0.0, max = 0.9 } }",
+        "optimizer = { adam = {} }",
+        "x.toml:26:1: `optimizer.weight_decay` is set by [search.space], so [[set]] cannot change it",
+    );
+}
