@@ -1,15 +1,23 @@
 //! Claims, which are checked and passed to the report unchanged.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use lrlab_runs::Cell;
+use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
 use crate::claim_metric;
 use crate::conditions;
-use crate::coordinate::meets;
-use crate::mistake::Log;
+use crate::coordinate::{OFF, meets};
+use crate::expand::NO_CELL;
+use crate::mistake::{Log, Severity};
 use crate::ranges::Wrong;
 use crate::resolve::Resolved;
-use crate::tree::Node;
+use crate::suggest;
+use crate::tree::{Key, Node, Value};
 use crate::walk::walk;
+
+const SEED: &str = "seed";
 
 /// Keys of a claim that contain coordinates.
 const PLACES: [&str; 2] = ["where", "than"];
@@ -65,22 +73,126 @@ fn complete(log: &mut Log, claim: &Node) {
             "remove `margin`, or compare by an inequality".to_owned(),
         );
     }
+    let expect = claim.get("expect").filter(|node| node.text() == Some("equivalent"));
+    if let Some(expect) = expect.filter(|_| within || !has("margin")) {
+        let (what, hint) = if within {
+            ("a tolerance", "a value within its tolerance is \"supported\"")
+        } else {
+            ("no margin", "give `margin`, the largest difference that counts as none")
+        };
+        log.error(expect.place, format!("a claim with {what} is never equivalent"), hint.to_owned());
+    }
 }
 
-/// Checks that the coordinates of claims match cells of the grid.
-pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved]) {
+/// Checks that there are arms that every claim covers, and arms to compare them with.
+pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searched: &[String]) {
     let Some(first) = cells.first() else { return };
-    let names: Vec<&str> = first.cell.keys().map(String::as_str).collect();
+    let names: Vec<&str> = first.cell.keys().map(String::as_str).filter(|name| *name != SEED).collect();
+    let arms = arms(cells, searched);
+    // `on` is every monitor, unless a monitor has that name.
+    let on = cells.iter().all(|resolved| resolved.cell.get("monitor").is_none_or(|name| name != "on"));
+    let meets = |name: &str, ours: &Json, wanted: &Json| {
+        meets(ours, wanted) || (on && name == "monitor" && wanted == "on" && ours != OFF)
+    };
     for claim in root.get("claims").map(Node::list).unwrap_or_default() {
-        let coordinates = PLACES.into_iter().filter_map(|key| claim.get(key)).flat_map(conditions::entries);
-        for (key, node) in coordinates {
-            let monitor = key.name == "monitor";
-            let meets = |ours: &Json, wanted: &Json| {
-                meets(ours, wanted) || (monitor && wanted == "on" && ours != "off")
-            };
-            let found = cells.iter().filter_map(|resolved| resolved.cell.get(&key.name)).cloned();
-            conditions::check(log, (&key, std::slice::from_ref(node)), &names, found, meets);
+        let places = PLACES.map(|key| claim.get(key));
+        let mut good = true;
+        for (key, node) in places.into_iter().flatten().flat_map(conditions::entries) {
+            let name = key.name.as_str();
+            let found = cells.iter().filter_map(|resolved| resolved.cell.get(name)).cloned();
+            good &= is_single(log, &key, node)
+                && conditions::check(
+                    log,
+                    (&key, std::slice::from_ref(node)),
+                    &names,
+                    found,
+                    |ours, wanted| meets(name, ours, wanted),
+                );
+            // The arms of a search have no such coordinate.
+            good &= !searched.contains(&key.name);
         }
+        if !good {
+            continue;
+        }
+        let has = |arm: &Cell, key: &Key, node: &Node| {
+            arm.get(&key.name).is_some_and(|ours| meets(&key.name, ours, &node.json()))
+        };
+        let fits = |arm: &Cell, place: &Node| {
+            conditions::entries(place).iter().all(|(key, node)| has(arm, key, node))
+        };
+        let [covered, than] = places.map(|place| {
+            let found: Vec<&Cell> =
+                arms.iter().filter(|arm| place.is_none_or(|place| fits(arm, place))).collect();
+            if let Some(place) = place.filter(|_| found.is_empty()) {
+                log.error(place.place, NO_CELL, None);
+            }
+            found
+        });
+        if let [_, Some(place)] = places
+            && !covered.is_empty()
+            && !than.is_empty()
+        {
+            let changed = conditions::entries(place);
+            let mut kept = places[0].map(conditions::entries).unwrap_or_default();
+            kept.retain(|(key, _)| changed.iter().all(|(changed, _)| changed.name != key.name));
+            let exists = than.iter().any(|arm| kept.iter().all(|(key, node)| has(arm, key, node)));
+            let severity = if exists { Severity::Warning } else { Severity::Error };
+            compared(log, severity, place, &covered, &than);
+        }
+    }
+}
+
+/// Checks that a coordinate of a claim is one value, and not a seed.
+fn is_single(log: &mut Log, key: &Key, node: &Node) -> bool {
+    if key.name == SEED {
+        let hint =
+            "leave it out: the runs of an arm, which differ in the seed, are judged together".to_owned();
+        log.error(key.place, "a claim cannot select a seed", hint);
+    } else if matches!(node.value, Value::List(_)) {
+        let hint =
+            "write a claim for each value; [[set]], [[exclude]] and [[include]] accept lists".to_owned();
+        log.error(node.place, format!("`{}` has one value in a claim, found a list", key.name), hint);
+    } else {
+        return true;
+    }
+    false
+}
+
+/// The coordinates of the arms: those of the cells without the seed and what a search selects.
+fn arms(cells: &[Resolved], searched: &[String]) -> Vec<Cell> {
+    let arm = |resolved: &Resolved| -> Cell {
+        let is_own = |key: &&String| *key != SEED && *key != TRIAL && !searched.contains(key);
+        let own = resolved.cell.iter().filter(|(key, _)| is_own(key));
+        own.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let mut seen = BTreeSet::new();
+    cells.iter().map(arm).filter(|arm| seen.insert(format!("{arm:?}"))).collect()
+}
+
+/// Checks that an arm of `than` agrees with another one, which the claim covers, in all coordinates that `place`, the value
+/// of `than`, does not give. `severity` is that of arms which differ in more.
+fn compared(log: &mut Log, severity: Severity, place: &Node, covered: &[&Cell], than: &[&Cell]) {
+    let changed: Vec<String> = conditions::entries(place).into_iter().map(|(key, _)| key.name).collect();
+    let kept = |arm: &Cell| {
+        let kept = arm.iter().filter(|(key, _)| !changed.contains(key));
+        format!("{:?}", kept.collect::<Vec<_>>())
+    };
+    let mut others: BTreeMap<String, Vec<&Cell>> = BTreeMap::new();
+    for arm in than {
+        others.entry(kept(arm)).or_default().push(arm);
+    }
+    let beside = |arm: &&Cell| others.get(&kept(arm)).is_some_and(|found| found.iter().any(|it| it != arm));
+    if covered.iter().any(beside) {
+        return;
+    }
+    if covered.iter().any(|arm| than.contains(arm)) {
+        let hint = "give it a coordinate that differs from those in `where`".to_owned();
+        log.error(place.place, "`than` selects the same cells as `where`, so nothing is compared", hint);
+    } else {
+        let names = suggest::list(changed.iter().map(String::as_str));
+        let message = format!("no cell of the grid differs from those in `where` only in {names}");
+        let hint = "name in `than` each coordinate that differs".to_owned();
+        log.push(severity, place.place, message, Some(hint));
     }
 }
 

@@ -14,6 +14,9 @@ use crate::tree::{Key, Node, Place};
 /// The maximum number of cells.
 pub(crate) const MOST_CELLS: usize = 100_000;
 
+/// The error of conditions that can be met, but not together.
+pub(crate) const NO_CELL: &str = "no cell of the grid matches";
+
 /// The product of the axes without excluded cells, followed by included cells.
 pub(crate) fn points(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions) -> Vec<Point> {
     let groups = axes::groups(log, root, axes);
@@ -92,7 +95,7 @@ pub(crate) fn conditions(
     let values = |node: &Node| conditions::values(node).iter().map(Node::json).collect();
     let read: Conditions = wanted.iter().map(|(key, node)| (key.name.clone(), values(node))).collect();
     if good && !points.iter().any(|point| fits(&read, point, definitions)) {
-        log.error(node.place, "no cell of the grid matches", None);
+        log.error(node.place, NO_CELL, None);
     }
     good.then_some(read)
 }

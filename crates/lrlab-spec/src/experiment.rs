@@ -176,7 +176,8 @@ pub fn read(
         let used = used_models(&axes, &root, &definitions);
         let replaced = check_effect(&mut log, &definitions, &used, &effects);
         effect::check(&mut log, &points, &cells, &replaced);
-        claims::check_places(&mut log, &root, &cells);
+        let searched = rules.as_ref().map(|rules| rules.search.keys.as_slice()).unwrap_or_default();
+        claims::check_places(&mut log, &root, &cells, searched);
         baseline = report::baseline(&mut log, &root, &cells, rules.as_ref().map(|rules| &rules.search));
     }
     if log.has_errors() {

@@ -1,6 +1,19 @@
 //! Suggestions ("did you mean"): the most similar allowed name.
 
-pub(crate) use lrlab_config::nearest;
+/// The name that `word` probably means: the only one that each of its parts, separated by `_`, begins a part of, or else the
+/// most similar one.
+pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let is_short_form = |name: &&str| {
+        let (short, long): (Vec<_>, Vec<_>) = (word.split('_').collect(), name.split('_').collect());
+        short.len() == long.len()
+            && short.iter().zip(long).all(|(short, long)| short.len() > 1 && long.starts_with(short))
+    };
+    let mut short_for = allowed.clone().into_iter().filter(is_short_form);
+    match (short_for.next(), short_for.next()) {
+        (Some(name), None) => Some(name),
+        _ => lrlab_config::nearest(word, allowed),
+    }
+}
 
 /// A suggestion for a name that is not allowed.
 pub(crate) fn among<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
@@ -18,7 +31,7 @@ pub(crate) fn or_among<'a>(
     did_you_mean(word, allowed).unwrap_or_else(|| format!("expected {what} or one of {list}"))
 }
 
-fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<String> {
+fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     nearest(word, allowed).map(|name| format!("did you mean `{name}`?"))
 }
 
@@ -42,6 +55,11 @@ mod tests {
         check("lt", Some("lr"));
         check("frobnicate", None);
         check("x", None);
+        let metrics = ["val_loss", "val_ece", "val_accuracy", "train_accuracy", "test_accuracy"];
+        assert_eq!(nearest("val_acc", metrics), Some("val_accuracy"));
+        assert_eq!(nearest("test_acc", metrics), Some("test_accuracy"));
+        check("batch", None);
+        check("opt", Some("optimizer"));
         assert_eq!(among("x", ["a1b2", "c3d4"]).unwrap(), "expected one of `a1b2`, `c3d4`");
     }
 }

@@ -441,6 +441,62 @@ fn conditions_and_claims() {
 }
 
 #[test]
+fn claims_that_cannot_be_judged() {
+    let excluded = "[[exclude]]\nmodel = \"lstm\"\nschedule = \"step\"\n";
+    let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"final.val_loss\"\ncompare = \">\"\n";
+    let judged = |rest: &str, expected: &[&str]| {
+        let found = errors(
+            &with(&[("[schedules.static]", &format!("{excluded}{claim}{rest}\n[schedules.static]"))]),
+            &[],
+        );
+        let expected: Vec<String> = expected.iter().map(|message| format!("x.toml:{message}")).collect();
+        assert_eq!(found, expected, "{rest}");
+    };
+    let seed = "a claim cannot select a seed; leave it out: the runs of an arm, which differ in the seed, are judged together";
+    judged("where = { seed = 1 }\nvalue = 1", &[&format!("41:11: {seed}")]);
+    judged("where = { epochs = 1 }\nthan = { model = \"lstm\", seed = 9 }", &[&format!("42:26: {seed}")]);
+    let same = "`than` selects the same cells as `where`, so nothing is compared; give it a coordinate that differs from \
+                those in `where`";
+    judged("where = { epochs = 1 }\nthan = { epochs = 1 }", &[&format!("42:8: {same}")]);
+    judged(
+        "where = { monitor = \"on\", epochs = 2 }\nthan = { monitor = \"on\" }",
+        &[&format!("42:8: {same}")],
+    );
+    let none = "no cell of the grid matches";
+    judged("where = { model = \"lstm\", schedule = \"step\" }\nvalue = 1", &[&format!("41:9: {none}")]);
+    judged(
+        "where = { epochs = 1 }\nthan = { schedule = \"step\", dataset = \"reviews\" }",
+        &[&format!("42:8: {none}")],
+    );
+    judged(
+        "where = { model = \"lstm\" }\nthan = { schedule = \"step\" }",
+        &[
+            "42:8: no cell of the grid differs from those in `where` only in `schedule`; name in `than` each coordinate \
+           that differs",
+        ],
+    );
+    judged(
+        "where = { epochs = 1 }\nthan = { epochs = [2] }",
+        &[
+            "42:19: `epochs` has one value in a claim, found a list; write a claim for each value; [[set]], [[exclude]] \
+           and [[include]] accept lists",
+        ],
+    );
+    judged(
+        "value = 1\nexpect = \"equivalent\"",
+        &[
+            "42:10: a claim with no margin is never equivalent; give `margin`, the largest difference that counts as none",
+        ],
+    );
+    judged(
+        "where = { monitor = \"on\" }\nthan = { monitor = \"off\" }\nmargin = 1\nexpect = \"equivalent\"",
+        &[],
+    );
+    judged("than = { schedule = \"static\" }", &[]);
+    judged("where = { model = \"lstm\" }\nthan = { model = \"resnet\", dataset = \"pictures\" }", &[]);
+}
+
+#[test]
 fn baselines() {
     let messages = |rest: &str| {
         let section = format!("[report]\nbaseline = {{ {rest} }}\n[schedules.static]");
