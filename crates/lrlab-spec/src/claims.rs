@@ -10,7 +10,7 @@ use crate::claim_metric;
 use crate::conditions;
 use crate::coordinate::{OFF, meets};
 use crate::expand::NO_CELL;
-use crate::mistake::{Log, Severity};
+use crate::mistake::Log;
 use crate::ranges::Wrong;
 use crate::resolve::Resolved;
 use crate::suggest;
@@ -132,12 +132,7 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searc
             && !covered.is_empty()
             && !than.is_empty()
         {
-            let changed = conditions::entries(place);
-            let mut kept = places[0].map(conditions::entries).unwrap_or_default();
-            kept.retain(|(key, _)| changed.iter().all(|(changed, _)| changed.name != key.name));
-            let exists = than.iter().any(|arm| kept.iter().all(|(key, node)| has(arm, key, node)));
-            let severity = if exists { Severity::Warning } else { Severity::Error };
-            compared(log, severity, place, &covered, &than);
+            compared(log, place, &covered, &than);
         }
     }
 }
@@ -170,8 +165,8 @@ fn arms(cells: &[Resolved], searched: &[String]) -> Vec<Cell> {
 }
 
 /// Checks that an arm of `than` agrees with another one, which the claim covers, in all coordinates that `place`, the value
-/// of `than`, does not give. `severity` is that of arms which differ in more.
-fn compared(log: &mut Log, severity: Severity, place: &Node, covered: &[&Cell], than: &[&Cell]) {
+/// of `than`, does not give.
+fn compared(log: &mut Log, place: &Node, covered: &[&Cell], than: &[&Cell]) {
     let changed: Vec<String> = conditions::entries(place).into_iter().map(|(key, _)| key.name).collect();
     let kept = |arm: &Cell| {
         let kept = arm.iter().filter(|(key, _)| !changed.contains(key));
@@ -192,7 +187,7 @@ fn compared(log: &mut Log, severity: Severity, place: &Node, covered: &[&Cell], 
         let names = suggest::list(changed.iter().map(String::as_str));
         let message = format!("no cell of the grid differs from those in `where` only in {names}");
         let hint = "name in `than` each coordinate that differs".to_owned();
-        log.push(severity, place.place, message, Some(hint));
+        log.error(place.place, message, hint);
     }
 }
 
