@@ -63,10 +63,9 @@ impl Format {
     /// Escapes a text of the report, in which commands are between backticks.
     fn with_code(self, text: &str) -> Value {
         let part = |(i, part): (usize, &str)| match self {
-            Self::Markdown if i % 2 == 1 => format!("`{part}`"),
-            Self::Latex if i % 2 == 1 => format!("\\texttt{{{}}}", tex_escape(part)),
-            Self::Plain if i % 2 == 1 => format!("`{part}`"),
-            _ => self.escape(part),
+            _ if i % 2 == 0 => self.escape(part),
+            Self::Latex => format!("\\texttt{{{}}}", tex_escape(part)),
+            Self::Markdown | Self::Plain => format!("`{part}`"),
         };
         Value::from_safe_string(text.split('`').enumerate().map(part).collect())
     }
