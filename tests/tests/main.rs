@@ -1,7 +1,7 @@
 //! Tests of the whole: the runner and `cargo xtask` as a user calls them, and rules about the workspace.
 //!
-//! They are one program, because linking one is faster than linking forty and its tests share the cores. A part of them:
-//! `cargo test --release -p lrlab-tests page::`.
+//! They are one program, which is linked once and whose tests share the cores. `cargo test --release -p lrlab-tests page::`
+//! runs a part of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 mod again;

@@ -28,7 +28,7 @@ pub struct Paired {
     pub bootstrap: Bootstrap,
     /// Exact two-sided sign-flip test.
     pub test: SignFlip,
-    /// Exact two-sided signed-rank test; `None` if every difference is zero.
+    /// Two-sided signed-rank test; `None` if every difference is zero.
     pub signed_rank: Option<SignedRank>,
     /// Standardised mean difference: mean over standard deviation of the differences, with small-sample correction.
     pub effect: Option<f64>,

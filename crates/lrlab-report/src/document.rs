@@ -379,7 +379,8 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
         let n = d.map_or(0, |d| d.n);
         let text = with_unit(table::Value::Difference(d, unit, n).to_string(), unit);
         let by_seed = judged.map_or(&[][..], |j| &j.by_seed);
-        let by_seed: BTreeMap<String, f64> = by_seed.iter().cloned().collect();
+        let by_seed: BTreeMap<String, Value> =
+            by_seed.iter().map(|(seed, x)| (seed.clone(), (*x).into())).collect();
         parts(
             if d.is_some() { text } else { "not run".to_owned() },
             [
@@ -391,14 +392,7 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
                 ("n", n.into()),
                 ("p", maybe(judged.map(|j| j.p))),
                 ("same", judged.map_or(0, |j| j.same).into()),
-                (
-                    "by_seed",
-                    by_seed
-                        .into_iter()
-                        .map(|(seed, x)| (seed, Value::from(x)))
-                        .collect::<BTreeMap<_, _>>()
-                        .into(),
-                ),
+                ("by_seed", by_seed.into()),
                 ("runs", runs),
             ],
         )
@@ -446,8 +440,10 @@ fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
     values.dedup();
     let has = |run: &crate::Run| run.spec.pointer(&pointer).is_some();
     if key != label::SEED && !runs().any(has) {
-        let known =
-            arms.first().and_then(|arm| report.arms[*arm].runs.first()).map(|run| nearest(&run.spec, key));
+        let known = arms
+            .first()
+            .and_then(|arm| report.arms[*arm].runs.first())
+            .map(|run| keys_beside(&run.spec, key));
         let known = known.unwrap_or_default();
         return Err(invalid(format!("these runs have no setting {key:?}: expected one of {known}")));
     }
@@ -509,7 +505,7 @@ fn one_figure(report: &Report, name: &str, format: Format) -> Result<Value> {
 }
 
 /// The keys of the innermost table on the path `key` of a specification.
-fn nearest(spec: &Json, key: &str) -> String {
+fn keys_beside(spec: &Json, key: &str) -> String {
     let mut table = spec;
     for part in key.split('.') {
         match table.get(part) {

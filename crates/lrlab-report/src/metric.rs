@@ -102,8 +102,8 @@ pub struct Metric {
     pub key: &'static str,
 }
 
-/// Training and evaluation time divided by the number of updates, including the overhead of schedule, monitor and
-/// validation.
+/// Training time divided by the number of executed updates, including the overhead of schedule and callbacks, without
+/// evaluations.
 const UPDATE_MS: &str = "training time per update";
 
 /// Key, display name, unit, and whether higher is better (`None`: no preferred direction).

@@ -166,6 +166,40 @@ fn unknown_names_are_errors_with_the_line() {
     assert!(of("a.md", "\n\n{% if %}").unwrap_err().starts_with("a.md.jinja:3: "));
 }
 
+/// Commands in warnings are code in every language.
+#[test]
+fn warnings_have_their_commands_as_code() {
+    let mut report = report();
+    let warning = "50 % are missing: `a_b run c.toml` trains them";
+    Arc::get_mut(&mut report).unwrap().warnings = vec![warning.to_owned()];
+    let of = |name: &str, template: &str| {
+        render(&report, &Document { name: name.to_owned(), template: template.to_owned() }).unwrap()
+    };
+    assert_eq!(of("a.md", "{{ warnings[0] }}"), "50 % are missing: `a_b run c.toml` trains them");
+    assert_eq!(
+        of("a.tex", "<< warnings[0] >>"),
+        "50 \\% are missing: \\texttt{a\\_b run c.toml} trains them"
+    );
+    assert_eq!(of("a.txt", "{{ warnings[0] }}"), warning);
+}
+
+/// Finished and planned runs, and the seeds of a claim's arm.
+#[test]
+fn runs_are_finished_and_planned() {
+    let text = "{{ runs(model=\"lstm\") | length }} of {{ planned(model=\"lstm\") }}";
+    assert_eq!(of("a.txt", text).unwrap(), "8 of 16");
+    let arm = "{% set arm = claim(\"helps\").arms[0] %}{{ arm.by_seed | length }} {{ arm.by_seed[\"7\"] < 1 }} {{ arm.same }}";
+    assert_eq!(of("a.txt", arm).unwrap(), "8 True 0");
+    assert_eq!(
+        of(
+            "a.txt",
+            "{{ difference(\"val_loss\", \"schedule\", model=\"resnet\", schedule=\"cosine\").same }}"
+        )
+        .unwrap(),
+        "0"
+    );
+}
+
 #[test]
 fn documents_are_files_of_the_report() {
     let folder = tempfile::tempdir().unwrap();

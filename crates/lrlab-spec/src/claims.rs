@@ -86,7 +86,8 @@ fn complete(log: &mut Log, claim: &Node) {
 
 /// Checks that there are arms that every claim covers, and arms to compare them with.
 pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searched: &[String]) {
-    let Some(first) = cells.first() else { return };
+    let claims = root.get("claims").map(Node::list).unwrap_or_default();
+    let Some(first) = cells.first().filter(|_| !claims.is_empty()) else { return };
     let names: Vec<&str> = first.cell.keys().map(String::as_str).filter(|name| *name != SEED).collect();
     let arms = arms(cells, searched);
     // `on` is every monitor, unless a monitor has that name.
@@ -94,7 +95,7 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searc
     let meets = |name: &str, ours: &Json, wanted: &Json| {
         meets(ours, wanted) || (on && name == "monitor" && wanted == "on" && ours != OFF)
     };
-    for claim in root.get("claims").map(Node::list).unwrap_or_default() {
+    for claim in claims {
         let places = PLACES.map(|key| claim.get(key));
         let mut good = true;
         for (key, node) in places.into_iter().flatten().flat_map(conditions::entries) {

@@ -158,8 +158,10 @@ pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) 
             return None;
         }
     }
-    let varied = varied(point, &tree);
-    for set in definitions.cell_values.iter().filter(|set| fits(&set.conditions, point, definitions)) {
+    let mut sets =
+        definitions.cell_values.iter().filter(|set| fits(&set.conditions, point, definitions)).peekable();
+    let varied = if sets.peek().is_some() { varied(point, &tree) } else { Vec::new() };
+    for set in sets {
         for value in &set.values {
             if let Err(message) = change(&mut tree, value, &varied) {
                 if !log.has_error_at(value.place()) {

@@ -10,7 +10,8 @@ const EXACT_UP_TO: usize = 100;
 pub struct SignedRank {
     /// The sum of the ranks of positive differences.
     pub statistic: f64,
-    /// The share of sign patterns whose rank sum is at least as far from its mean as the observed one.
+    /// The share of sign patterns whose rank sum is at least as far from its mean as the observed one, approximate for more
+    /// than 100 differences.
     pub p: f64,
     /// The number of nonzero differences.
     pub n: usize,
@@ -68,6 +69,19 @@ fn doubled_ranks(sorted: &[f64]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `scipy.stats.wilcoxon(d, method="approx", correction=False)`
+    #[test]
+    fn many_differences_are_approximated() {
+        let d: Vec<f64> = (0..150).map(|i| f64::from(i * 7919 % 211 - 80) / 10.0).collect();
+        let test = signed_rank(&d).unwrap();
+        assert_eq!((test.statistic, test.n), (7806.5, 149));
+        assert!((test.p - 2.607_788_999_983_421e-5).abs() < 1e-12, "{test:?}");
+        // On both sides of the limit, the two agree to the accuracy of the approximation.
+        let (exact, approximate) = (signed_rank(&d[..100]).unwrap(), signed_rank(&d[..102]).unwrap());
+        assert!(exact.n <= EXACT_UP_TO && approximate.n > EXACT_UP_TO);
+        assert!((exact.p - approximate.p).abs() < 0.1 * exact.p.max(0.05), "{exact:?} {approximate:?}");
+    }
 
     /// `scipy.stats.wilcoxon(d, method="exact")`; with ties and zeros the share of all sign patterns of
     /// `scipy.stats.rankdata(abs(d[d != 0]))`, counted one by one.

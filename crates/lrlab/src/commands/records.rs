@@ -87,7 +87,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
             program()
         );
     }
-    let _lock = lock(&args.to);
+    let _lock = lock(&args.to)?;
     let all = merged(&args.to, &store, &results)?;
     write_records(&args.to, all.values())?;
     if results.len() < planned {
@@ -124,13 +124,19 @@ fn merged(
     Ok(all)
 }
 
-/// Locks the folder of a file of records until the result is dropped, so that several exports to one file lose nothing.
-/// `None` if the folder cannot be locked.
-fn lock(path: &Path) -> Option<File> {
+/// Locks the folder of a file of records, which is created, until the result is dropped, so that several exports to one file
+/// lose nothing. `None`, with a warning, on a file system without locks.
+fn lock(path: &Path) -> anyhow::Result<Option<File>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = File::open(folder).ok()?;
-    folder.lock().ok()?;
-    Some(folder)
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+    if let Err(error) = &locked {
+        eprint_line(&format!(
+            "warning: {}: cannot be locked ({error}): another export to it at the same time may lose runs",
+            folder.display()
+        ));
+    }
+    Ok(locked.ok())
 }
 
 /// Reads the file of records that is about to be written; `None` if it does not exist or is empty.
@@ -161,7 +167,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let mut paths = args.paths.clone();
-    let _lock = lock(&args.to);
+    let _lock = lock(&args.to)?;
     if existing(&args.to)?.is_some() && !paths.contains(&args.to) {
         paths.push(args.to.clone());
     }

@@ -91,11 +91,12 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
     let reported = write(slice::from_ref(plan), store, None);
     print_line(summary);
     let Err(error) = reported else { return exit };
-    eprint_line(&format!("error: the report could not be written: {}", with_causes(&error)));
+    eprint_line(&format!("error: the report is not complete: {}", with_causes(&error)));
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
-/// Writes the report of one or several plans and prints its table. Reports every damaged result.
+/// Writes the report of one or several plans and prints its table. Reports every damaged result. Documents that cannot be
+/// rendered are an error, after the rest is written.
 fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Arc<Report>> {
     let report = Arc::new(summarise(plans, store)?);
     for run in report.runs().filter(|run| run.result().is_none()) {
@@ -122,9 +123,8 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
         print_line(&format!("document: {}", document.display()));
     }
     print_line(&format!("report: {}", written.html.display()));
-    if let Some(failed) = documents.failed {
-        return Err(failed.context("a document of the report was not written"));
-    }
+    let failed: Vec<String> = documents.failed.iter().map(with_causes).collect();
+    anyhow::ensure!(failed.is_empty(), "the rest of the report is written, but not {}", failed.join("; "));
     Ok(report)
 }
 
@@ -148,8 +148,8 @@ fn folder(report: &Report, store: &RunStore) -> PathBuf {
 struct Documents {
     /// Names of files and their texts.
     rendered: Vec<(String, String)>,
-    /// The first error.
-    failed: Option<anyhow::Error>,
+    /// The errors of the others.
+    failed: Vec<anyhow::Error>,
 }
 
 fn documents(plan: &Plan, report: &Arc<Report>) -> Documents {
@@ -161,7 +161,7 @@ fn documents(plan: &Plan, report: &Arc<Report>) -> Documents {
         });
         match rendered {
             Ok(document) => documents.rendered.push(document),
-            Err(error) => documents.failed = documents.failed.or(Some(error)),
+            Err(error) => documents.failed.push(error),
         }
     }
     documents
