@@ -1,7 +1,7 @@
 //! Paired comparisons: runs with one seed share initialisation, batch order, augmentation and dropout, so two arms
 //! are compared by the differences between runs of equal seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lrlab_random::{Purpose, Stream};
 
@@ -190,14 +190,11 @@ fn compare(
     resamples: &mut ByPairs,
 ) -> Comparison {
     let (ours, theirs) = (&arms[arm], &arms[baseline]);
-    let reference = theirs.values(metric);
-    let differences: Vec<f64> = ours
-        .values(metric)
-        .into_iter()
-        .filter_map(|(seed, x)| reference.iter().find(|(other, _)| *other == seed).map(|(_, y)| x - y))
-        .collect();
-    let shared =
-        ours.runs.iter().filter(|run| theirs.runs.iter().any(|other| other.seed == run.seed)).count();
+    let reference: HashMap<&str, f64> = theirs.values(metric).into_iter().collect();
+    let differences: Vec<f64> =
+        ours.values(metric).into_iter().filter_map(|(seed, x)| reference.get(seed).map(|y| x - y)).collect();
+    let seeds: HashSet<&str> = theirs.runs.iter().map(|run| run.seed.as_str()).collect();
+    let planned = ours.runs.iter().filter(|run| seeds.contains(run.seed.as_str())).count();
     let stream = Stream::new(arm as u64, Purpose::Bootstrap, &metric.name()).child(baseline as u64);
     let resamples = resamples.entry(differences.len()).or_insert_with_key(|pairs| {
         Resamples::new(*pairs, RESAMPLES, Stream::new(*pairs as u64, Purpose::Bootstrap, "pairs"))
@@ -217,7 +214,7 @@ fn compare(
                 differences,
             }
         });
-    Comparison { contrast: 0, metric, arm, baseline, planned: shared, family: 1, margin: None, paired }
+    Comparison { contrast: 0, metric, arm, baseline, planned, family: 1, margin: None, paired }
 }
 
 fn superiority(ours: &Arm, theirs: &Arm, metric: Metric) -> Option<f64> {

@@ -310,12 +310,9 @@ impl<W: io::Write> io::Write for Clean<W> {
 }
 
 fn facts(report: &Report) -> Vec<Fact> {
-    let mut seeds: Vec<String> = Vec::new();
-    for run in report.runs() {
-        if !seeds.contains(&run.seed) {
-            seeds.push(run.seed.clone());
-        }
-    }
+    let mut known = HashSet::new();
+    let seeds: Vec<&str> =
+        report.runs().map(|run| run.seed.as_str()).filter(|seed| known.insert(*seed)).collect();
     let axis = |axis: &String| format!("{axis}: {}", report.values(axis).join(", "));
     let mut grid: Vec<String> = report.axes.iter().map(axis).collect();
     grid.push(format!("seed: {}", seeds.join(", ")));

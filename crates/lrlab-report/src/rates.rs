@@ -1,8 +1,9 @@
 //! The learning rate of every update of a run, computed from its specification and decisions by the formula of the trainer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use lrlab_runs::RunResult;
+use lrlab_runs::{RunResult, Updates};
 use lrlab_schedulers::{Horizon, ScheduleSpec};
 use serde_json::Value;
 
@@ -11,34 +12,52 @@ use crate::Run;
 /// The relative tolerance between computed and recorded rates, for differences in `cos` and `exp` between machines.
 const TOLERANCE: f64 = 1e-9;
 
-/// The rate `clamp(schedule(base, t) × product of gains, lr_min, lr_max)` of every update that the run made, and the number
-/// of updates per epoch. `None` if the result lacks the required fields or the computed rates differ from the recorded
-/// ones.
-pub(crate) fn rates(run: &Run) -> Option<(Vec<f64>, u64)> {
-    let (spec, result) = (&run.spec, run.result()?);
-    let updates = result.updates?;
-    let number = |key: &str| spec.get(key).and_then(Value::as_f64);
-    let (base, epochs) = (number("lr")?, spec.get("epochs")?.as_u64()?);
-    let (floor, ceiling) = (number("lr_min").unwrap_or(0.0), number("lr_max").unwrap_or(f64::INFINITY));
+/// Computes the rates of runs. Runs of one arm in a row share the computation of their schedule.
+#[derive(Default)]
+pub(crate) struct Rates {
+    last: Option<(Arc<Value>, Updates, Vec<f64>)>,
+}
+
+impl Rates {
+    /// The rate `clamp(schedule(base, t) × product of gains, lr_min, lr_max)` of every update that the run made, and the
+    /// number of updates per epoch. `None` if the result lacks the required fields or the computed rates differ from the
+    /// recorded ones.
+    pub(crate) fn of(&mut self, run: &Run) -> Option<(Vec<f64>, u64)> {
+        let (spec, result) = (&run.spec, run.result()?);
+        let updates = result.updates?;
+        let (_, _, scheduled) = match self.last.take() {
+            Some(last) if Arc::ptr_eq(&last.0, spec) && last.1 == updates => self.last.insert(last),
+            _ => self.last.insert((Arc::clone(spec), updates, scheduled(spec, updates)?)),
+        };
+        let number = |key: &str| spec.get(key).and_then(Value::as_f64);
+        let (floor, ceiling) = (number("lr_min").unwrap_or(0.0), number("lr_max").unwrap_or(f64::INFINITY));
+        let mut decisions = result.decisions.iter().peekable();
+        // Sorted by source, so that the product is bit-identical to the one in training.
+        let mut gains: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut gain = 1.0;
+        let rates: Vec<f64> = (0..)
+            .zip(scheduled)
+            .map(|(update, rate)| {
+                // A decision takes effect at the next update.
+                while let Some(decision) = decisions.next_if(|decision| decision.update <= update) {
+                    gains.insert(&decision.source, decision.gain);
+                    gain = gains.values().product();
+                }
+                (*rate * gain).min(ceiling).max(floor)
+            })
+            .collect();
+        agrees(result, &rates, updates.per_epoch).then_some((rates, updates.per_epoch))
+    }
+}
+
+/// The rates of a run's schedule without decisions and limits.
+fn scheduled(spec: &Value, updates: Updates) -> Option<Vec<f64>> {
+    let (base, epochs) = (spec.get("lr")?.as_f64()?, spec.get("epochs")?.as_u64()?);
     let horizon =
         Horizon { updates: updates.per_epoch.checked_mul(epochs)?, updates_per_epoch: updates.per_epoch };
     let schedule: ScheduleSpec = serde_json::from_value(spec.get("schedule")?.clone()).ok()?;
     let schedule = schedule.build(&horizon).ok().filter(|_| updates.made <= horizon.updates)?;
-    let mut decisions = result.decisions.iter().peekable();
-    // Sorted by source, so that the product is bit-identical to the one in training.
-    let mut gains: BTreeMap<&str, f64> = BTreeMap::new();
-    let mut gain = 1.0;
-    let rates: Vec<f64> = (0..updates.made)
-        .map(|update| {
-            // A decision takes effect at the next update.
-            while let Some(decision) = decisions.next_if(|decision| decision.update <= update) {
-                gains.insert(&decision.source, decision.gain);
-                gain = gains.values().product();
-            }
-            (schedule.lr(base, horizon.at(update)) * gain).min(ceiling).max(floor)
-        })
-        .collect();
-    agrees(result, &rates, updates.per_epoch).then_some((rates, updates.per_epoch))
+    Some((0..updates.made).map(|update| schedule.lr(base, horizon.at(update))).collect())
 }
 
 /// Returns whether these are the rates that the run recorded at the first and the last update of each epoch.

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomic_with;
@@ -47,19 +49,23 @@ impl Records {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-        let mut lines = lines.filter(|(_, text)| !text.trim_ascii().is_empty()).peekable();
-        if lines.peek().is_none() {
-            return Err(Error::NoRecords(path.to_path_buf()));
-        }
-        lines.try_for_each(|(index, text)| {
-            let (path, line) = (path.to_path_buf(), index + 1);
-            match serde_json::from_slice(text) {
-                Ok(result) => self.add(Record { result, path, line }),
-                Err(e) => Err(Error::BadRecord { path, line, column: e.column(), why: of_a_line(&e) }),
+        let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+        let (mut text, mut line, mut empty) = (Vec::new(), 0, true);
+        while file.read_until(b'\n', &mut text).map_err(|e| Error::io(path, e))? > 0 {
+            line += 1;
+            if !text.trim_ascii().is_empty() {
+                empty = false;
+                let path = path.to_path_buf();
+                match serde_json::from_slice(&text) {
+                    Ok(result) => self.add(Record { result, path, line })?,
+                    Err(e) => {
+                        return Err(Error::BadRecord { path, line, column: e.column(), why: of_a_line(&e) });
+                    }
+                }
             }
-        })
+            text.clear();
+        }
+        if empty { Err(Error::NoRecords(path.to_path_buf())) } else { Ok(()) }
     }
 
     fn add(&mut self, record: Record) -> Result<(), Error> {

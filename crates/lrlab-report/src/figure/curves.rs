@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::{Dash, Figure, Line, Panel, Scale};
-use crate::rates::{corners, rates};
+use crate::rates::{Rates, corners};
 use crate::stats::summary;
 use crate::table::MISSING;
 use crate::{Arm, Metric, Report, Run, Unit, label};
@@ -287,18 +287,22 @@ type Band = Vec<(f64, f64, f64)>;
 /// The mean rate of every update as a joined line, if the records determine it for every run; otherwise the rates of the
 /// first and last update of each epoch as separate points.
 fn rate_line(runs: &[&Run]) -> (Points, bool) {
-    let exact: Option<Vec<(Vec<f64>, u64)>> = runs.iter().map(|run| rates(run)).collect();
-    let Some(exact) = exact.filter(|all| all.windows(2).all(|pair| pair[0].1 == pair[1].1)) else {
+    let mut rates = Rates::default();
+    let mut exact = runs.iter().map(|run| rates.of(run));
+    let Some((first, per_epoch)) = exact.next().unwrap_or_else(|| Some((Vec::new(), 1))) else {
         return (mean_line(runs, "lr").0, false);
     };
-    let length = exact.iter().map(|(rates, _)| rates.len()).min().unwrap_or(0);
-    // Computed from differences, so that the mean of equal rates is exactly that rate.
-    let mean = |update: usize| {
-        let first = exact.first().map_or(0.0, |(rates, _)| rates[update]);
-        first + exact.iter().map(|(rates, _)| rates[update] - first).sum::<f64>() / exact.len() as f64
-    };
-    let mean: Vec<f64> = (0..length).map(mean).collect();
-    (corners(&mean, exact.first().map_or(1, |(_, per_epoch)| *per_epoch)), true)
+    // Sums of differences, so that the mean of equal rates is exactly that rate.
+    let mut sums = vec![0.0; first.len()];
+    for run in exact {
+        let Some((rates, _)) = run.filter(|(_, other)| *other == per_epoch) else {
+            return (mean_line(runs, "lr").0, false);
+        };
+        sums.truncate(rates.len());
+        sums.iter_mut().zip(rates).zip(&first).for_each(|((sum, rate), first)| *sum += rate - first);
+    }
+    let mean: Vec<f64> = first.iter().zip(sums).map(|(first, sum)| first + sum / runs.len() as f64).collect();
+    (corners(&mean, per_epoch), true)
 }
 
 /// The mean and the band of ± one standard deviation, up to the last epoch for which every run has the metric.

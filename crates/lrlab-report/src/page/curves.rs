@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Number;
 
 use crate::figure::PALETTE;
-use crate::rates::{rates, thinned};
+use crate::rates::{Rates, thinned};
 use crate::{Arm, Metric, Report, Run, Unit, label, tables};
 
 /// The axes that determine the panel of an arm.
@@ -276,12 +276,13 @@ fn seconds_per_epoch(run: &Run) -> Option<f64> {
 struct RateLines {
     all: Vec<RateLine>,
     known: HashMap<Vec<(u64, u64)>, usize>,
+    rates: Rates,
 }
 
 impl RateLines {
     /// The index of the run's curve; `None` if the run has none.
     fn of(&mut self, run: &Run) -> Option<usize> {
-        let (joined, points) = match rates(run) {
+        let (joined, points) = match self.rates.of(run) {
             Some((rates, per_epoch)) => (true, line(&rates, per_epoch)),
             None => (false, ends(run)),
         };

@@ -1,10 +1,12 @@
 //! The sign-flip test of paired differences (Fisher, The Design of Experiments, 1935, section 21).
 
+use std::array;
+
 use lrlab_random::Stream;
 
 /// The maximum number of pairs whose sign patterns are enumerated; for more, patterns are sampled.
 const EXACT_UP_TO: usize = 20;
-const SAMPLES: u64 = 100_000;
+const SAMPLES: usize = 100_000;
 
 /// A two-sided sign-flip test.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,25 +38,30 @@ pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
         let count = (0..half).filter(|signs| as_far(flipped(differences, *signs))).count();
         return Some(SignFlip { p: count as f64 / half as f64, smallest, exact: true });
     }
-    let words = n.div_ceil(64) as u64;
-    let sum = |draw: u64| -> f64 {
-        differences.chunks(64).zip(draw * words..).map(|(d, word)| flipped(d, stream.bits(word))).sum()
-    };
-    let sampled = (0..SAMPLES).filter(|draw| as_far(sum(*draw))).count();
+    let words = n.div_ceil(128) as u64;
+    let mut sums = vec![0.0; SAMPLES];
+    for (word, differences) in (0..).zip(differences.chunks(128)) {
+        // The sums of eight differences under each of their 256 sign patterns.
+        let bytes: Vec<[f64; 256]> =
+            differences.chunks(8).map(|eight| array::from_fn(|signs| flipped(eight, signs as u64))).collect();
+        for (draw, sum) in (0..).zip(&mut sums) {
+            let signs = stream.words(draw * words + word).map(u32::to_le_bytes);
+            *sum += bytes
+                .iter()
+                .zip(signs.as_flattened())
+                .map(|(sums, signs)| sums[usize::from(*signs)])
+                .sum::<f64>();
+        }
+    }
+    let sampled = sums.into_iter().filter(|sum| as_far(*sum)).count();
     // Counts the observed pattern as one of the samples (Phipson and Smyth, 2010).
     Some(SignFlip { p: (sampled + 1) as f64 / (SAMPLES + 1) as f64, smallest, exact: false })
 }
 
-/// The sum of at most 64 differences, negative where the bit of `signs` is set.
+/// The sum of differences, negative where the bit of `signs` is set.
 fn flipped(differences: &[f64], signs: u64) -> f64 {
-    // Several partial sums, because each addition waits for the one before.
-    let mut sums = [0.0; 8];
-    for (differences, first) in differences.chunks(8).zip((0..).step_by(8)) {
-        for (i, (sum, d)) in sums.iter_mut().zip(differences).enumerate() {
-            *sum += f64::from_bits(d.to_bits() ^ (signs >> (first + i) & 1) << 63);
-        }
-    }
-    sums.iter().sum()
+    let flip = |(i, d): (usize, &f64)| f64::from_bits(d.to_bits() ^ (signs >> i & 1) << 63);
+    differences.iter().enumerate().map(flip).sum()
 }
 
 #[cfg(test)]

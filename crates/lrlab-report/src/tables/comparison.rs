@@ -1,13 +1,13 @@
 //! Tables of paired comparisons: a compact table of differences and a table with all statistics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::tables::result::{detail, place, short};
-use crate::{Column, Comparison, Finding, Metric, Report, Run, Table, Unit, Value};
+use crate::{Column, Comparison, Finding, Metric, Report, Table, Unit, Value};
 
 /// The metrics of the compact table: test metrics, and two indicators of overfitting.
 const SHOWN: [Metric; 4] = [
@@ -107,14 +107,13 @@ fn difference(report: &Report, c: &Comparison) -> TableCell {
 
 /// The runs of both arms that have the metric and a partner of equal seed.
 fn runs(report: &Report, c: &Comparison) -> Arc<[lrlab_runs::RunId]> {
-    let has = |run: &&Run| run.figure(c.metric).is_some();
-    let of = |arm: usize| report.arms[arm].runs.iter().filter(has);
-    let paired = |run: &&Run, other: usize| of(other).any(|r| r.seed == run.seed);
-    of(c.arm)
-        .filter(|run| paired(run, c.baseline))
-        .chain(of(c.baseline).filter(|run| paired(run, c.arm)))
-        .map(|run| run.id.clone())
-        .collect()
+    let of = |arm: usize| report.arms[arm].runs.iter().filter(|run| run.figure(c.metric).is_some());
+    let seeds = |arm| of(arm).map(|run| run.seed.as_str()).collect::<HashSet<_>>();
+    let paired = |arm, other| {
+        let seeds = seeds(other);
+        of(arm).filter(move |run| seeds.contains(run.seed.as_str()))
+    };
+    paired(c.arm, c.baseline).chain(paired(c.baseline, c.arm)).map(|run| run.id.clone()).collect()
 }
 
 /// All statistics of all comparisons.

@@ -45,7 +45,12 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
             None => left_out(plan, &store).iter().for_each(|note| eprint_line(&format!("note: {note}"))),
         }
     }
-    let report = write(&plans, &store, args.to.clone())?;
+    let report = summarised(&plans, &store)?;
+    let to = args.to.clone().unwrap_or_else(|| folder(&report, &store));
+    let documents = documents(&plans, &report);
+    // Frees the memory of records before the tables need it.
+    drop((plans, store));
+    write(&report, &documents, &to)?;
     if !args.check {
         return Ok(Exit::Done);
     }
@@ -88,17 +93,19 @@ fn summarise(plans: &[Plan], store: &RunStore) -> anyhow::Result<Report> {
 
 /// Writes the report of a grid that ended and prints its summary. Returns the exit code.
 pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
-    let reported = write(slice::from_ref(plan), store, None);
+    let reported = summarised(slice::from_ref(plan), store).and_then(|report| {
+        let documents = documents(slice::from_ref(plan), &report);
+        write(&report, &documents, &folder(&report, store))
+    });
     print_line(summary);
     let Err(error) = reported else { return exit };
     eprint_line(&format!("error: the report is not complete: {}", with_causes(&error)));
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
-/// Writes the report of one or several plans and prints its table. Reports every damaged result. Documents that cannot be
-/// rendered are an error, after the rest is written.
-fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Arc<Report>> {
-    let report = Arc::new(summarise(plans, store)?);
+/// Reads the results, and reports every damaged one.
+fn summarised(plans: &[Plan], store: &RunStore) -> anyhow::Result<Arc<Report>> {
+    let report = summarise(plans, store)?;
     for run in report.runs().filter(|run| run.result().is_none()) {
         if let Some(damage) = store.damage(&run.id)? {
             eprint_line(&format!("error: {damage}"));
@@ -111,11 +118,13 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
             classes.join("; ")
         ));
     }
-    let to = to.unwrap_or_else(|| folder(&report, store));
-    // A document is about one experiment.
-    let documents = if let [plan] = plans { documents(plan, &report) } else { Documents::default() };
-    let written = lrlab_report::write(&report, &documents.rendered, &to)?;
-    print_line(&lrlab_report::terminal_table(&report));
+    Ok(Arc::new(report))
+}
+
+/// Writes a report and prints its table. Documents that could not be rendered are an error, after the rest is written.
+fn write(report: &Report, documents: &Documents, to: &Path) -> anyhow::Result<()> {
+    let written = lrlab_report::write(report, &documents.rendered, to)?;
+    print_line(&lrlab_report::terminal_table(report));
     for kept in &written.kept {
         print_line(&format!("kept: {} (modified since the earlier report)", kept.display()));
     }
@@ -125,7 +134,7 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
     print_line(&format!("report: {}", written.html.display()));
     let failed: Vec<String> = documents.failed.iter().map(with_causes).collect();
     anyhow::ensure!(failed.is_empty(), "the rest of the report is written, but not {}", failed.join("; "));
-    Ok(report)
+    Ok(())
 }
 
 /// Writes the report of the current state of a grid without output. While runs are in progress (`open`), the page reloads
@@ -134,7 +143,7 @@ pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Resu
     let report = Arc::new(summarise(slice::from_ref(plan), store)?);
     let write = if open { lrlab_report::write_open } else { lrlab_report::write };
     // A document may refer to runs that are not finished; the final report tells.
-    write(&report, &documents(plan, &report).rendered, &folder(&report, store))?;
+    write(&report, &documents(slice::from_ref(plan), &report).rendered, &folder(&report, store))?;
     Ok(())
 }
 
@@ -152,8 +161,10 @@ struct Documents {
     failed: Vec<anyhow::Error>,
 }
 
-fn documents(plan: &Plan, report: &Arc<Report>) -> Documents {
+/// Renders the documents of an experiment; a report of several experiments has none.
+fn documents(plans: &[Plan], report: &Arc<Report>) -> Documents {
     let mut documents = Documents::default();
+    let [plan] = plans else { return documents };
     for template in &plan.documents {
         let rendered = template_of(plan, template).and_then(|document| {
             let text = lrlab_report::render(report, &document)?;
