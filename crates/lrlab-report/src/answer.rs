@@ -8,9 +8,12 @@ use crate::stats::summary;
 use crate::table::{Value, signed};
 use crate::{Comparison, Contrast, Finding, Metric, Reason, Report, Unit, Verdict};
 
-/// The metrics of the summary: validation accuracy, validation loss and generalisation gap.
+/// The default of [`Report::metrics`]: validation accuracy, validation loss and generalisation gap.
 pub(crate) const METRICS: [Metric; 3] =
     [Metric::last("val_accuracy"), Metric::last("val_loss"), Metric::last("accuracy_gap")];
+
+/// The metric of contrasts between arms that have none of the report's metrics in common.
+const OTHERWISE: Metric = Metric::best("test_accuracy");
 
 /// The maximum number of contrasts in the summary.
 const CONTRASTS: usize = 3;
@@ -86,26 +89,31 @@ fn limitations(report: &Report) -> Sentence {
 
 /// The result of a grid without contrasts.
 fn without_contrasts(report: &Report) -> String {
+    let metric = report.metrics[0];
     let mut measured: Vec<(usize, f64)> = (0..report.arms.len())
-        .filter_map(|arm| Some((arm, report.arms[arm].estimate(METRICS[0]).summary?.mean)))
+        .filter_map(|arm| Some((arm, report.arms[arm].estimate(metric).summary?.mean)))
         .collect();
-    measured.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let lower = metric.higher_is_better() == Some(false);
+    measured.sort_by(|a, b| if lower { a.1.total_cmp(&b.1) } else { b.1.total_cmp(&a.1) });
+    let what = name(metric);
     let Some(&(arm, _)) = measured.first() else {
-        return "There is nothing to compare: no two arms differ in exactly one axis, and no arm has a validation \
-                accuracy."
-            .to_owned();
+        return format!(
+            "There is nothing to compare: no two arms differ in exactly one axis, and no arm has a {what}."
+        );
     };
-    let estimate = Value::Estimate(report.arms[arm].estimate(METRICS[0]), Unit::Percent);
-    let n = report.arms[arm].estimate(METRICS[0]).n();
+    let estimate = Value::Estimate(report.arms[arm].estimate(metric), metric.unit()).to_string();
+    let estimate = [estimate.as_str(), metric.unit().sign()].join(" ").trim_end().to_owned();
+    let n = report.arms[arm].estimate(metric).n();
     let name = report.axes.iter().map(|axis| phrase(axis, &report.arms[arm].label(axis)));
     let name = name.collect::<Vec<_>>().join(", ");
     match measured.len() {
         1 => format!(
-            "There is nothing to compare: only one arm has results. {name}: validation accuracy {estimate} % (n = {n})."
+            "There is nothing to compare: only one arm has results. {name}: {what} {estimate} (n = {n})."
         ),
         arms => format!(
-            "There is nothing to compare: no two of the {arms} arms differ in exactly one axis. The highest validation \
-             accuracy is {estimate} % (n = {n}), reached by {name}."
+            "There is nothing to compare: no two of the {arms} arms differ in exactly one axis. The {} {what} is {estimate} \
+             (n = {n}), reached by {name}.",
+            if lower { "lowest" } else { "highest" }
         ),
     }
 }
@@ -114,11 +122,21 @@ fn without_contrasts(report: &Report) -> String {
 fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     let of = |metric: Metric| -> Vec<&Comparison> {
         let about = |c: &&Comparison| (c.contrast, c.metric) == (index, metric) && c.paired.is_some();
-        report.comparisons.iter().filter(about).collect()
+        let all: Vec<&Comparison> = report.comparisons.iter().filter(about).collect();
+        let leak: Vec<&Comparison> = all.iter().filter(|c| report.arms[c.arm].leaks()).copied().collect();
+        if leak.len() == all.len() {
+            leak
+        } else {
+            all.into_iter().filter(|c| !report.arms[c.arm].leaks()).collect()
+        }
     };
-    let by_metric: Vec<(Metric, Vec<&Comparison>)> =
-        METRICS.into_iter().map(|metric| (metric, of(metric))).filter(|(_, all)| !all.is_empty()).collect();
-    let Some((_, first)) = by_metric.first() else { return Vec::new() };
+    let mut by_metric: Vec<(Metric, Vec<&Comparison>)> =
+        report.metrics.iter().map(|metric| (*metric, of(*metric))).collect();
+    by_metric.retain(|(_, all)| !all.is_empty());
+    if by_metric.is_empty() {
+        by_metric.extend([(OTHERWISE, of(OTHERWISE))]);
+    }
+    let [(_, first), ..] = &by_metric[..] else { return Vec::new() };
     let first_value =
         if it.reason == Reason::First { " (the first value of the axis; no baseline is named)" } else { "" };
     if first.len() <= ONE_BY_ONE {
@@ -141,10 +159,10 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     let mut parts: Vec<String> = Vec::new();
     for (i, (metric, all)) in by_metric.iter().enumerate() {
         let values = if i == 0 { by_value(report, it, all) } else { String::new() };
-        let (mean, unit) = (number(*metric, average(all)), unit(*metric));
+        let mean = with_unit(*metric, average(all));
         let name = if i == 0 { name(*metric).to_owned() } else { capital(name(*metric)) };
         let count = count_by_finding(*metric, all);
-        parts.push(format!("{name} {mean} {unit} on average{values}, {count}."));
+        parts.push(format!("{name} {mean} on average{values}, {count}."));
     }
     if let Some(c) = largest(first) {
         let place = place(report, it, c.arm);
@@ -201,6 +219,12 @@ pub(crate) fn number(metric: Metric, x: f64) -> String {
     signed(x * metric.unit().factor(), digits)
 }
 
+/// As [`number`], with its unit.
+fn with_unit(metric: Metric, x: f64) -> String {
+    let (number, unit) = (number(metric, x), unit(metric));
+    if unit.is_empty() { number } else { format!("{number} {unit}") }
+}
+
 pub(crate) fn unit(metric: Metric) -> &'static str {
     match metric.unit() {
         Unit::Percent | Unit::Points => "points",
@@ -211,7 +235,7 @@ pub(crate) fn unit(metric: Metric) -> &'static str {
 /// "validation accuracy +2.4 points [+1.9, +2.9], p = 0.008, better".
 fn in_full(c: &Comparison) -> String {
     let Some(paired) = &c.paired else { return String::new() };
-    let mut text = format!("{} {} {}", name(c.metric), number(c.metric, paired.summary.mean), unit(c.metric));
+    let mut text = format!("{} {}", name(c.metric), with_unit(c.metric, paired.summary.mean));
     if let Some((low, high)) = paired.t_interval {
         let _ = write!(text, " [{}, {}]", number(c.metric, low), number(c.metric, high));
     }
@@ -263,6 +287,9 @@ fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
         let above = all.iter().filter(|c| mean(c) > 0.0).count();
         let below = all.iter().filter(|c| mean(c) < 0.0).count();
         let words = if metric.key == "accuracy_gap" { ["larger", "smaller"] } else { ["higher", "lower"] };
+        if above + below == 0 {
+            return format!("equal in all {of} arms{equivalent}");
+        }
         let (word, count) = if above >= below { (words[0], above) } else { (words[1], below) };
         return format!("{word} in {count} of {of} arms{equivalent}");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lrlab_runs::{Cell, Outcome, PlannedRun, RunId, RunResult, RunStore};
 use serde_json::Value;
 
+use crate::metric::Split;
 use crate::stats::{Summary, summary};
 use crate::store::{self, State};
 use crate::{Error, Metric, label};
@@ -146,6 +147,34 @@ impl Arm {
         self.runs.iter().filter(|run| run.diverged()).count()
     }
 
+    /// Returns whether the runs validate on the test split.
+    pub(crate) fn leaks(&self) -> bool {
+        self.runs.first().is_some_and(|run| leaks(&run.spec))
+    }
+
+    /// Returns whether a metric is measured on the same examples in both arms.
+    pub(crate) fn shares_examples(&self, other: &Self, metric: Metric) -> bool {
+        let same = |keys: &[&str]| {
+            let of = |arm: &Self, key| arm.runs.first().and_then(|run| run.spec.pointer(key).cloned());
+            keys.iter().all(|key| of(self, key) == of(other, key))
+        };
+        let both_leak = self.leaks() && other.leaks();
+        match metric.split() {
+            None => true,
+            Some(Split::Validation) if !both_leak => {
+                same(&["/data/source", "/data/validation", "/data/split_seed", "/data/limit/validation"])
+            }
+            // Only a limit makes a selection, by `split_seed`.
+            Some(Split::Test | Split::Validation) => {
+                let whole = self
+                    .runs
+                    .first()
+                    .is_none_or(|run| run.spec.pointer("/data/limit/test").is_none_or(Value::is_null));
+                same(&["/data/source", "/data/limit/test"]) && (whole || same(&["/data/split_seed"]))
+            }
+        }
+    }
+
     /// Returns whether every run diverged.
     pub(crate) fn all_diverged(&self) -> bool {
         !self.runs.is_empty() && self.diverged() == self.runs.len()
@@ -236,6 +265,11 @@ pub(crate) fn arms(
     let mut order: Vec<(Vec<usize>, Arm)> = keys.into_iter().zip(arms).collect();
     order.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(order.into_iter().map(|(_, arm)| arm).collect())
+}
+
+/// Returns whether a run with this specification validates on the test split.
+pub(crate) fn leaks(spec: &Value) -> bool {
+    spec.pointer("/data/validation").is_some_and(|validation| validation == "test")
 }
 
 /// The keys and values of a specification without its seed.

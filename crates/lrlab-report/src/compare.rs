@@ -61,8 +61,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// The compared metrics: accuracy and F1 on the test split, and accuracy, loss and generalisation gap on the
-    /// validation split.
+    /// The compared metrics beside the [leading](crate::Report::metrics) ones: accuracy and F1 on the test split, and accuracy, loss
+    /// and generalisation gap on the validation split.
     pub const METRICS: [Metric; 6] = [
         Metric::best("test_accuracy"),
         Metric::best("test_f1"),
@@ -148,10 +148,12 @@ pub(crate) fn pairs_needed(family: usize) -> usize {
     (1..=64).find(|n| 2.0_f64.powi(1 - n) * (family.max(1) as f64) < 1.0 - LEVEL).unwrap_or(0) as usize
 }
 
-/// Every comparison of the grid. `margin` returns the equivalence margin of a metric, if it has one.
+/// Every comparison of the grid by `metrics`. Arms whose metric is measured on different examples are not compared by it.
+/// `margin` returns the equivalence margin of a metric, if it has one.
 pub(crate) fn comparisons(
     arms: &[Arm],
     contrasts: &[Contrast],
+    metrics: &[Metric],
     margin: impl Fn(Metric) -> Option<f64>,
 ) -> Vec<Comparison> {
     let (mut out, mut resamples) = (Vec::new(), BTreeMap::new());
@@ -165,9 +167,12 @@ pub(crate) fn comparisons(
         let mut families: Vec<_> = families.into_values().collect();
         families.sort_unstable();
         for pairs in families {
-            for metric in Comparison::METRICS {
+            for metric in metrics.iter().copied() {
                 let family = out.len();
-                let compared = pairs.iter().map(|pair| Comparison {
+                let comparable = pairs
+                    .iter()
+                    .filter(|(arm, baseline)| arms[*arm].shares_examples(&arms[*baseline], metric));
+                let compared = comparable.map(|pair| Comparison {
                     contrast: index,
                     margin: margin(metric),
                     ..compare(arms, metric, *pair, &mut resamples)

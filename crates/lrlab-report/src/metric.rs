@@ -102,6 +102,13 @@ pub struct Metric {
     pub key: &'static str,
 }
 
+/// A split that metrics are measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Split {
+    Validation,
+    Test,
+}
+
 /// Training time divided by the number of executed updates, including the overhead of schedule and callbacks, without
 /// evaluations.
 const UPDATE_MS: &str = "training time per update";
@@ -181,6 +188,17 @@ impl Metric {
     #[must_use]
     pub fn higher_is_better(self) -> Option<bool> {
         self.known().3
+    }
+
+    /// The split that the metric is measured on, beside the training split.
+    pub(crate) fn split(self) -> Option<Split> {
+        if self.key.starts_with("val_") || self.key.ends_with("_gap") {
+            Some(Split::Validation)
+        } else if self.key.starts_with("test_") {
+            Some(Split::Test)
+        } else {
+            None
+        }
     }
 
     /// The losses at the epochs of this metric, which tell networks apart.

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::search::{self, ArmSearch, View};
 use crate::{
-    Arm, ClaimVerdict, Comparison, Contrast, Error, Run, State, arm, claim, compare, contrast, label,
+    Arm, ClaimVerdict, Comparison, Contrast, Error, Metric, Run, State, answer, arm, claim, compare,
+    contrast, label,
 };
 
 /// The number of runs by state. `done` counts every run with a result, including diverged runs.
@@ -61,6 +62,9 @@ pub struct Report {
     pub paper: bool,
     /// The axes of the grid without the seed, in display order.
     pub axes: Vec<String>,
+    /// The metrics of the summary and its figure. By default these are validation accuracy, validation loss and the gap
+    /// between training and validation accuracy after the last update.
+    pub metrics: Vec<Metric>,
     /// The arms, in display order.
     pub arms: Vec<Arm>,
     /// The number of runs by state.
@@ -137,6 +141,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         calls: plan.call.iter().map(|call| (plan.experiment.clone(), call.clone())).collect(),
         paper: plan.paper,
         axes,
+        metrics: leading(&plan),
         counts: Counts::default(),
         origin: Origin::default(),
         arms: Vec::new(),
@@ -154,10 +159,18 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     report.claims = claim::verdicts(&claims, &report.arms);
     report.contrasts = contrast::contrasts(&report.arms, &report.axes, &baseline);
     let margin = |metric| claim::margin(&report.claims, metric);
-    report.comparisons = compare::comparisons(&report.arms, &report.contrasts, margin);
+    let mut metrics = Comparison::METRICS.to_vec();
+    metrics.extend(report.metrics.iter().filter(|metric| !Comparison::METRICS.contains(metric)));
+    report.comparisons = compare::comparisons(&report.arms, &report.contrasts, &metrics, margin);
     report.warnings = first.into_iter().chain(warnings(&report)).collect();
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
+}
+
+/// The leading metrics: those that the experiment names, or the default ones.
+fn leading(plan: &Plan) -> Vec<Metric> {
+    let named: Vec<Metric> = plan.metrics.iter().filter_map(|name| Metric::parse(name)).collect();
+    if named.is_empty() { answer::METRICS.to_vec() } else { named }
 }
 
 /// The verdicts of a report, for `report --check`.
@@ -252,15 +265,14 @@ pub(crate) const LEAK: &str = "LEAK";
 
 /// A warning about runs that validate on the test split.
 fn leaks(plan: &Plan) -> Option<String> {
-    let leaky = |run: &&PlannedRun| {
-        run.spec.pointer("/data/validation").is_some_and(|validation| validation == "test")
-    };
+    let leaky = |run: &&PlannedRun| arm::leaks(&run.spec);
     let count = plan.runs.iter().filter(leaky).count();
     (count > 0).then(|| {
         format!(
             "{LEAK}: {count} of {} runs validate on the test split. Their best epoch and the decisions of monitors and \
-             early stopping depend on the test examples, so none of their metrics estimates performance on unseen data.",
-            plan.runs.len()
+             early stopping depend on the test examples, so none of their metrics estimates performance on unseen data.{}",
+            plan.runs.len(),
+            if count < plan.runs.len() { " The summary leaves them out where it has others." } else { "" }
         )
     })
 }

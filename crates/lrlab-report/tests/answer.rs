@@ -282,3 +282,99 @@ fn zipped_axes_and_models() {
     let report = summarise(&models, &store).unwrap();
     assert_eq!(report.contrasts[0].word(), "model vs small");
 }
+
+/// The file names the metrics of the summary and the figure, which are also the first columns of the tables.
+#[test]
+fn the_file_names_the_leading_metrics() {
+    let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());
+    let mut plan = plan(std::slice::from_ref(&schedules), 8);
+    plan.metrics = ["update_ms", "best.test_f1"].map(str::to_owned).into();
+    let (_folder, store) = common::store(&plan, |_, planned| {
+        let mut it = common::result(planned);
+        let slower = if planned.cell["schedule"] == "cosine" { 1.0 + noise(&planned.cell) } else { 0.0 };
+        it.timing.train_s = (2.0 + slower) * it.timing.updates_executed as f64 / 1000.0;
+        Some(it)
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let text = &sentences(&report)[0];
+    assert!(
+        text.starts_with(
+            "cosine against static: training time per update +1.001 ms [+1.001, +1.002], p = 0.008, worse; test F1 +"
+        ),
+        "{text}"
+    );
+    let titles: Vec<&str> = forest(&report).unwrap().metrics.iter().map(|metric| metric.title()).collect();
+    assert_eq!(titles, ["training time per update", "test F1"]);
+    let files = check::written(&plan, &store, "leading");
+    for (table, column) in [("results", "final_update_ms_mean,"), ("differences", "final_update_ms_mean,")] {
+        let header = files[&format!("tables/{table}.csv")].lines().next().unwrap().to_owned();
+        assert!(header.find(column).unwrap() < header.find("best_test_accuracy_mean").unwrap(), "{header}");
+    }
+    assert!(files["tables/comparisons.csv"].contains("training time per update"));
+
+    let alone =
+        Plan { metrics: plan.metrics.clone(), ..self::plan(&[("schedule", vec![json!("cosine")])], 2) };
+    let (_folder, store) = common::full(&alone);
+    let text = sentences(&summarise(&alone, &store).unwrap()).remove(0);
+    assert!(text.starts_with(
+        "There is nothing to compare: only one arm has results. cosine: training time per update "
+    ));
+    assert!(text.ends_with(" ms (n = 2)."), "{text}");
+}
+
+/// Validation metrics are compared on the same examples only, and runs that validate on the test split do not enter averages
+/// of others.
+#[test]
+fn metrics_of_different_examples_are_not_compared() {
+    let validation = ("data.validation", ["off", "test", "more"].map(Value::from).to_vec());
+    let schedules = ("schedule", ["static", "step", "cosine", "linear"].map(Value::from).to_vec());
+    let mut plan = plan(&[validation, schedules], 10);
+    for run in &mut plan.runs {
+        let validation = match run.cell["data.validation"].as_str() {
+            Some("test") => json!("test"),
+            Some("more") => json!(500),
+            _ => Value::Null,
+        };
+        run.spec =
+            json!({ "data": { "source": { "cifar10": {} }, "validation": validation, "split_seed": 1 } });
+    }
+    let (_folder, store) = store(&plan, |cell| {
+        let leak = cell["data.validation"] == "test";
+        let lift = if cell["schedule"] == "static" { 0.0 } else { 0.01 + noise(cell) };
+        [0.7 + if leak { 10.0 * lift } else { lift }, 0.9, 0.1]
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let along = |word: &str| {
+        let contrast = report.contrasts.iter().position(|it| it.word() == word).unwrap();
+        let compared = report.comparisons.iter().filter(|c| c.contrast == contrast);
+        compared.map(|c| c.metric.name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(
+        along("data.validation vs off").into_iter().collect::<Vec<_>>(),
+        ["best.test_accuracy", "best.test_f1"]
+    );
+    assert_eq!(along("schedule vs static").len(), lrlab_report::Comparison::METRICS.len());
+    let all = sentences(&report);
+    assert!(
+        all[0].starts_with(
+            "Schedule against static, 6 arms: validation accuracy +1.1 points on average (step +1.1, cosine +1.1, linear \
+             +1.1), better in 6"
+        ),
+        "{all:?}"
+    );
+    assert!(all[1].starts_with("data.validation against off (the first value of the axis; no baseline is named), 4 arms: test accuracy "), "{all:?}");
+    assert!(
+        report.warnings[0].ends_with("The summary leaves them out where it has others."),
+        "{:?}",
+        report.warnings
+    );
+    // The differences without a common metric are missing, and each validation set has its own best.
+    let files = check::written(&plan, &store, "examples");
+    let rows = check::records(&files["tables/differences.csv"]);
+    let column = rows[0].iter().position(|name| name == "final_val_loss_mean").unwrap();
+    let missing = rows[1..].iter().filter(|row| row[0].starts_with("data.validation"));
+    assert!(missing.clone().all(|row| row[column].is_empty()) && missing.count() == 8);
+    let results = &files["report.md"];
+    let best = results.lines().filter(|line| line.starts_with("| off |") || line.starts_with("| test |"));
+    assert!(best.filter(|line| line.contains("**")).count() >= 2, "{results}");
+}

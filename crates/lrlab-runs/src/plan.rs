@@ -37,6 +37,9 @@ pub struct Plan {
     /// The templates of documents that the report renders, relative to the folder of the experiment file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<String>,
+    /// The leading metrics of the report; empty for the default ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<String>,
     /// The baseline with which arms are compared, for each axis that has one.
     #[serde(default, skip_serializing_if = "Cell::is_empty")]
     pub baseline: Cell,

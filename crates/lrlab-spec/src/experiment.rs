@@ -30,6 +30,8 @@ pub struct Experiment {
     pub claims: Json,
     /// Templates of documents that the report renders, relative to the file's folder.
     pub documents: Vec<String>,
+    /// The leading metrics of the report; empty for the default ones.
+    pub metrics: Vec<String>,
     /// The baseline values that the file names, by axis.
     pub baseline: Cell,
     /// Whether the experiment reproduces the paper, so that the report draws the paper's figures.
@@ -139,6 +141,7 @@ pub fn read(
     require(&mut log, &given, &used_models(&axes, &root, &definitions), &definitions.defaults);
     let claims = claims::read(&mut log, &root);
     let documents = report::documents(&mut log, &root);
+    let metrics = report::metrics(&mut log, &root);
     let mut rules = search::read(&mut log, &root, &axes);
     // Conditions on an invalid axis would only repeat its error.
     let complete = axes.len() == declared.len();
@@ -191,6 +194,7 @@ pub fn read(
         description,
         claims,
         documents,
+        metrics,
         baseline,
         paper: root.at("report.paper").is_some_and(|node| node.value == Value::Bool(true)),
         search,

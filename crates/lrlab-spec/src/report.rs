@@ -1,12 +1,14 @@
-//! `[report]`: the baselines of the report, and its additional documents.
+//! `[report]`: the leading metrics and the baselines of the report, and its additional documents.
 
 use std::path::{Component, Path};
 
 use lrlab_runs::{Cell, Search};
 
+use crate::claim_metric;
 use crate::conditions;
 use crate::coordinate::meets;
 use crate::mistake::Log;
+use crate::ranges::Wrong;
 use crate::resolve::Resolved;
 use crate::tree::{Node, Value};
 use crate::walk::walk;
@@ -47,6 +49,22 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
     }
     let all = section.get("documents").map(Node::list).unwrap_or_default();
     all.iter().filter_map(Node::text).map(str::to_owned).collect()
+}
+
+/// The leading metrics.
+pub(crate) fn metrics(log: &mut Log, root: &Node) -> Vec<String> {
+    let mut names = Vec::new();
+    for node in root.at("report.metrics").map(Node::list).unwrap_or_default() {
+        let Some(name) = node.text() else { continue };
+        if let Some(Wrong { message, suggestion }) = claim_metric::check(name) {
+            log.error(node.place, message, suggestion);
+        } else if names.iter().any(|known| known == name) {
+            log.error(node.place, format!("`{name}` is listed twice"), None);
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// The baselines, each a value of an axis of the grid.

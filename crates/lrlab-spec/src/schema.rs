@@ -150,10 +150,15 @@ fn report() -> Value {
         "type": "boolean",
         "description": "Whether the experiment reproduces the paper, so that the report draws the paper's figures. Default: false.",
     });
-    let properties = [("documents", documents), ("baseline", baseline), ("paper", paper)];
+    let metrics = json!({
+        "type": "array", "items": { "type": "string" },
+        "description": "The metrics that the report leads with, named as in claims: `[\"best.test_accuracy\", \"update_ms\"]`. Default: validation accuracy, validation loss and accuracy gap after the last update.",
+    });
+    let properties =
+        [("documents", documents), ("metrics", metrics), ("baseline", baseline), ("paper", paper)];
     let properties: Map<String, Value> =
         properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
-    object(properties, &[], "Baselines of the report, and its additional documents.")
+    object(properties, &[], "Leading metrics and baselines of the report, and its additional documents.")
 }
 
 fn claim() -> Value {

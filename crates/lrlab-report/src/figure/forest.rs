@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::paint::{self, Anchor, escape, shortened, text, text_width};
 use super::path::{Path, short};
 use super::{Scale, mark};
-use crate::answer::{METRICS, number, place, unit};
+use crate::answer::{number, place, unit};
 use crate::{Comparison, Contrast, Finding, Metric, Report};
 
 /// The file name without extension.
@@ -70,7 +70,7 @@ pub(crate) enum Width {
 pub fn forest(report: &Report) -> Option<Forest> {
     let measured =
         |metric: &Metric| report.comparisons.iter().any(|c| c.metric == *metric && c.paired.is_some());
-    let metrics: Vec<Metric> = METRICS.into_iter().filter(measured).collect();
+    let metrics: Vec<Metric> = report.metrics.iter().copied().filter(measured).collect();
     let mut groups: Vec<(&Contrast, Vec<Compared>)> = report
         .contrasts
         .iter()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
-use crate::tables::result::{detail, place, short};
+use crate::tables::result::{detail, place, short, with_leading};
 use crate::{Column, Comparison, Finding, Metric, Report, Table, Unit, Value};
 
 /// The metrics of the compact table: test metrics, and two indicators of overfitting.
@@ -20,7 +20,7 @@ const SHOWN: [Metric; 4] = [
 /// One row per pair of arms, one column per metric: mean difference with its 95 % t-interval.
 pub(super) fn differences(report: &Report) -> Option<Table> {
     let first = report.comparisons.first()?;
-    let metrics: Vec<Metric> = SHOWN
+    let metrics: Vec<Metric> = with_leading(report, &SHOWN)
         .into_iter()
         .filter(|m| report.comparisons.iter().any(|c| c.metric == *m && c.paired.is_some()))
         .collect();
@@ -37,7 +37,9 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
     let by_metric: BTreeMap<_, &Comparison> =
         report.comparisons.iter().map(|c| ((c.contrast, c.arm, c.baseline, c.metric.name()), c)).collect();
     for contrast in 0..report.contrasts.len() {
-        for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.metric == first.metric) {
+        let mut known = HashSet::new();
+        let pairs = report.comparisons.iter().filter(|c| c.contrast == contrast);
+        for c in pairs.filter(|c| known.insert((c.arm, c.baseline))) {
             let mut cells = vec![Value::Text(against(report, c)).into()];
             cells.extend(axis_cells(report, c.arm));
             cells.extend(metrics.iter().map(|metric| {

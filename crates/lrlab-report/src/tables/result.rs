@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::answer::METRICS;
 use crate::arm::Estimate;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
@@ -41,10 +42,10 @@ pub(crate) fn results(report: &Report) -> Table {
                    selection metric on the validation split; final: after the last update. Gap: training minus \
                    validation accuracy, both in evaluation mode. Bold: best mean of its block, only among complete \
                    arms. (k/n): the mean is over k of n planned runs; diverged runs are excluded.";
-    table(report, "results", "Results", caption, &MAIN, false)
+    table(report, "results", "Results", caption, &with_leading(report, &MAIN), false)
 }
 
-/// The main metrics, for a terminal.
+/// The main metrics, or those that the experiment names, for a terminal.
 pub(crate) fn brief(report: &Report) -> Table {
     let metrics = [
         Metric::best("test_accuracy"),
@@ -52,7 +53,14 @@ pub(crate) fn brief(report: &Report) -> Table {
         Metric::best("val_accuracy"),
         Metric::last("val_loss"),
     ];
-    table(report, "brief", "Results", "", &metrics, false)
+    let metrics = if report.metrics == METRICS { &metrics[..] } else { &report.metrics };
+    table(report, "brief", "Results", "", metrics, false)
+}
+
+/// `metrics` after those leading metrics of the report that only the experiment names.
+pub(super) fn with_leading(report: &Report, metrics: &[Metric]) -> Vec<Metric> {
+    let own = report.metrics.iter().filter(|metric| !metrics.contains(metric) && !METRICS.contains(metric));
+    own.chain(metrics).copied().collect()
 }
 
 /// All metrics after the last update.
@@ -125,7 +133,14 @@ fn table(
     let first = columns.len() - metrics.len();
     for block in &blocks {
         for (k, metric) in metrics.iter().enumerate() {
-            embolden(&mut rows, block, first + k, *metric);
+            // Arms whose metric is measured on different examples do not compete.
+            let mut rest = block.clone();
+            while let Some(&arm) = rest.first() {
+                let shares = |other: &usize| report.arms[arm].shares_examples(&report.arms[*other], *metric);
+                let (alike, others): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(shares);
+                embolden(&mut rows, &alike, first + k, *metric);
+                rest = others;
+            }
         }
     }
     rule(&mut rows, &report.block_of_arms());

@@ -75,7 +75,10 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
         None if claim.average.is_some() => "average".to_owned(),
         None => String::new(),
     };
-    let figure = claim.metric.map_or_else(String::new, |m| format!("{}, {}", m.title(), place(m)));
+    let figure = claim.metric.map_or_else(String::new, |m| {
+        let sign = Some(m.unit().sign()).filter(|sign| !sign.is_empty());
+        format!("{}{} {}", m.title(), sign.map_or_else(String::new, |sign| format!(" in {sign}")), place(m))
+    });
     let cells = vec![
         text(&claim.id),
         text(&claim.text),

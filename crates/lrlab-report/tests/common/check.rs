@@ -138,7 +138,7 @@ fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
 }
 
 /// Text columns; every other column contains one number per row, or is empty.
-const WORDS: [&str; 27] = [
+const WORDS: [&str; 28] = [
     "precision",
     "model",
     "dataset",
@@ -165,6 +165,7 @@ const WORDS: [&str; 27] = [
     "arm",
     "note",
     "winner_state",
+    "data.validation",
     "outcome",
 ];
 

@@ -141,3 +141,23 @@ fn baselines() {
         ],
     );
 }
+
+#[test]
+fn leading_metrics() {
+    let metrics = |list: &str| {
+        errors(
+            &with(&[("[schedules.static]", &format!("[report]\nmetrics = {list}\n[schedules.static]"))]),
+            &[],
+        )
+    };
+    assert_eq!(
+        metrics("[\"val_los\", \"first.val_loss\", \"update_ms\", \"update_ms\"]"),
+        [
+            "x.toml:34:12: unknown metric `val_los`; did you mean `val_loss`?",
+            "x.toml:34:23: `first.` is not a valid prefix; expected one of `final`, `best`, `premium`, `max`, `min`",
+            "x.toml:34:54: `update_ms` is listed twice"
+        ]
+    );
+    assert!(metrics("[]").is_empty(), "the default metrics");
+    assert_eq!(metrics("\"val_loss\""), ["x.toml:34:11: expected a list for `metrics`, found a string"]);
+}

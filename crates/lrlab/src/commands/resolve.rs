@@ -220,6 +220,7 @@ fn resolve_all(
     plan.description.clone_from(&experiment.description);
     plan.claims.clone_from(&experiment.claims);
     plan.documents.clone_from(&experiment.documents);
+    plan.metrics.clone_from(&experiment.metrics);
     plan.baseline.clone_from(&experiment.baseline);
     plan.paper = experiment.paper;
     plan.search.clone_from(&experiment.search);
