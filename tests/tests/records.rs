@@ -352,7 +352,8 @@ fn reports_render_the_documents_of_the_experiment() {
     let folder = folder.path();
     let with = |documents: &str| format!("{TINY}[report]\ndocuments = {documents}\n");
     std::fs::create_dir(folder.join("paper")).unwrap();
-    let template = "{{ experiment }}: {{ estimate(\"final.val_accuracy\") }}\n";
+    // A byte-order mark is not part of the text.
+    let template = "\u{feff}{{ experiment }}: {{ estimate(\"final.val_accuracy\") }}\n";
     std::fs::write(folder.join("paper/paper.md.jinja"), template).unwrap();
     std::fs::write(folder.join("tiny.toml"), with("[\"paper/paper.md.jinja\"]")).unwrap();
     succeeds(folder, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);

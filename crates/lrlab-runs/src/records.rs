@@ -12,6 +12,9 @@ use crate::atomic::write_atomic_with;
 use crate::error::of_a_line;
 use crate::{Conflict, Error, Outcome, RunId, RunResult};
 
+/// The byte-order mark that some editors write at the beginning of a file in UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A finished run and its place in a record file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -28,7 +31,8 @@ pub struct Record {
 pub struct Records(BTreeMap<RunId, Record>);
 
 impl Records {
-    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines are skipped.
+    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines and
+    /// byte-order marks are skipped.
     ///
     /// If two records of one run do not differ ([`RunResult::difference`]), the first one is kept with its times and its
     /// provenance. If exactly one of them was pruned by a search, the complete one is kept.
@@ -48,8 +52,9 @@ impl Records {
 
     fn read_file(&mut self, path: &Path) -> Result<(), Error> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-        let mut lines = lines.filter(|(_, text)| !text.trim_ascii().is_empty()).peekable();
+        // Files that were joined may each begin with a mark.
+        let lines = bytes.split(|byte| *byte == b'\n').map(|text| text.strip_prefix(MARK).unwrap_or(text));
+        let mut lines = lines.enumerate().filter(|(_, text)| !text.trim_ascii().is_empty()).peekable();
         if lines.peek().is_none() {
             return Err(Error::NoRecords(path.to_path_buf()));
         }

@@ -37,6 +37,22 @@ fn files_have_complete_results_ordered_by_id() {
     assert_eq!(std::fs::read_to_string(&again).unwrap(), text);
 }
 
+/// Some editors begin a file with a byte-order mark, which is then also within joined files.
+#[test]
+fn byte_order_marks_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("marked.jsonl");
+    let lines = [1, 2].map(|n| serde_json::to_string(&result(n, 0.5, "completed")).unwrap());
+    std::fs::write(&path, format!("\u{feff}{}\n\u{feff}{}\n", lines[0], lines[1])).unwrap();
+    assert_eq!(Records::read(std::slice::from_ref(&path)).unwrap().len(), 2);
+    std::fs::write(&path, "\u{feff}{}").unwrap();
+    let error = Records::read(std::slice::from_ref(&path)).unwrap_err().to_string();
+    assert!(error.contains("marked.jsonl:1:2: not a record of a run (missing field `run_id`)"), "{error}");
+    std::fs::write(&path, "\u{feff}\n").unwrap();
+    let error = Records::read(&[path]).unwrap_err().to_string();
+    assert!(error.contains("marked.jsonl: no record of a run, expected"), "{error}");
+}
+
 #[test]
 fn mistakes_have_file_and_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -178,10 +178,11 @@ pub(crate) fn check_documents(plan: &Plan) -> anyhow::Result<()> {
 fn template_of(plan: &Plan, template: &str) -> anyhow::Result<Document> {
     let experiment = plan.call.as_ref().map(|call| Path::new(&call.folder).join(&call.experiment));
     let path = experiment.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(template);
-    let text = std::fs::read_to_string(&path).with_context(|| {
+    let bytes = std::fs::read(&path).with_context(|| {
         let experiment = experiment.as_deref().unwrap_or(Path::new("the experiment"));
         format!("{}: `report.documents`: {}", experiment.display(), path.display())
     })?;
+    let text = lrlab_spec::decode(&bytes, &path.display().to_string())?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Document { name, template: text })
 }
