@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomic_with;
 use crate::error::of_a_line;
-use crate::{Conflict, Error, Outcome, RunId, RunResult};
+use crate::{Conflict, Error, RunId, RunResult};
 
 /// The byte-order mark that some editors write at the beginning of a file in UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
@@ -26,6 +26,14 @@ pub struct Record {
     pub line: usize,
 }
 
+impl Record {
+    /// `FILE:LINE`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.path.display(), self.line)
+    }
+}
+
 /// Recorded runs by id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Records(BTreeMap<RunId, Record>);
@@ -35,7 +43,7 @@ impl Records {
     /// byte-order marks are skipped.
     ///
     /// If two records of one run do not differ ([`RunResult::difference`]), the first one is kept with its times and its
-    /// provenance. If exactly one of them was pruned by a search, the complete one is kept.
+    /// provenance. If one of them contains the other, which a search pruned ([`RunResult::contains`]), the longer one is kept.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read, a line is not a record, a file has no record, a folder has no record file,
@@ -75,23 +83,16 @@ impl Records {
             }
             Entry::Occupied(known) => known,
         };
-        let Some(difference) = known.get().result.difference(&record.result) else { return Ok(()) };
-        let pruned = |record: &Record| record.result.outcome == Outcome::Pruned;
-        match (pruned(known.get()), pruned(&record)) {
-            (true, false) => drop(known.insert(record)),
-            (false, true) => {}
-            _ => {
-                let known = known.get();
-                return Err(Error::Conflict(Box::new(Conflict {
-                    id: record.result.run_id.into(),
-                    first: (known.path.clone(), known.line),
-                    other: (record.path, record.line),
-                    values: [difference.first.to_string(), difference.other.to_string()],
-                    place: difference.place,
-                })));
-            }
+        if known.get().result.contains(&record.result) {
+            return Ok(());
         }
-        Ok(())
+        if record.result.contains(&known.get().result) {
+            known.insert(record);
+            return Ok(());
+        }
+        let (first, other) = (known.get(), &record);
+        let conflict = Conflict::new((&first.result, first.place()), (&other.result, other.place()));
+        Err(Error::Conflict(Box::new(conflict)))
     }
 
     /// Retains the runs for which `keep` returns `true`.
