@@ -50,6 +50,11 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
         return Ok(Exit::Done);
     }
     let verdicts = lrlab_report::check(&report);
+    if verdicts.is_empty() {
+        let files = [&args.selection.experiment].into_iter().chain(&args.others);
+        let files = files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        eprint_line(&format!("warning: --check has nothing to check: there are no [[claims]] in {files}"));
+    }
     for claim in &verdicts {
         let unexpected = if claim.as_expected() { "" } else { ", which the experiment does not expect" };
         print_line(&format!(
