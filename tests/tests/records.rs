@@ -421,6 +421,9 @@ fn reports_render_the_documents_of_the_experiment() {
     std::fs::write(folder.join("paper/none.md.jinja"), "{% for run in runs() %}\n").unwrap();
     fails(folder, &["run", "tiny.toml", "--out", "other"], "none.md.jinja:1: ");
     fails(folder, &["plan", "tiny.toml", "--out", "other"], "none.md.jinja:1: ");
+    std::fs::write(folder.join("paper/none.md.jinja"), "\n{{ experimnt }}\n").unwrap();
+    let expected = "none.md.jinja:2: unknown name `experimnt`: did you mean `experiment`?";
+    fails(folder, &["run", "tiny.toml", "--out", "other"], expected);
 }
 
 /// A record has the id of its specification and its data, unless somebody changed it.
