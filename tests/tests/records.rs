@@ -111,8 +111,7 @@ fn export_keeps_other_runs_of_the_file() {
     std::fs::write(folder.join("a.jsonl"), format!("{other}\n")).unwrap();
     std::fs::write(folder.join("d.jsonl"), lines[0]).unwrap();
     std::fs::write(folder.join("notes.txt"), "mine\n").unwrap();
-    let different =
-        format!("a.jsonl:1: another result of run {id} than in runs/store/{id}: history[0].val_loss is 7.0");
+    let different = format!("than in runs/store/{id}: history[0].val_loss is 7.0 here and ");
     for (args, expected) in [
         (&export[..], different.as_str()),
         (&["records", "merge", "d.jsonl", "--to", "a.jsonl"], "a.jsonl:1: another result of run "),
@@ -198,18 +197,19 @@ fn conflicting_results_of_a_run_are_rejected() {
 
     other["history"][0]["val_loss"] = json!(f64::from_bits(loss.to_bits() + 1));
     let changed = other["history"][0]["val_loss"].clone();
+    let label = "(dataset pictures, epochs 1, model linear, monitor off, schedule static, seed 1)";
     std::fs::write(folder.join("b.jsonl"), format!("\n{other}\n")).unwrap();
     fails(
         folder,
         &["records", "merge", "a.jsonl", "b.jsonl", "--to", "d.jsonl"],
         &format!(
-            "b.jsonl:2: another result of run {id} than in a.jsonl:2: history[0].val_loss is {changed} here and {loss} there; \
-             keep one of the two lines"
+            "b.jsonl:2: another result of run {id} {label} than in a.jsonl:2: history[0].val_loss is {changed} here and {loss} \
+             there; keep one of the two lines"
         ),
     );
     let expected = format!(
-        "b.jsonl:2: another result of run {id} than in runs/store/{id}: history[0].val_loss is {changed} on record and {loss} \
-         there\nkeep one of the two"
+        "b.jsonl:2: another result of run {id} {label} than in runs/store/{id}: history[0].val_loss is {changed} here and \
+         {loss} there\nkeep one of the two"
     );
     fails(folder, &["records", "import", "b.jsonl"], &expected);
     for verb in ["plan", "status", "report", "run"] {
@@ -229,6 +229,40 @@ fn conflicting_results_of_a_run_are_rejected() {
     fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run, expected");
     std::fs::write(folder.join("torn.jsonl"), &text[..text.len() / 4]).unwrap();
     fails(folder, &["report", "tiny.toml", "--records", "torn.jsonl"], "torn.jsonl:1:");
+}
+
+/// The result on record takes the place of a damaged one, and the run is not trained again.
+#[test]
+fn records_replace_damaged_results() {
+    let folder = place(true);
+    let folder = folder.path();
+    succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
+    let ids: Vec<String> = results(&folder.join("runs")).into_keys().collect();
+    let path = |id: &str, name: &str| format!("runs/store/{id}/{name}");
+    let [good, other] = [0, 1].map(|i| read(folder, &path(&ids[i], "result.json")));
+    let train = ["run", "tiny.toml", "--records", "a.jsonl", "--device", "cpu"];
+    for (args, damaged) in [
+        (&["records", "import", "a.jsonl"][..], &good[..good.len() / 2]),
+        (&["records", "import", "a.jsonl"], &other),
+        (&train, &good[..good.len() / 2]),
+        (&train, &other),
+    ] {
+        std::fs::write(folder.join(path(&ids[0], "best.safetensors")), "weights").unwrap();
+        std::fs::write(folder.join(path(&ids[0], "result.json")), damaged).unwrap();
+        let ran = succeeds(folder, args);
+        let note = format!(
+            "note: runs/store/{}: the result is damaged and is replaced by the one on record in a.jsonl:1; the damaged file is \
+             kept as `result.json.damaged`",
+            ids[0]
+        );
+        assert!(ran.err.contains(&note), "{}", ran.err);
+        let done = ["imported 1 run into runs, 1 already there", "2 of 2 runs are done (0 in this call)"];
+        assert!(done.iter().any(|done| ran.out.contains(done)), "{}", ran.out);
+        assert_eq!(read(folder, &path(&ids[0], "result.json")), good);
+        assert_eq!(read(folder, &path(&ids[0], "result.json.damaged")), damaged);
+        assert_eq!(read(folder, &path(&ids[0], "best.safetensors")), "weights");
+        assert!(!folder.join(path(&ids[0], "superseded")).exists());
+    }
 }
 
 /// Runs on record do not need the data: their digest is used, as long as nothing is trained.
@@ -352,7 +386,8 @@ fn reports_render_the_documents_of_the_experiment() {
     let folder = folder.path();
     let with = |documents: &str| format!("{TINY}[report]\ndocuments = {documents}\n");
     std::fs::create_dir(folder.join("paper")).unwrap();
-    let template = "{{ experiment }}: {{ estimate(\"final.val_accuracy\") }}\n";
+    // A byte-order mark is not part of the text.
+    let template = "\u{feff}{{ experiment }}: {{ estimate(\"final.val_accuracy\") }}\n";
     std::fs::write(folder.join("paper/paper.md.jinja"), template).unwrap();
     std::fs::write(folder.join("tiny.toml"), with("[\"paper/paper.md.jinja\"]")).unwrap();
     succeeds(folder, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
@@ -386,6 +421,9 @@ fn reports_render_the_documents_of_the_experiment() {
     std::fs::write(folder.join("paper/none.md.jinja"), "{% for run in runs() %}\n").unwrap();
     fails(folder, &["run", "tiny.toml", "--out", "other"], "none.md.jinja:1: ");
     fails(folder, &["plan", "tiny.toml", "--out", "other"], "none.md.jinja:1: ");
+    std::fs::write(folder.join("paper/none.md.jinja"), "\n{{ experimnt }}\n").unwrap();
+    let expected = "none.md.jinja:2: unknown name `experimnt`: did you mean `experiment`?";
+    fails(folder, &["run", "tiny.toml", "--out", "other"], expected);
 }
 
 /// A record has the id of its specification and its data, unless somebody changed it.

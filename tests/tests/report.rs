@@ -152,6 +152,16 @@ fn several_experiments_share_a_report() {
     let page = read("report.html");
     assert!(page.contains("4 of 4 runs done") && page.contains("of small in a separate store"), "{page}");
 
+    // Without claims there is nothing to check.
+    for (args, files) in
+        [(&["tiny.toml"][..], "tiny.toml"), (&["tiny.toml", "small.toml"], "tiny.toml, small.toml")]
+    {
+        let ran = call(place, &[&["report", "--check"], args].concat());
+        let warning = format!("warning: --check has nothing to check: there are no [[claims]] in {files}\n");
+        assert!(ran.code == 0 && ran.err.contains(&warning), "{}", ran.err);
+        assert!(!call(place, &[&["report"], args].concat()).err.contains("claims"));
+    }
+
     let check = |args: &[&str], expected: &str| {
         let ran = call(place, &[&["report"], args].concat());
         assert!(ran.code == 2 && ran.err.contains(expected), "{} {}", ran.code, ran.err);

@@ -56,12 +56,7 @@ impl Run {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match &self.state {
-            State::Done { result, .. } => match result.outcome {
-                Outcome::Completed => "completed",
-                Outcome::Stopped => "stopped",
-                Outcome::Diverged => "diverged",
-                Outcome::Pruned => "pruned",
-            },
+            State::Done { result, .. } => result.outcome.word(),
             State::Failed { .. } => "failed",
             State::Missing => "missing",
         }

@@ -5,7 +5,7 @@
 //! by `<#` and `#>`, because LaTeX uses braces and `%`; all other templates use Jinja's `{{ }}`, `{% %}` and `{# #}`. Values
 //! are escaped for Markdown or LaTeX.
 //!
-//! The crate's README lists the functions. Coordinates that match no arm, or several arms where one is required, are errors.
+//! The crate's README lists the names. Unknown names are errors before a template is rendered. Coordinates that match no arm, or several arms where one is required, are errors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +13,17 @@ use std::sync::Arc;
 use lrlab_runs::{Cell, RunId};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, Template, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
+use self::names::{Delimiters, expected, unknown};
 use crate::answer::{Sentence, contrasts};
 use crate::figure::FOREST;
 use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
 use crate::tables::tables;
 use crate::{Error, Judged, Metric, Report, Unit, claim, figures, forest, label};
+
+mod names;
 
 /// The title of the forest plot.
 const ANSWER: &str = "Differences from the baseline";
@@ -52,6 +55,13 @@ impl Format {
         }
     }
 
+    const fn delimiters(self) -> Delimiters {
+        match self {
+            Self::Latex => [("<<", ">>"), ("<%", "%>")],
+            Self::Markdown | Self::Plain => [("{{", "}}"), ("{%", "%}")],
+        }
+    }
+
     fn escape(self, text: &str) -> String {
         match self {
             Self::Markdown => markdown_escape(text),
@@ -80,15 +90,12 @@ impl Document {
     }
 }
 
-/// Checks the syntax of a document's template.
+/// Checks the syntax of a document's template, and the names in it.
 ///
 /// # Errors
-/// Returns [`Error::Document`], with document and line, if the template is invalid.
+/// Returns [`Error::Document`], with document and line, if the template is invalid, or has a name that no report has.
 pub fn parse(document: &Document) -> std::result::Result<(), Error> {
-    let env = syntax(Format::of(&document.name));
-    let parsed =
-        env.and_then(|env| env.template_from_named_str(&document.name, &document.template).map(drop));
-    parsed.map_err(|error| document.error(&error))
+    with_template(&Arc::default(), document, |_| Ok(()))
 }
 
 /// Renders a document.
@@ -97,20 +104,43 @@ pub fn parse(document: &Document) -> std::result::Result<(), Error> {
 /// Returns [`Error::Document`], with document and line, if the template is invalid or refers to something that the report
 /// does not have.
 pub fn render(report: &Arc<Report>, document: &Document) -> std::result::Result<String, Error> {
-    let env = environment(report, Format::of(&document.name));
-    let template =
-        |env: &Environment<'_>| env.template_from_named_str(&document.name, &document.template)?.render(());
-    env.and_then(|env| template(&env)).map_err(|error| document.error(&error))
+    with_template(report, document, |template| template.render(()))
+}
+
+/// Parses a template, checks its names, and uses it.
+fn with_template<T>(
+    report: &Arc<Report>,
+    document: &Document,
+    use_it: impl FnOnce(&Template<'_, '_>) -> Result<T>,
+) -> std::result::Result<T, Error> {
+    let format = Format::of(&document.name);
+    let failed = |error| document.error(&error);
+    let env = environment(report, format).map_err(failed)?;
+    let template = env.template_from_named_str(&document.name, &document.template).map_err(failed)?;
+    let unknown = unknown(&env, &template, format.delimiters());
+    if let Some((line, _)) = unknown.first() {
+        let place = format!("{}.jinja:{line}", document.name);
+        let also = |(i, (line, message)): (usize, &(usize, String))| {
+            if i == 0 { message.clone() } else { format!("line {line}: {message}") }
+        };
+        let message = unknown.iter().enumerate().map(also).collect::<Vec<_>>().join("; ");
+        return Err(Error::Document { place, message });
+    }
+    use_it(&template).map_err(failed)
 }
 
 /// An environment with the syntax of a format's templates.
 fn syntax<'a>(format: Format) -> Result<Environment<'a>> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
+    // Errors then name what is undefined.
+    env.set_debug(true);
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    let [(begin, end), (block_begin, block_end)] = format.delimiters();
+    syntax.variable_delimiters(begin, end).block_delimiters(block_begin, block_end);
     if format == Format::Latex {
-        syntax.block_delimiters("<%", "%>").variable_delimiters("<<", ">>").comment_delimiters("<#", "#>");
+        syntax.comment_delimiters("<#", "#>");
     }
     env.set_syntax(syntax.build()?);
     Ok(env)
@@ -215,8 +245,8 @@ fn invalid(message: String) -> minijinja::Error {
 fn known_axis(report: &Report, axis: &str) -> Result<Vec<String>> {
     let values = report.values(axis);
     if values.iter().all(|label| label == MISSING) {
-        let axes = report.axes.join(", ");
-        return Err(invalid(format!("the report has no axis `{axis}`: expected one of {axes}")));
+        let expected = expected(&report.axes, "it has no axes");
+        return Err(invalid(format!("the report has no axis `{axis}`: {expected}")));
     }
     Ok(values)
 }
@@ -320,10 +350,8 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
     else {
         let known: Vec<String> =
             report.contrasts.iter().flat_map(|it| &it.axes).map(|a| format!("\"{a}\"")).collect();
-        return Err(invalid(format!(
-            "the report has no contrast along {contrast:?}: expected one of {}",
-            known.join(", ")
-        )));
+        let expected = expected(&known, "it compares no arms");
+        return Err(invalid(format!("the report has no contrast along {contrast:?}: {expected}")));
     };
     let found = report.comparisons.iter().find(|c| (c.arm, c.metric, c.contrast) == (arm, metric, index));
     let Some(comparison) = found else {
@@ -366,7 +394,7 @@ fn one_claim(report: &Report, id: &str) -> Result<Value> {
     let found = report.claims.iter().find(|claim| claim.id == id);
     found.map(|claim| claimed(report, claim)).ok_or_else(|| {
         let known: Vec<&str> = report.claims.iter().map(|claim| claim.id.as_str()).collect();
-        invalid(format!("unknown claim {id:?}: expected one of {}", known.join(", ")))
+        invalid(format!("unknown claim {id:?}: {}", expected(&known, "the experiment has no claims")))
     })
 }
 
@@ -444,8 +472,8 @@ fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
             .first()
             .and_then(|arm| report.arms[*arm].runs.first())
             .map(|run| keys_beside(&run.spec, key));
-        let known = known.unwrap_or_default();
-        return Err(invalid(format!("these runs have no setting {key:?}: expected one of {known}")));
+        let expected = expected(&known.unwrap_or_default(), "there are no keys beside it");
+        return Err(invalid(format!("these runs have no setting {key:?}: {expected}")));
     }
     match values[..] {
         [Json::Null] => Ok("off".into()),
@@ -461,7 +489,8 @@ fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
     let all = tables(report);
     let Some(found) = all.iter().find(|table| table.name == name) else {
         let known: Vec<&str> = all.iter().map(|table| table.name).collect();
-        return Err(invalid(format!("unknown table {name:?}: expected one of {}", known.join(", "))));
+        let expected = expected(&known, "the report has no tables");
+        return Err(invalid(format!("unknown table {name:?}: {expected}")));
     };
     Ok(Value::from_safe_string(match format {
         Format::Latex => table::latex(found, &report.experiment),
@@ -499,13 +528,14 @@ fn one_figure(report: &Report, name: &str, format: Format) -> Result<Value> {
     let all = figures(report);
     if !all.iter().any(|figure| figure.name == name) {
         let known: Vec<&str> = all.iter().map(|figure| figure.name.as_str()).collect();
-        return Err(invalid(format!("unknown figure {name:?}: expected one of {}", known.join(", "))));
+        let expected = expected(&known, "the report has no figures");
+        return Err(invalid(format!("unknown figure {name:?}: {expected}")));
     }
     Ok(figure_path(name, format))
 }
 
 /// The keys of the innermost table on the path `key` of a specification.
-fn keys_beside(spec: &Json, key: &str) -> String {
+fn keys_beside(spec: &Json, key: &str) -> Vec<String> {
     let mut table = spec;
     for part in key.split('.') {
         match table.get(part) {
@@ -513,5 +543,5 @@ fn keys_beside(spec: &Json, key: &str) -> String {
             _ => break,
         }
     }
-    table.as_object().map(|table| table.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default()
+    table.as_object().map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }

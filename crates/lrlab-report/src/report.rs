@@ -50,7 +50,7 @@ pub struct Origin {
 }
 
 /// The contents of a report.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// The experiment's name.
     pub experiment: String,

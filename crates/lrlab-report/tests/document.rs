@@ -11,7 +11,7 @@ mod common;
 
 use std::sync::Arc;
 
-use lrlab_report::{Document, Metric, Report, render, summarise, write};
+use lrlab_report::{Document, Metric, Report, parse, render, summarise, write};
 use serde_json::json;
 
 /// Two models, two schedules, eight seeds of invented runs; one arm has none.
@@ -162,8 +162,72 @@ fn unknown_names_are_errors_with_the_line() {
             .unwrap_err()
             .starts_with("a.md.jinja:1: unknown table \"result\"")
     );
-    assert!(of("a.md", "{{ nothing }}").unwrap_err().starts_with("a.md.jinja:1: "));
+    check("{{ counts.dnoe }}", "a.md.jinja:1: `counts.dnoe` is undefined");
     assert!(of("a.md", "\n\n{% if %}").unwrap_err().starts_with("a.md.jinja:3: "));
+}
+
+/// Names that no report has are found before the template is rendered.
+#[test]
+fn undefined_names_are_errors_with_the_line() {
+    let check = |name: &str, template: &str, expected: &str| {
+        let document = Document { name: name.to_owned(), template: template.to_owned() };
+        assert_eq!(parse(&document).unwrap_err().to_string(), expected, "{template}");
+        assert_eq!(of(name, template).unwrap_err(), expected, "{template}");
+    };
+    check("a.md", "counst\n{{ counst.done }}", "a.md.jinja:2: unknown name `counst`: did you mean `counts`?");
+    check(
+        "a.tex",
+        "counst {{counst}}\n<% if 1 == counst.done %><% endif %>",
+        "a.tex.jinja:2: unknown name `counst`: did you mean `counts`?",
+    );
+    check(
+        "a.md",
+        "{{ estmate(\"val_loss\", model=\"lstm\") }}\n{{ model }}",
+        "a.md.jinja:1: unknown name `estmate`: did you mean `estimate`?; line 2: unknown name `model`: expected one of \
+         answer, arms, axis, claim, claims, counts, debug, description, dict, difference, estimate, experiment, figure, \
+         figures, namespace, origin, planned, range, runs, setting, table, warnings",
+    );
+    // A name may be set in a branch, or its absence may be provided for.
+    assert_eq!(of("a.txt", "{% if counts.done %}{% set it, n = 1, 2 %}{% endif %}{{ n }}").unwrap(), "2");
+    assert_eq!(of("a.txt", "{{ it is defined }} {{ other | default(3) }}").unwrap(), "False 3");
+    let some = "{% if not counts.done %}{%- set it = 1 %}{% endif %}\n{{ it }}";
+    assert_eq!(of("a.txt", some).unwrap_err(), "a.txt.jinja:2: `it` is undefined");
+    let own = "{% macro f(x, y=2) %}{{ x }}{{ y }}{% endmacro %}{% for x in [1] %}{{ f(x) }}{{ loop.index }}{% endfor %}";
+    assert_eq!(of("a.txt", own).unwrap(), "121");
+}
+
+/// A report without claims, comparisons and figures has nothing to suggest.
+#[test]
+fn empty_reports_have_no_suggestions() {
+    let check = |report: &Arc<Report>, template: &str, expected: &str| {
+        let document = Document { name: "a.md".to_owned(), template: template.to_owned() };
+        let error = render(report, &document).unwrap_err().to_string();
+        assert_eq!(error, format!("a.md.jinja:1: {expected}"), "{template}");
+    };
+    let nothing = Arc::new(Report::default());
+    check(&nothing, "{{ claim(\"a\") }}", "unknown claim \"a\": the experiment has no claims");
+    check(&nothing, "{{ axis(\"model\") }}", "the report has no axis `model`: it has no axes");
+    check(&nothing, "{{ figure(\"a\") }}", "unknown figure \"a\": the report has no figures");
+    let grid = common::Grid {
+        models: vec![("lstm", "reviews")],
+        schedules: vec!["static"],
+        monitors: vec!["off"],
+        ..common::quickstart()
+    };
+    let mut plan = common::plan(&grid);
+    plan.runs.iter_mut().for_each(|run| run.spec = json!({ "schedule": { "static": {} } }));
+    let (_folder, store) = common::store(&plan, |_, _| None);
+    let single = Arc::new(summarise(&plan, &store).unwrap());
+    check(
+        &single,
+        "{{ setting(\"schedule.static.gamma\") }}",
+        "these runs have no setting \"schedule.static.gamma\": there are no keys beside it",
+    );
+    check(
+        &single,
+        "{{ difference(\"val_loss\", \"schedule\") }}",
+        "the report has no contrast along \"schedule\": it compares no arms",
+    );
 }
 
 /// Commands in warnings are code in every language.

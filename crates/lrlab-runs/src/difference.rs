@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::RunResult;
+use crate::{Conflict, Outcome, RunResult};
 
 /// The keys that are equal for two runs of one specification, in the order in which a run produces them.
 const SHARED: [&str; 5] = ["history", "decisions", "outcome", "final", "best"];
@@ -32,6 +32,22 @@ impl RunResult {
         })
     }
 
+    /// Returns whether this result contains all of `other`: they do not differ, or a search pruned `other` after a part of
+    /// the epochs, whose metrics are equal.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.history.len(), other.history.len());
+        let is_longer = ours > theirs || (ours == theirs && self.outcome != Outcome::Pruned);
+        if other.outcome != Outcome::Pruned || !is_longer {
+            return self.difference(other).is_none();
+        }
+        let [ours, theirs] = [&self.history[..theirs], &other.history[..]]
+            .map(|history| serde_json::to_value(history).unwrap_or_default());
+        let mut found = Vec::new();
+        collect_differences(String::new(), &ours, &theirs, &mut found);
+        found.is_empty()
+    }
+
     /// Returns every place at which the provenance of `other` differs from that of this result, such as `host` or
     /// `versions.candle`.
     #[must_use]
@@ -43,6 +59,46 @@ impl RunResult {
         }
         found
     }
+}
+
+impl Conflict {
+    /// Describes two results of one run, each with its place.
+    #[must_use]
+    pub fn new(first: (&RunResult, String), other: (&RunResult, String)) -> Self {
+        let coordinate = |(key, value): (&String, &Value)| match value {
+            Value::String(text) => format!("{key} {text}"),
+            value => format!("{key} {value}"),
+        };
+        let coordinates: Vec<String> = other.0.cell.iter().map(coordinate).collect();
+        let run = match &coordinates[..] {
+            [] => other.0.run_id.to_string(),
+            all => format!("{} ({})", other.0.run_id, all.join(", ")),
+        };
+        Self { run, difference: in_words(first.0, other.0), first: first.1, other: other.1 }
+    }
+}
+
+/// Describes how two results differ, `other` as "here" and `first` as "there".
+fn in_words(first: &RunResult, other: &RunResult) -> String {
+    let ending = |result: &RunResult| {
+        let epochs = result.history.len();
+        format!("{} after {epochs} epoch{}", result.outcome.word(), if epochs == 1 { "" } else { "s" })
+    };
+    let [there, here] = [ending(first), ending(other)];
+    let mut words = Vec::new();
+    if there != here {
+        words.push(format!("it is {here} here and {there} there"));
+    }
+    if let Some(Difference { place, first, other }) = first.difference(other) {
+        // A part that one of them lacks, such as the epochs that only the longer one has.
+        let is_part = first.is_object() || other.is_object();
+        if !is_part {
+            words.push(format!("{place} is {other} here and {first} there"));
+        } else if there == here {
+            words.push(format!("{place} is only {}", if other.is_object() { "here" } else { "there" }));
+        }
+    }
+    words.join(", and ")
 }
 
 /// Collects every place at which two values differ.

@@ -74,29 +74,23 @@ pub enum Error {
     BadId(String),
 }
 
-/// Two records of one run that differ.
+/// Two results of one run, neither of which contains the other ([`RunResult::contains`](crate::RunResult::contains)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// The run.
-    pub id: String,
-    /// The file and the line of the first record.
-    pub first: (PathBuf, usize),
-    /// The file and the line of the other record.
-    pub other: (PathBuf, usize),
-    /// The path of the first difference, such as `history[3].val_loss`.
-    pub place: String,
-    /// The two values as JSON, that of the first record first.
-    pub values: [String; 2],
+    /// The run: its id and its coordinates.
+    pub run: String,
+    /// The file and line, or the folder, of the first result.
+    pub first: String,
+    /// The file and line of the other result.
+    pub other: String,
+    /// What differs.
+    pub difference: String,
 }
 
 impl std::fmt::Display for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, first, other, place, values: [there, here] } = self;
-        let [first, other] = [first, other].map(|(path, line)| format!("{}:{line}", path.display()));
-        write!(
-            f,
-            "{other}: another result of run {id} than in {first}: {place} is {here} here and {there} there"
-        )
+        let Self { run, first, other, difference } = self;
+        write!(f, "{other}: another result of run {run} than in {first}: {difference}")
     }
 }
 

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomic_with;
 use crate::error::of_a_line;
-use crate::{Conflict, Error, Outcome, RunId, RunResult};
+use crate::{Conflict, Error, RunId, RunResult};
+
+/// The byte-order mark that some editors write at the beginning of a file in UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A finished run and its place in a record file.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,15 +28,24 @@ pub struct Record {
     pub line: usize,
 }
 
+impl Record {
+    /// `FILE:LINE`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.path.display(), self.line)
+    }
+}
+
 /// Recorded runs by id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Records(BTreeMap<RunId, Record>);
 
 impl Records {
-    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines are skipped.
+    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines and
+    /// byte-order marks are skipped.
     ///
     /// If two records of one run do not differ ([`RunResult::difference`]), the first one is kept with its times and its
-    /// provenance. If exactly one of them was pruned by a search, the complete one is kept.
+    /// provenance. If one of them contains the other, which a search pruned ([`RunResult::contains`]), the longer one is kept.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read, a line is not a record, a file has no record, a folder has no record file,
@@ -53,10 +65,12 @@ impl Records {
         let (mut text, mut line, mut empty) = (Vec::new(), 0, true);
         while file.read_until(b'\n', &mut text).map_err(|e| Error::io(path, e))? > 0 {
             line += 1;
-            if !text.trim_ascii().is_empty() {
+            // Files that were joined may each begin with a mark.
+            let record = text.strip_prefix(MARK).unwrap_or(&text);
+            if !record.trim_ascii().is_empty() {
                 empty = false;
                 let path = path.to_path_buf();
-                match serde_json::from_slice(&text) {
+                match serde_json::from_slice(record) {
                     Ok(result) => self.add(Record { result, path, line })?,
                     Err(e) => {
                         return Err(Error::BadRecord { path, line, column: e.column(), why: of_a_line(&e) });
@@ -76,23 +90,16 @@ impl Records {
             }
             Entry::Occupied(known) => known,
         };
-        let Some(difference) = known.get().result.difference(&record.result) else { return Ok(()) };
-        let pruned = |record: &Record| record.result.outcome == Outcome::Pruned;
-        match (pruned(known.get()), pruned(&record)) {
-            (true, false) => drop(known.insert(record)),
-            (false, true) => {}
-            _ => {
-                let known = known.get();
-                return Err(Error::Conflict(Box::new(Conflict {
-                    id: record.result.run_id.into(),
-                    first: (known.path.clone(), known.line),
-                    other: (record.path, record.line),
-                    values: [difference.first.to_string(), difference.other.to_string()],
-                    place: difference.place,
-                })));
-            }
+        if known.get().result.contains(&record.result) {
+            return Ok(());
         }
-        Ok(())
+        if record.result.contains(&known.get().result) {
+            known.insert(record);
+            return Ok(());
+        }
+        let (first, other) = (known.get(), &record);
+        let conflict = Conflict::new((&first.result, first.place()), (&other.result, other.place()));
+        Err(Error::Conflict(Box::new(conflict)))
     }
 
     /// Retains the runs for which `keep` returns `true`.

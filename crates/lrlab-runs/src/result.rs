@@ -30,6 +30,19 @@ pub enum Outcome {
     Pruned,
 }
 
+impl Outcome {
+    /// The outcome in one word, as in `result.json`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Stopped => "stopped",
+            Self::Diverged => "diverged",
+            Self::Pruned => "pruned",
+        }
+    }
+}
+
 /// The metrics of an epoch. Losses are mean cross-entropy per example in nats; accuracies and F1 are fractions.
 ///
 /// During a run, a metric is `None` if it was not measured, and `Some` if it was, even if it is NaN or infinite. A recorded

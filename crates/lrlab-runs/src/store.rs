@@ -160,16 +160,22 @@ impl RunStore {
         }
     }
 
-    /// Adds a finished run to the store as if it had been run there. Returns `false` if a result exists, which is kept.
+    /// Adds a finished run to the store as if it had been run there. Returns `false` if a result exists, which is kept, unless
+    /// a search pruned it after fewer epochs.
     ///
     /// # Errors
-    /// Returns an error if writing fails.
+    /// Returns an error if writing fails, or the result of a pruned run is damaged.
     pub fn put(&self, result: &RunResult) -> Result<bool, Error> {
         if result.outcome != Outcome::Pruned {
             return self.commit(result);
         }
-        if self.is_done(&result.run_id) {
-            return Ok(false);
+        let is_shorter = |known: &RunResult| {
+            known.outcome == Outcome::Pruned && known.history.len() < result.history.len()
+        };
+        match self.result(&result.run_id)? {
+            Some(known) if is_shorter(&known) => self.revive(&result.run_id)?,
+            Some(_) => return Ok(false),
+            None => {}
         }
         self.pause(result)?;
         self.prune(&result.run_id)
@@ -186,6 +192,27 @@ impl RunStore {
             Err(error @ Error::Io { .. }) => Err(error),
             Err(error) => Ok(Some(error)),
         }
+    }
+
+    /// Renames the files that [`Self::damage`] refers to, `result.json` to `result.json.damaged`, so that another result of
+    /// the run can take their place. The other files of the run stay. Returns the damage.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be read or renamed.
+    pub fn set_damage_aside(&self, id: &RunId) -> Result<Option<Error>, Error> {
+        let mut damage = None;
+        for path in [self.result_path(id), self.paused_path(id)] {
+            match read_result(&path, id) {
+                Ok(_) => {}
+                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error) => {
+                    let aside = path.with_added_extension("damaged");
+                    std::fs::rename(&path, aside).map_err(|e| Error::io(&path, e))?;
+                    damage = damage.or(Some(error));
+                }
+            }
+        }
+        Ok(damage)
     }
 
     /// Writes `result.json`. Returns `false` if another attempt has already committed its result. If a search

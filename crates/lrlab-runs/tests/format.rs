@@ -167,6 +167,22 @@ fn stores_keep_the_first_result_and_report_unreadable_ones() {
     let error = store.result(&id).unwrap_err().to_string();
     assert!(error.contains("result.json: damaged (EOF"), "{error}");
 
+    // Another result takes the place of a damaged one, or of that of another run, and no file is lost.
+    let path = |name: &str| store.run_dir(&id).join(name);
+    std::fs::write(path("best.safetensors"), "weights").unwrap();
+    let other = RunResult { run_id: RunId::of("{}", "other data"), ..result(0.3) };
+    for damaged in [b"{\"run_id\"".to_vec(), serde_json::to_vec(&other).unwrap()] {
+        std::fs::write(path("result.json"), &damaged).unwrap();
+        assert!(!store.put(&result(0.2)).unwrap());
+        assert!(store.damage(&id).unwrap().is_some());
+        store.set_damage_aside(&id).unwrap().unwrap();
+        assert!(store.put(&result(0.2)).unwrap());
+        assert_eq!(store.result(&id).unwrap(), Some(result(0.2)));
+        assert_eq!(std::fs::read(path("result.json.damaged")).unwrap(), damaged);
+        assert_eq!(std::fs::read(path("best.safetensors")).unwrap(), b"weights");
+        assert!(store.set_damage_aside(&id).unwrap().is_none());
+    }
+
     let plan = Plan {
         experiment: "e".to_owned(),
         description: "why".to_owned(),

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::claim_metric;
 use crate::conditions;
-use crate::coordinate::{OFF, meets};
+use crate::coordinate::{OFF, label, meets};
 use crate::expand::NO_CELL;
 use crate::mistake::Log;
 use crate::ranges::Wrong;
@@ -18,6 +18,9 @@ use crate::tree::{Key, Node, Value};
 use crate::walk::walk;
 
 const SEED: &str = "seed";
+
+/// The number of arms that a warning names.
+const MOST_ARMS: usize = 3;
 
 /// Keys of a claim that contain coordinates.
 const PLACES: [&str; 2] = ["where", "than"];
@@ -100,6 +103,17 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searc
         let mut good = true;
         for (key, node) in places.into_iter().flatten().flat_map(conditions::entries) {
             let name = key.name.as_str();
+            if name == TRIAL || searched.contains(&key.name) {
+                let hint =
+                    format!("leave it out, or list the values to compare as an axis: axes.{name} = […]");
+                let hint = if name == TRIAL { "leave it out".to_owned() } else { hint };
+                let message = format!(
+                    "`{name}` is searched: an arm has its best value only, which no claim can select"
+                );
+                log.error(key.place, message, hint);
+                good = false;
+                continue;
+            }
             let found = cells.iter().filter_map(|resolved| resolved.cell.get(name)).cloned();
             good &= is_single(log, &key, node)
                 && conditions::check(
@@ -109,8 +123,6 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searc
                     found,
                     |ours, wanted| meets(name, ours, wanted),
                 );
-            // The arms of a search have no such coordinate.
-            good &= !searched.contains(&key.name);
         }
         if !good {
             continue;
@@ -165,8 +177,8 @@ fn arms(cells: &[Resolved], searched: &[String]) -> Vec<Cell> {
     cells.iter().map(arm).filter(|arm| seen.insert(format!("{arm:?}"))).collect()
 }
 
-/// Checks that an arm of `than` agrees with another one, which the claim covers, in all coordinates that `place`, the value
-/// of `than`, does not give.
+/// Checks that every arm that the claim covers has a counterpart: another arm of `than` that agrees with it in all coordinates
+/// that `place`, the value of `than`, does not give. Logs an error if none has one, and a warning if some do not.
 fn compared(log: &mut Log, place: &Node, covered: &[&Cell], than: &[&Cell]) {
     let changed: Vec<String> = conditions::entries(place).into_iter().map(|(key, _)| key.name).collect();
     let kept = |arm: &Cell| {
@@ -177,11 +189,31 @@ fn compared(log: &mut Log, place: &Node, covered: &[&Cell], than: &[&Cell]) {
     for arm in than {
         others.entry(kept(arm)).or_default().push(arm);
     }
-    let beside = |arm: &&Cell| others.get(&kept(arm)).is_some_and(|found| found.iter().any(|it| it != arm));
-    if covered.iter().any(beside) {
+    let is_alone =
+        |arm: &&Cell| others.get(&kept(arm)).is_none_or(|found| found.iter().all(|it| *it == *arm));
+    let alone: Vec<&Cell> = covered.iter().copied().filter(is_alone).collect();
+    if alone.is_empty() {
         return;
     }
-    if covered.iter().any(|arm| than.contains(arm)) {
+    if alone.len() < covered.len() {
+        let is_common = |key: &str| covered.iter().all(|arm| arm.get(key) == alone[0].get(key));
+        let own = |arm: &&Cell| {
+            let own = arm.iter().filter(|(key, _)| !is_common(key));
+            own.map(|(key, value)| format!("{key} = {}", label(value))).collect::<Vec<_>>().join(", ")
+        };
+        let more = match alone.len().saturating_sub(MOST_ARMS) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let (has, is) = if alone.len() == 1 { ("has", "is") } else { ("have", "are") };
+        let message = format!(
+            "{} of {} arms {has} no counterpart in `than` and {is} never judged: {}{more}",
+            alone.len(),
+            covered.len(),
+            alone.iter().take(MOST_ARMS).map(own).collect::<Vec<_>>().join("; ")
+        );
+        log.warn(place.place, message, "restrict `where` to arms that have one".to_owned());
+    } else if covered.iter().any(|arm| than.contains(arm)) {
         let hint = "give it a coordinate that differs from those in `where`".to_owned();
         log.error(place.place, "`than` selects the same cells as `where`, so nothing is compared", hint);
     } else {

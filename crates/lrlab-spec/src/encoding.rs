@@ -3,7 +3,7 @@
 use crate::mistake::{Log, Mistakes};
 use crate::tree::Place;
 
-/// Decodes a file in UTF-8, with or without a byte-order mark.
+/// Decodes a file in UTF-8, with or without a byte-order mark, which is not part of the text.
 ///
 /// # Errors
 /// Returns an error that names the other encoding, if it can be detected, and the first affected line.
@@ -19,6 +19,7 @@ pub fn decode(bytes: &[u8], file_name: &str) -> Result<String, Mistakes> {
         );
         return Err(log.finish());
     }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     std::str::from_utf8(bytes)
         .map(str::to_owned)
         .map_err(|error| narrow(bytes, error.valid_up_to(), file_name))
@@ -125,6 +126,8 @@ mod tests {
     fn other_encodings_are_named() {
         let text = "name = \"größe\"\nlr = 1\n";
         check(text.as_bytes(), text);
+        check(b"\xEF\xBB\xBFname", "name");
+        check(b"\xEF\xBB\xBF", "");
         check(b"", "");
         check(b"a", "a");
         for (size, little, name) in
@@ -144,6 +147,11 @@ mod tests {
             "x.toml:2:19: byte 0xE9 is not UTF-8, also in 1 more line: the file seems to be Latin-1 or \
              Windows-1252, where it is `é`; save it as UTF-8 in the editor, or by: iconv -f WINDOWS-1252 -t UTF-8 \
              x.toml > utf8.toml",
+        );
+        check(
+            b"\xEF\xBB\xBFx = \"\xC3\"",
+            "x.toml:1:6: byte 0xC3 is not UTF-8: the file seems to be Latin-1 or Windows-1252, where it is `Ã`; save it as UTF-8 in \
+             the editor, or by: iconv -f WINDOWS-1252 -t UTF-8 x.toml > utf8.toml",
         );
         check(
             b"# caf\xC3\xA9\nx = \"\xC3\"\n",

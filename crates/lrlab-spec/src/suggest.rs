@@ -28,7 +28,9 @@ pub(crate) fn or_among<'a>(
     allowed: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
     let list = list(allowed.clone());
-    did_you_mean(word, allowed).unwrap_or_else(|| format!("expected {what} or one of {list}"))
+    did_you_mean(word, allowed).unwrap_or_else(|| {
+        if list.is_empty() { format!("expected {what}") } else { format!("expected {what} or one of {list}") }
+    })
 }
 
 fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
@@ -60,6 +62,8 @@ mod tests {
         assert_eq!(nearest("test_acc", metrics), Some("test_accuracy"));
         check("batch", None);
         check("opt", Some("optimizer"));
+        assert_eq!(or_among("a number", "x", ["a1b2"]), "expected a number or one of `a1b2`");
+        assert_eq!((among("x", []), or_among("a number", "x", [])), (None, "expected a number".to_owned()));
         assert_eq!(among("x", ["a1b2", "c3d4"]).unwrap(), "expected one of `a1b2`, `c3d4`");
     }
 }

@@ -216,6 +216,27 @@ fn trials_that_cannot_be_compared_are_rejected() {
 }
 
 #[test]
+fn claims_cannot_select_what_is_searched() {
+    let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"final.val_loss\"\ncompare = \">\"\n";
+    let claimed = |rest: &str, expected: &[&str]| {
+        let search = "method = { grid = {} }\nspace.lr = { choice = [0.2, 0.3] }\n\
+                      space.optimizer.sgd.momentum = { choice = [0, 0.9] }";
+        bad(&format!("{search}\n{claim}{rest}"), expected);
+    };
+    claimed("where = { schedule = \"cosine\" }\nthan = { schedule = \"static\" }", &[]);
+    claimed(
+        "where = { lr = 0.2 }\nthan = { optimizer.sgd.momentum = 0, trial = 1 }",
+        &[
+            "x.toml:30:11: `lr` is searched: an arm has its best value only, which no claim can select; leave it out, or list \
+             the values to compare as an axis: axes.lr = […]",
+            "x.toml:31:24: `optimizer.sgd.momentum` is searched: an arm has its best value only, which no claim can select; \
+             leave it out, or list the values to compare as an axis: axes.optimizer.sgd.momentum = […]",
+            "x.toml:31:38: `trial` is searched: an arm has its best value only, which no claim can select; leave it out",
+        ],
+    );
+}
+
+#[test]
 fn values_of_some_cells_are_not_searched() {
     let check = |space: &str, value: &str, expected: &str| {
         let set = format!("[[set]]\nwhere = {{ schedule = \"static\", seed = 2 }}\n{value}");

@@ -1,5 +1,7 @@
 //! Coordinates of cells that do not exist, in conditions, claims and baselines.
 
+use lrlab_spec::{Catalog, read};
+
 use super::{check, errors, with};
 
 #[test]
@@ -109,8 +111,39 @@ fn claims_that_cannot_be_judged() {
         "where = { monitor = \"on\" }\nthan = { monitor = \"off\" }\nmargin = 1\nexpect = \"equivalent\"",
         &[],
     );
-    judged("than = { schedule = \"static\" }", &[]);
+    judged("where = { schedule = \"step\" }\nthan = { schedule = \"static\" }", &[]);
     judged("where = { model = \"lstm\" }\nthan = { model = \"resnet\", dataset = \"pictures\" }", &[]);
+}
+
+/// Arms without a counterpart are never judged, and the others are.
+#[test]
+fn claims_with_arms_without_counterpart() {
+    let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"final.val_loss\"\ncompare = \">\"\n";
+    let warned = |exclude: &str, rest: &str, expected: &[&str]| {
+        let text = with(&[("[schedules.static]", &format!("{exclude}\n{claim}{rest}\n[schedules.static]"))]);
+        let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap();
+        let found: Vec<String> = experiment.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{rest}");
+    };
+    warned("", "where = { schedule = \"step\" }\nthan = { schedule = \"static\" }", &[]);
+    warned(
+        "[[exclude]]\nmodel = \"lstm\"\nschedule = \"static\"\nepochs = 2",
+        "where = { schedule = \"step\", monitor = \"off\" }\nthan = { schedule = \"static\" }",
+        &[
+            "x.toml:43:8: 1 of 4 arms has no counterpart in `than` and is never judged: dataset = reviews, epochs = 2, \
+             model = lstm; restrict `where` to arms that have one",
+        ],
+    );
+    // The arms of `than` themselves, if `where` covers them.
+    warned(
+        "",
+        "where = { model = \"lstm\" }\nthan = { schedule = \"static\" }",
+        &[
+            "x.toml:40:8: 4 of 8 arms have no counterpart in `than` and are never judged: epochs = 1, monitor = off, schedule = \
+             static; epochs = 2, monitor = off, schedule = static; epochs = 1, monitor = on, schedule = static; and 1 more; \
+             restrict `where` to arms that have one",
+        ],
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::slice;
 
 use clap::Args;
 use lrlab_data::Source;
-use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
+use lrlab_runs::{Conflict, Plan, Record, Records, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 
@@ -104,9 +104,8 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
         let id = lrlab_spec::run_id(&spec, &result.provenance.dataset_digest)?;
         anyhow::ensure!(
             id == result.run_id,
-            "{}:{}: the record of run {} was changed: its specification and the digest of its data are those of run {id}",
-            record.path.display(),
-            record.line,
+            "{}: the record of run {} was changed: its specification and the digest of its data are those of run {id}",
+            record.place(),
             result.run_id
         );
     }
@@ -127,17 +126,33 @@ pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
         .then_some(folder)
 }
 
-/// Imports runs into the store. Returns the number of new runs. Call [`check_conflicts`] first.
+/// Imports runs into the store, where they take the place of damaged results. Returns the number of new runs. Call
+/// [`check_conflicts`] first.
 pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
     let mut new = 0;
     for record in records.iter() {
+        replace_damage(store, record)?;
         new += usize::from(store.put(&record.result)?);
     }
     Ok(new)
 }
 
-/// Rejects runs whose result in the store differs from the recorded one, unless a search pruned exactly one of them.
-/// Damaged results are ignored.
+/// Sets a damaged result of a run aside, and reports it, so that the recorded one can take its place.
+pub(crate) fn replace_damage(store: &RunStore, record: &Record) -> anyhow::Result<()> {
+    let id = &record.result.run_id;
+    if store.set_damage_aside(id)?.is_some() {
+        eprint_line(&format!(
+            "note: {}: the result is damaged and is replaced by the one on record in {}; the damaged file is kept as \
+             `result.json.damaged`",
+            store.run_dir(id).display(),
+            record.place()
+        ));
+    }
+    Ok(())
+}
+
+/// Rejects runs whose result in the store and whose recorded one differ, unless a search pruned one of them and the other
+/// contains it. Damaged results are ignored.
 pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Result<()> {
     let mut conflicts = Vec::new();
     for record in records.iter() {
@@ -146,17 +161,9 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
             continue;
         }
         let Some(ours) = store.result(id)? else { continue };
-        let pruned = [&ours, &record.result].map(|result| result.outcome == Outcome::Pruned);
-        if let (true, Some(difference)) = (pruned[0] == pruned[1], ours.difference(&record.result)) {
-            conflicts.push(format!(
-                "{}:{}: another result of run {id} than in {}: {} is {} on record and {} there",
-                record.path.display(),
-                record.line,
-                store.run_dir(id).display(),
-                difference.place,
-                difference.other,
-                difference.first
-            ));
+        if !ours.contains(&record.result) && !record.result.contains(&ours) {
+            let folder = store.run_dir(id).display().to_string();
+            conflicts.push(Conflict::new((&ours, folder), (&record.result, record.place())).to_string());
         }
     }
     anyhow::ensure!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
+use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{self, check_conflicts, import_all, was_superseded};
 use super::print_line;
@@ -26,10 +26,11 @@ pub(crate) struct RecordsArgs {
 enum Verb {
     /// Write the finished runs of an experiment from the store to a file. Equal results give equal bytes.
     Export(ExportArgs),
-    /// Import the runs of files into the store, where they count as done. If a result differs from the one in the store,
-    /// nothing is imported.
+    /// Import the runs of files into the store, where they count as done and take the place of damaged results. If a result
+    /// differs from the one in the store, nothing is imported.
     Import(ImportArgs),
-    /// Merge files. Duplicates are dropped; if two records of a run differ, nothing is written.
+    /// Merge files. Duplicates are dropped, and so are runs that a search pruned if a longer record continues them; if two
+    /// records of a run differ, nothing is written.
     Merge(MergeArgs),
 }
 
@@ -103,7 +104,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
 }
 
 /// Returns the runs of a file of records, updated with `results` of the store. Two different results of a run are an
-/// error, unless a search pruned one of them: then the complete result is used.
+/// error, unless a search pruned one of them and the other contains it, which is then used.
 fn merged(
     path: &Path,
     store: &RunStore,
@@ -116,8 +117,7 @@ fn merged(
     let before = records.iter().map(|record| (record.result.run_id.clone(), record.result.clone()));
     let mut all: BTreeMap<RunId, RunResult> = before.collect();
     for result in results {
-        let whole = |known: &RunResult| known.outcome != Outcome::Pruned;
-        if whole(result) || !all.get(&result.run_id).is_some_and(whole) {
+        if all.get(&result.run_id).is_none_or(|known| result.contains(known)) {
             all.insert(result.run_id.clone(), result.clone());
         }
     }

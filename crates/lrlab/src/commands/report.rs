@@ -55,6 +55,11 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
         return Ok(Exit::Done);
     }
     let verdicts = lrlab_report::check(&report);
+    if verdicts.is_empty() {
+        let files = [&args.selection.experiment].into_iter().chain(&args.others);
+        let files = files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        eprint_line(&format!("warning: --check has nothing to check: there are no [[claims]] in {files}"));
+    }
     for claim in &verdicts {
         let unexpected = if claim.as_expected() { "" } else { ", which the experiment does not expect" };
         print_line(&format!(
@@ -189,10 +194,11 @@ pub(crate) fn check_documents(plan: &Plan) -> anyhow::Result<()> {
 fn template_of(plan: &Plan, template: &str) -> anyhow::Result<Document> {
     let experiment = plan.call.as_ref().map(|call| Path::new(&call.folder).join(&call.experiment));
     let path = experiment.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(template);
-    let text = std::fs::read_to_string(&path).with_context(|| {
+    let bytes = std::fs::read(&path).with_context(|| {
         let experiment = experiment.as_deref().unwrap_or(Path::new("the experiment"));
         format!("{}: `report.documents`: {}", experiment.display(), path.display())
     })?;
+    let text = lrlab_spec::decode(&bytes, &path.display().to_string())?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Document { name, template: text })
 }

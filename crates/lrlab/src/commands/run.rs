@@ -3,11 +3,11 @@
 use candle_core::Device;
 use clap::Args;
 use lrlab_grid::{Origin, Origins};
-use lrlab_runs::{Plan, RunStore};
+use lrlab_runs::{Plan, Records, RunStore};
 
 use super::executor::ExecutorArgs;
 use super::grid::{Execution, Grid};
-use super::on_record::RecordFiles;
+use super::on_record::{RecordFiles, replace_damage, was_superseded};
 use super::plan::show;
 use super::preflight::run_preflight;
 use super::report;
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     {
         eprint_line(&format!("warning: {namesake}"));
     }
-    set_damaged_aside(&plan, &store)?;
+    set_damaged_aside(&plan, &store, &records)?;
     let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here };
     RecordFiles::import(&store, &plan, records, |store| check_origins(&Grid { store, ..grid }, args))?;
     if args.rerun_others {
@@ -101,10 +101,13 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
 }
 
-/// Sets damaged results aside, so that their runs are redone.
-fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
+/// Sets damaged results aside, so that their runs are taken from the records or redone.
+fn set_damaged_aside(plan: &Plan, store: &RunStore, records: &Records) -> anyhow::Result<()> {
     for run in &plan.runs {
-        if let Some(damage) = store.damage(&run.run_id)? {
+        let record = records.get(&run.run_id).filter(|_| !was_superseded(store, &run.run_id));
+        if let Some(record) = record {
+            replace_damage(store, record)?;
+        } else if let Some(damage) = store.damage(&run.run_id)? {
             lrlab_grid::supersede(store, &run.run_id)?;
             eprint_line(&format!("note: {damage}; its files are now in `superseded` in the run's folder"));
         }

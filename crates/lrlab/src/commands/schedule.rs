@@ -345,8 +345,7 @@ fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
     let line = |(number, line): (usize, &str)| {
         read_observation(line).with_context(|| format!("{}:{}: {line:?}", path.display(), number + 1))
     };
-    // A byte-order mark is not part of the first number.
-    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let lines = text.lines().enumerate();
     let seen: Vec<_> =
         lines.filter(|(_, text)| !text.trim().is_empty()).map(line).collect::<Result<_, _>>()?;
     if seen.is_empty() {
