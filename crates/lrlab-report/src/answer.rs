@@ -8,10 +8,6 @@ use crate::stats::summary;
 use crate::table::{Value, signed};
 use crate::{Comparison, Contrast, Finding, Metric, Reason, Report, Unit, Verdict};
 
-/// The default of [`Report::metrics`]: validation accuracy, validation loss and generalisation gap.
-pub(crate) const METRICS: [Metric; 3] =
-    [Metric::last("val_accuracy"), Metric::last("val_loss"), Metric::last("accuracy_gap")];
-
 /// The metric of contrasts between arms that have none of the report's metrics in common.
 const OTHERWISE: Metric = Metric::best("test_accuracy");
 

@@ -141,6 +141,11 @@ const KNOWN: [(&str, &str, Unit, Option<bool>); 23] = [
 ];
 
 impl Metric {
+    /// The metrics that a report leads with by default: validation accuracy, validation loss and the gap between training
+    /// and validation accuracy, after the last update.
+    pub(crate) const LEADING: [Self; 3] =
+        [Self::last("val_accuracy"), Self::last("val_loss"), Self::last("accuracy_gap")];
+
     /// The metric after the last update.
     #[must_use]
     pub const fn last(key: &'static str) -> Self {

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use crate::search::{self, ArmSearch, View};
 use crate::{
-    Arm, ClaimVerdict, Comparison, Contrast, Error, Metric, Run, State, answer, arm, claim, compare,
-    contrast, label,
+    Arm, ClaimVerdict, Comparison, Contrast, Error, Metric, Run, State, arm, claim, compare, contrast, label,
 };
 
 /// The number of runs by state. `done` counts every run with a result, including diverged runs.
@@ -170,7 +169,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
 /// The leading metrics: those that the experiment names, or the default ones.
 fn leading(plan: &Plan) -> Vec<Metric> {
     let named: Vec<Metric> = plan.metrics.iter().filter_map(|name| Metric::parse(name)).collect();
-    if named.is_empty() { answer::METRICS.to_vec() } else { named }
+    if named.is_empty() { Metric::LEADING.to_vec() } else { named }
 }
 
 /// The verdicts of a report, for `report --check`.

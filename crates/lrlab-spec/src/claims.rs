@@ -22,6 +22,9 @@ const SEED: &str = "seed";
 /// The number of arms that a warning names.
 const MOST_ARMS: usize = 3;
 
+/// Axes whose values validate on different examples.
+const VALIDATION: [&str; 3] = ["data.validation", "data.split_seed", "data.limit.validation"];
+
 /// Keys of a claim that contain coordinates.
 const PLACES: [&str; 2] = ["where", "than"];
 
@@ -146,6 +149,7 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searc
             && !than.is_empty()
         {
             compared(log, place, &covered, &than);
+            same_examples(log, claim, place, &covered);
         }
     }
 }
@@ -221,6 +225,27 @@ fn compared(log: &mut Log, place: &Node, covered: &[&Cell], than: &[&Cell]) {
         let message = format!("no cell of the grid differs from those in `where` only in {names}");
         let hint = "name in `than` each coordinate that differs".to_owned();
         log.error(place.place, message, hint);
+    }
+}
+
+/// Logs a warning if the claim compares a validation metric of arms that validate on different examples.
+fn same_examples(log: &mut Log, claim: &Node, than: &Node, covered: &[&Cell]) {
+    let Some(metric) = claim.get("metric") else { return };
+    let name = metric.text().unwrap_or_default();
+    let measured = name.rsplit('.').next().unwrap_or_default();
+    if !measured.starts_with("val_") && !measured.ends_with("_gap") {
+        return;
+    }
+    let differs = |(key, node): &(Key, &Node)| {
+        VALIDATION.contains(&key.name.as_str())
+            && covered.iter().any(|arm| arm.get(&key.name).is_none_or(|ours| !meets(ours, &node.json())))
+    };
+    for (key, _) in conditions::entries(than).into_iter().filter(differs) {
+        let message = format!(
+            "`{name}` is measured on different examples in `where` and `than`, which differ in `{}`",
+            key.name
+        );
+        log.warn(metric.place, message, "compare a metric of the test split".to_owned());
     }
 }
 

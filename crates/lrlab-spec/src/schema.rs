@@ -151,7 +151,7 @@ fn report() -> Value {
         "description": "Whether the experiment reproduces the paper, so that the report draws the paper's figures. Default: false.",
     });
     let metrics = json!({
-        "type": "array", "items": { "type": "string" },
+        "type": "array", "items": { "type": "string", "pattern": claim_metric::pattern() },
         "description": "The metrics that the report leads with, named as in claims: `[\"best.test_accuracy\", \"update_ms\"]`. Default: validation accuracy, validation loss and accuracy gap after the last update.",
     });
     let properties =

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use crate::answer::METRICS;
 use crate::arm::Estimate;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
@@ -53,13 +52,14 @@ pub(crate) fn brief(report: &Report) -> Table {
         Metric::best("val_accuracy"),
         Metric::last("val_loss"),
     ];
-    let metrics = if report.metrics == METRICS { &metrics[..] } else { &report.metrics };
+    let metrics = if report.metrics == Metric::LEADING { &metrics[..] } else { &report.metrics };
     table(report, "brief", "Results", "", metrics, false)
 }
 
 /// `metrics` after those leading metrics of the report that only the experiment names.
 pub(super) fn with_leading(report: &Report, metrics: &[Metric]) -> Vec<Metric> {
-    let own = report.metrics.iter().filter(|metric| !metrics.contains(metric) && !METRICS.contains(metric));
+    let own =
+        report.metrics.iter().filter(|metric| !metrics.contains(metric) && !Metric::LEADING.contains(metric));
     own.chain(metrics).copied().collect()
 }
 

@@ -146,6 +146,31 @@ fn claims_with_arms_without_counterpart() {
     );
 }
 
+/// Validation metrics of arms that validate on different examples.
+#[test]
+fn claims_across_validation_sets() {
+    let warned = |metric: &str, than: &str| -> Vec<String> {
+        let claim = format!(
+            "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"{metric}\"\ncompare = \">\"\n\
+             where = {{ \"data.split_seed\" = 5, schedule = \"step\" }}\nthan = {{ {than} }}\n[schedules.static]"
+        );
+        let axes = "seed = [0, 1]\n\"data.split_seed\" = [5, 6]\n";
+        let text = with(&[("seed = [0, 1]\n", axes), ("[schedules.static]", &claim)]);
+        let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        experiment.warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        warned("best.val_f1", "\"data.split_seed\" = 6, schedule = \"static\""),
+        [
+            "x.toml:37:10: `best.val_f1` is measured on different examples in `where` and `than`, which differ in \
+          `data.split_seed`; compare a metric of the test split"
+        ]
+    );
+    assert_eq!(warned("accuracy_gap", "\"data.split_seed\" = 6").len(), 1);
+    assert!(warned("accuracy_gap", "\"data.split_seed\" = 5, schedule = \"static\"").is_empty());
+    assert!(warned("best.test_f1", "\"data.split_seed\" = 6").is_empty());
+}
+
 #[test]
 fn baselines() {
     let messages = |rest: &str| {
