@@ -1,6 +1,6 @@
 //! The report as a value, from which pages, tables and figures are rendered.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lrlab_runs::{Call, Outcome, Plan, PlannedRun, Provenance, RunStore};
 use serde_json::Value;
@@ -316,6 +316,42 @@ fn scaled_rates(plan: &Plan) -> Option<String> {
     })
 }
 
+/// A warning about arms whose runs differ in other settings than the seed, such as those of a `[[set]]` for some seeds.
+fn mixed(report: &Report) -> Option<String> {
+    let (mut keys, mut count) = (BTreeSet::new(), 0);
+    for arm in &report.arms {
+        let differing = arm.runs.iter().filter(|run| run.spec != arm.runs[0].spec);
+        let known = differing.map(|run| differences(&arm.runs[0].spec, &run.spec, "", &mut keys)).count();
+        count += usize::from(known > 0);
+    }
+    let keys = keys.into_iter().collect::<Vec<_>>().join("`, `");
+    (count > 0).then(|| {
+        format!(
+            "In {count} of {} arms, the runs differ in more than the seed: in `{keys}`.",
+            report.arms.len()
+        )
+    })
+}
+
+/// Adds the paths at which two specifications differ.
+fn differences(a: &Value, b: &Value, path: &str, paths: &mut BTreeSet<String>) {
+    let (Value::Object(ours), Value::Object(theirs)) = (a, b) else {
+        if a != b {
+            paths.insert(path.to_owned());
+        }
+        return;
+    };
+    for key in ours.keys().chain(theirs.keys()) {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        differences(
+            ours.get(key).unwrap_or(&Value::Null),
+            theirs.get(key).unwrap_or(&Value::Null),
+            &below,
+            paths,
+        );
+    }
+}
+
 fn warnings(report: &Report) -> Vec<String> {
     let Counts { planned, done, failed, missing, diverged, .. } = report.counts;
     let mut out = Vec::new();
@@ -344,6 +380,7 @@ fn warnings(report: &Report) -> Vec<String> {
     if report.runs().filter_map(Run::result).any(|r| r.provenance.dirty == Some(true)) {
         out.push("Some runs come from a build with uncommitted changes.".to_owned());
     }
+    out.extend(mixed(report));
     let seeds = report.arms.iter().map(|arm| arm.runs.len()).max().unwrap_or(0);
     if seeds == 1 {
         out.push(

@@ -9,8 +9,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::{cell, check, edge, small, with_accuracy};
 use lrlab_report::stats::Bootstrap;
 use lrlab_report::{
@@ -637,37 +635,4 @@ fn enough_seeds_can_be_significant() {
     assert_eq!(c.finding(), Finding::Better);
     assert_eq!(c.paired.as_ref().unwrap().p_holm, 2.0 / 256.0);
     assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
-}
-
-#[test]
-fn validation_on_the_test_split_is_the_first_warning() {
-    let mut plan = small(&["static", "cosine"], 1);
-    plan.runs[1].spec = json!({ "data": { "validation": "test" } });
-    let (_folder, store) = common::store(&plan, |_, planned| Some(common::result(planned)));
-    let report = summarise(&plan, &store).unwrap();
-    assert!(
-        report.warnings[0].starts_with("LEAK: 1 of 2 runs validate on the test split"),
-        "{:?}",
-        report.warnings
-    );
-    plan.runs[1].spec = json!({ "data": { "validation": 10 } });
-    assert!(!summarise(&plan, &store).unwrap().warnings.join("\n").contains("LEAK"));
-}
-
-/// Mixed builds and numerics classes give warnings.
-#[test]
-fn mixed_origins() {
-    let plan = small(&["static"], 2);
-    let (_folder, store) = common::store(&plan, |i, planned| {
-        let mut it = common::result(planned);
-        if i == 1 {
-            it.provenance.numerics = "cuda-sm90-f32".to_owned();
-            it.provenance.commit = None;
-            it.provenance.dirty = Some(true);
-            it.provenance.versions = BTreeMap::new();
-        }
-        Some(it)
-    });
-    let warnings = summarise(&plan, &store).unwrap().warnings.join("\n");
-    assert!(warnings.contains("2 numerics classes") && warnings.contains("uncommitted"), "{warnings}");
 }

@@ -81,7 +81,9 @@ pub fn plan(grid: &Grid) -> Plan {
 }
 
 pub fn planned(cell: Cell) -> PlannedRun {
-    let spec = json!({ "invented": cell });
+    let mut arm = cell.clone();
+    let seed = arm.remove("seed");
+    let spec = json!({ "invented": arm, "seed": seed });
     PlannedRun {
         run_id: RunId::of(&spec.to_string(), "invented"),
         cell,
