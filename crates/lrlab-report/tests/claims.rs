@@ -1,11 +1,6 @@
 //! Claims and their verdicts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "panics fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 

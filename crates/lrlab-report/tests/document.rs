@@ -1,11 +1,6 @@
 //! Documents rendered with the report's numbers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "panics fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 

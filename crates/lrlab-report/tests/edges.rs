@@ -1,11 +1,7 @@
 //! Reports of small, empty and unusual grids.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "panics fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "the report's own files")]
 
 mod common;
 

@@ -1,11 +1,7 @@
 //! A report changes only unedited files of an earlier report.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "panics fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "the report's own files")]
 
 mod common;
 

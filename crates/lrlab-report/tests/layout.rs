@@ -2,12 +2,7 @@
 //!
 //! `LRLAB_REPORT_KEEP=DIR cargo test -p lrlab-report` keeps the reports in DIR for inspection in a browser.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "panics fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
