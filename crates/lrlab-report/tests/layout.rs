@@ -3,6 +3,7 @@
 //! `LRLAB_REPORT_KEEP=DIR cargo test -p lrlab-report` keeps the reports in DIR for inspection in a browser.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "the report's own files")]
 
 mod common;
 
