@@ -19,6 +19,7 @@ use serde_json::Value as Json;
 use self::names::{Delimiters, expected, unknown};
 use crate::answer::{Sentence, contrasts};
 use crate::figure::FOREST;
+use crate::marked::marked;
 use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
 use crate::tables::tables;
 use crate::{Error, Judged, Metric, Report, Unit, claim, figures, forest, label};
@@ -72,12 +73,11 @@ impl Format {
 
     /// Escapes a text of the report, in which commands are between backticks.
     fn with_code(self, text: &str) -> Value {
-        let part = |(i, part): (usize, &str)| match self {
-            _ if i % 2 == 0 => self.escape(part),
+        let code = |part: &str| match self {
             Self::Latex => format!("\\texttt{{{}}}", tex_escape(part)),
             Self::Markdown | Self::Plain => format!("`{part}`"),
         };
-        Value::from_safe_string(text.split('`').enumerate().map(part).collect())
+        Value::from_safe_string(marked(text, |part| self.escape(part), code))
     }
 }
 

@@ -20,6 +20,7 @@ mod error;
 mod figure;
 mod label;
 mod manifest;
+mod marked;
 mod metric;
 mod owned;
 mod page;

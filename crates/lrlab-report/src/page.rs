@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use lrlab_runs::RunId;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment};
+use minijinja::{AutoEscape, Environment, HtmlEscape, Value};
 use serde::Serialize;
 
 use crate::answer::{Sentence, answer};
 use crate::figure::{FOREST, Width};
+use crate::marked::marked;
 use crate::report::LEAK;
 use crate::staged::Write;
 use crate::table::{Link, MISSING, Row, Table, markdown as table_markdown, markdown_escape};
@@ -188,6 +189,11 @@ pub(crate) fn html(
 ) -> Result<(), Error> {
     let mut env = environment()?;
     env.set_auto_escape_callback(|_| AutoEscape::Html);
+    env.add_filter("code", |text: String| {
+        let escape = |part: &str| HtmlEscape(part).to_string();
+        let code = |part: &str| format!("<code>{}</code>", HtmlEscape(part));
+        Value::from_safe_string(marked(&text, escape, code))
+    });
     env.add_template("report.html", HTML)?;
     let drawn: Vec<String> = figures.iter().map(figure::panels).collect();
     for it in figures {
@@ -216,6 +222,7 @@ pub(crate) fn markdown(
     let mut env = environment()?;
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.add_filter("md", |text: String| markdown_escape(&text));
+    env.add_filter("code", |text: String| marked(&text, markdown_escape, |code| format!("`{code}`")));
     env.add_template("report.md", MARKDOWN)?;
     let mut text = Vec::new();
     render(&env, "report.md", report, tables, figures, &Inline::default(), &mut text)?;

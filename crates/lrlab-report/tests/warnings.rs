@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::small;
+use common::{check, small};
 use lrlab_report::summarise;
 use serde_json::json;
 
@@ -57,6 +57,9 @@ fn arms_of_different_settings() {
     let expected =
         "In 1 of 2 arms, the runs differ in more than the seed: in `lr`, `monitor.scripted.gains`.";
     assert!(report.warnings.iter().any(|warning| warning == expected), "{:?}", report.warnings);
+    let files = check::written(&plan, &store, "mixed-settings");
+    assert!(files["report.md"].contains("in `lr`, `monitor.scripted.gains`."));
+    assert!(files["report.html"].contains("in <code>lr</code>, <code>monitor.scripted.gains</code>."));
     plan.runs.retain(|run| run.cell["schedule"] != "cosine");
     let report = summarise(&plan, &store).unwrap();
     assert!(!report.warnings.iter().any(|warning| warning.contains("differ in")), "{:?}", report.warnings);
