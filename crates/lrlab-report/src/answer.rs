@@ -64,6 +64,9 @@ fn limitations(report: &Report) -> Sentence {
     let text = match (report.counts.done, pairs().max()) {
         (0, _) => "No run has finished yet.".to_owned(),
         (_, None) if report.contrasts.is_empty() => without_contrasts(report),
+        (_, None) if report.comparisons.is_empty() => {
+            "The arms are measured on different examples, so no metric of theirs can be compared.".to_owned()
+        }
         (_, None) => "No pair of runs with equal seeds has finished yet.".to_owned(),
         (_, Some(1)) => {
             "There is one seed per arm, so no difference can be tested for significance; other seeds may \
@@ -89,12 +92,15 @@ fn without_contrasts(report: &Report) -> String {
     let mut measured: Vec<(usize, f64)> = (0..report.arms.len())
         .filter_map(|arm| Some((arm, report.arms[arm].estimate(metric).summary?.mean)))
         .collect();
+    if measured.iter().any(|(arm, _)| !report.arms[*arm].leaks()) {
+        measured.retain(|(arm, _)| !report.arms[*arm].leaks());
+    }
     let lower = metric.higher_is_better() == Some(false);
     measured.sort_by(|a, b| if lower { a.1.total_cmp(&b.1) } else { b.1.total_cmp(&a.1) });
     let what = name(metric);
     let Some(&(arm, _)) = measured.first() else {
         return format!(
-            "There is nothing to compare: no two arms differ in exactly one axis, and no arm has a {what}."
+            "There is nothing to compare: no two arms differ in exactly one axis, and no arm has a value of {what}."
         );
     };
     let estimate = Value::Estimate(report.arms[arm].estimate(metric), metric.unit()).to_string();
@@ -116,23 +122,16 @@ fn without_contrasts(report: &Report) -> String {
 
 /// The results of a contrast.
 fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
-    let of = |metric: Metric| -> Vec<&Comparison> {
-        let about = |c: &&Comparison| (c.contrast, c.metric) == (index, metric) && c.paired.is_some();
-        let all: Vec<&Comparison> = report.comparisons.iter().filter(about).collect();
-        let leak: Vec<&Comparison> = all.iter().filter(|c| report.arms[c.arm].leaks()).copied().collect();
-        if leak.len() == all.len() {
-            leak
-        } else {
-            all.into_iter().filter(|c| !report.arms[c.arm].leaks()).collect()
-        }
-    };
+    let all = report.summarised(index);
+    let of =
+        |metric: Metric| -> Vec<&Comparison> { all.iter().filter(|c| c.metric == metric).copied().collect() };
     let mut by_metric: Vec<(Metric, Vec<&Comparison>)> =
         report.metrics.iter().map(|metric| (*metric, of(*metric))).collect();
     by_metric.retain(|(_, all)| !all.is_empty());
     if by_metric.is_empty() {
-        by_metric.extend([(OTHERWISE, of(OTHERWISE))]);
+        by_metric.push((OTHERWISE, of(OTHERWISE)));
     }
-    let [(_, first), ..] = &by_metric[..] else { return Vec::new() };
+    let Some((_, first)) = by_metric.first().filter(|(_, all)| !all.is_empty()) else { return Vec::new() };
     let first_value =
         if it.reason == Reason::First { " (the first value of the axis; no baseline is named)" } else { "" };
     if first.len() <= ONE_BY_ONE {
@@ -156,7 +155,7 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     for (i, (metric, all)) in by_metric.iter().enumerate() {
         let values = if i == 0 { by_value(report, it, all) } else { String::new() };
         let mean = with_unit(*metric, average(all));
-        let name = if i == 0 { name(*metric).to_owned() } else { capital(name(*metric)) };
+        let name = if i == 0 { name(*metric) } else { capital(&name(*metric)) };
         let count = count_by_finding(*metric, all);
         parts.push(format!("{name} {mean} on average{values}, {count}."));
     }
@@ -181,8 +180,8 @@ fn capital(text: &str) -> String {
 }
 
 /// "validation accuracy".
-fn name(metric: Metric) -> &'static str {
-    if metric.key == "accuracy_gap" { "gap between training and validation accuracy" } else { metric.title() }
+fn name(metric: Metric) -> String {
+    metric.phrase().replace("accuracy gap", "gap between training and validation accuracy")
 }
 
 /// The coordinates of an arm on the axes that the grid varies and the contrast does not.

@@ -147,17 +147,18 @@ impl Arm {
         self.runs.first().is_some_and(|run| leaks(&run.spec))
     }
 
-    /// Returns whether a metric is measured on the same examples in both arms.
+    /// Returns whether a validation or test metric is measured on the same examples in both arms; `true` for other metrics.
     pub(crate) fn shares_examples(&self, other: &Self, metric: Metric) -> bool {
         let same = |keys: &[&str]| {
             let of = |arm: &Self, key| arm.runs.first().and_then(|run| run.spec.pointer(key).cloned());
-            keys.iter().all(|key| of(self, key) == of(other, key))
+            let examples = |arm: &Self| arm.runs.first().and_then(|run| source(&run.spec));
+            examples(self) == examples(other) && keys.iter().all(|key| of(self, key) == of(other, key))
         };
         let both_leak = self.leaks() && other.leaks();
         match metric.split() {
             None => true,
             Some(Split::Validation) if !both_leak => {
-                same(&["/data/source", "/data/validation", "/data/split_seed", "/data/limit/validation"])
+                same(&["/data/validation", "/data/split_seed", "/data/limit/validation"])
             }
             // Only a limit makes a selection, by `split_seed`.
             Some(Split::Test | Split::Validation) => {
@@ -165,7 +166,7 @@ impl Arm {
                     .runs
                     .first()
                     .is_none_or(|run| run.spec.pointer("/data/limit/test").is_none_or(Value::is_null));
-                same(&["/data/source", "/data/limit/test"]) && (whole || same(&["/data/split_seed"]))
+                same(&["/data/limit/test"]) && (whole || same(&["/data/split_seed"]))
             }
         }
     }
@@ -260,6 +261,17 @@ pub(crate) fn arms(
     let mut order: Vec<(Vec<usize>, Arm)> = keys.into_iter().zip(arms).collect();
     order.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(order.into_iter().map(|(_, arm)| arm).collect())
+}
+
+/// The source of a run's examples, without the place of its files.
+fn source(spec: &Value) -> Option<Value> {
+    let mut source = spec.pointer("/data/source")?.clone();
+    for options in source.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        if let Some(options) = options.as_object_mut() {
+            options.remove("folder");
+        }
+    }
+    Some(source)
 }
 
 /// Returns whether a run with this specification validates on the test split.

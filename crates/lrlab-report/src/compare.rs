@@ -63,9 +63,10 @@ pub struct Comparison {
 impl Comparison {
     /// The compared metrics beside the [leading](crate::Report::metrics) ones: accuracy and F1 on the test split, and accuracy, loss
     /// and generalisation gap on the validation split.
-    pub const METRICS: [Metric; 6] = [
+    pub const METRICS: [Metric; 7] = [
         Metric::best("test_accuracy"),
         Metric::best("test_f1"),
+        Metric::last("test_accuracy"),
         Metric::best("val_accuracy"),
         Metric::last("val_accuracy"),
         Metric::last("val_loss"),

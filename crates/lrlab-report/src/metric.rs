@@ -180,6 +180,25 @@ impl Metric {
         self.known().1
     }
 
+    /// The point in training in words.
+    pub(crate) fn place(self) -> &'static str {
+        match self.at {
+            At::Final => "after the last update",
+            At::Best => "at the selected epoch",
+            At::Premium => "at the selected epoch minus after the last update",
+            At::Max => "largest over the epochs",
+            At::Min => "smallest over the epochs",
+        }
+    }
+
+    /// The display name with the point in training, unless that is the last update: "test accuracy at the selected epoch".
+    pub(crate) fn phrase(self) -> String {
+        match self.at {
+            At::Final => self.title().to_owned(),
+            _ => format!("{} {}", self.title(), self.place()),
+        }
+    }
+
     /// The display unit; the premium of a fraction is in percentage points.
     #[must_use]
     pub fn unit(self) -> Unit {

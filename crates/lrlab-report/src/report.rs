@@ -96,6 +96,14 @@ impl Report {
         ids.windows(2).map(|pair| common(pair) + 1).fold(8, usize::max)
     }
 
+    /// The comparisons of a contrast that the summary is about: without arms that validate on the test split if there are
+    /// others.
+    pub(crate) fn summarised(&self, contrast: usize) -> Vec<&Comparison> {
+        let all = self.comparisons.iter().filter(|c| c.contrast == contrast && c.paired.is_some());
+        let (leaking, clean): (Vec<_>, Vec<_>) = all.partition(|c| self.arms[c.arm].leaks());
+        if clean.is_empty() { leaking } else { clean }
+    }
+
     /// The values of an axis, as text, in the report's order.
     #[must_use]
     pub fn values(&self, axis: &str) -> Vec<String> {
@@ -320,9 +328,11 @@ fn scaled_rates(plan: &Plan) -> Option<String> {
 fn mixed(report: &Report) -> Option<String> {
     let (mut keys, mut count) = (BTreeSet::new(), 0);
     for arm in &report.arms {
-        let differing = arm.runs.iter().filter(|run| run.spec != arm.runs[0].spec);
-        let known = differing.map(|run| differences(&arm.runs[0].spec, &run.spec, "", &mut keys)).count();
-        count += usize::from(known > 0);
+        let mut differing = arm.runs.iter().filter(|run| run.spec != arm.runs[0].spec).peekable();
+        count += usize::from(differing.peek().is_some());
+        for run in differing {
+            differences(&arm.runs[0].spec, &run.spec, "", &mut keys);
+        }
     }
     let keys = keys.into_iter().collect::<Vec<_>>().join("`, `");
     (count > 0).then(|| {

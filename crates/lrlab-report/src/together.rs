@@ -31,6 +31,13 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
             .collect::<Vec<_>>()
             .join(" "),
         paper: plans.iter().any(|plan| plan.paper),
+        // Experiments that lead with different metrics share the default ones.
+        metrics: match plans {
+            [first, rest @ ..] if rest.iter().all(|plan| plan.metrics == first.metrics) => {
+                first.metrics.clone()
+            }
+            _ => Vec::new(),
+        },
         ..Plan::default()
     };
     let (mut claims, mut of) = (Vec::new(), BTreeMap::new());

@@ -5,7 +5,7 @@
 mod common;
 
 use common::check;
-use lrlab_report::{Finding, Plan, Reason, Report, RunStore, Verdict, answer, forest, summarise};
+use lrlab_report::{Finding, Plan, Reason, Report, RunStore, Verdict, answer, forest, summarise, tables};
 use lrlab_runs::{Cell, PlannedRun, RunResult};
 use serde_json::{Value, json};
 
@@ -294,7 +294,7 @@ fn the_file_names_the_leading_metrics() {
     let text = &sentences(&report)[0];
     assert!(
         text.starts_with(
-            "cosine against static: training time per update +1.001 ms [+1.001, +1.002], p = 0.008, worse; test F1 +"
+            "cosine against static: training time per update +1.001 ms [+1.001, +1.002], p = 0.008, worse; test F1 at the selected epoch +"
         ),
         "{text}"
     );
@@ -346,7 +346,7 @@ fn metrics_of_different_examples_are_not_compared() {
     };
     assert_eq!(
         along("data.validation vs off").into_iter().collect::<Vec<_>>(),
-        ["best.test_accuracy", "best.test_f1"]
+        ["best.test_accuracy", "best.test_f1", "final.test_accuracy"]
     );
     assert_eq!(along("schedule vs static").len(), lrlab_report::Comparison::METRICS.len());
     let all = sentences(&report);
@@ -357,7 +357,8 @@ fn metrics_of_different_examples_are_not_compared() {
         ),
         "{all:?}"
     );
-    assert!(all[1].starts_with("data.validation against off (the first value of the axis; no baseline is named), 4 arms: test accuracy "), "{all:?}");
+    assert!(all[1].starts_with("data.validation against off (the first value of the axis; no baseline is named), 4 arms: test accuracy at the \
+             selected epoch "), "{all:?}");
     assert!(
         report.warnings[0].ends_with("The summary leaves them out where it has others."),
         "{:?}",
@@ -369,7 +370,15 @@ fn metrics_of_different_examples_are_not_compared() {
     let column = rows[0].iter().position(|name| name == "final_val_loss_mean").unwrap();
     let missing = rows[1..].iter().filter(|row| row[0].starts_with("data.validation"));
     assert!(missing.clone().all(|row| row[column].is_empty()) && missing.count() == 8);
-    let results = &files["report.md"];
-    let best = results.lines().filter(|line| line.starts_with("| off |") || line.starts_with("| test |"));
-    assert!(best.filter(|line| line.contains("**")).count() >= 2, "{results}");
+    let results = tables(&report).into_iter().find(|table| table.name == "results").unwrap();
+    let column = results.columns.iter().position(|it| it.key == "final_val_accuracy").unwrap();
+    let bold: Vec<String> = results
+        .rows
+        .iter()
+        .filter(|row| row.cells[column].bold)
+        .map(|row| row.cells[0].value.to_string())
+        .collect();
+    for validation in ["off", "test", "more"] {
+        assert!(bold.iter().any(|of| of == validation), "{validation}: {bold:?}");
+    }
 }

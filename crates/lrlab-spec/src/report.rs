@@ -53,15 +53,19 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
 
 /// The leading metrics.
 pub(crate) fn metrics(log: &mut Log, root: &Node) -> Vec<String> {
-    let mut names = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for node in root.at("report.metrics").map(Node::list).unwrap_or_default() {
         let Some(name) = node.text() else { continue };
         if let Some(Wrong { message, suggestion }) = claim_metric::check(name) {
             log.error(node.place, message, suggestion);
-        } else if names.iter().any(|known| known == name) {
+            continue;
+        }
+        // The default prefix.
+        let full = if name.contains('.') { name.to_owned() } else { format!("final.{name}") };
+        if names.contains(&full) {
             log.error(node.place, format!("`{name}` is listed twice"), None);
         } else {
-            names.push(name.to_owned());
+            names.push(full);
         }
     }
     names

@@ -13,6 +13,9 @@ use crate::{Comparison, Contrast, Finding, Metric, Report};
 /// The file name without extension.
 pub(crate) const FOREST: &str = "answer";
 
+/// The maximum number of panels; the first metrics are drawn.
+const PANELS: usize = 4;
+
 /// The maximum number of rows; beyond it, the rows with the largest differences are drawn.
 const ROWS: usize = 36;
 
@@ -70,7 +73,7 @@ pub(crate) enum Width {
 pub fn forest(report: &Report) -> Option<Forest> {
     let measured =
         |metric: &Metric| report.comparisons.iter().any(|c| c.metric == *metric && c.paired.is_some());
-    let metrics: Vec<Metric> = report.metrics.iter().copied().filter(measured).collect();
+    let metrics: Vec<Metric> = report.metrics.iter().copied().filter(measured).take(PANELS).collect();
     let mut groups: Vec<(&Contrast, Vec<Compared>)> = report
         .contrasts
         .iter()
@@ -111,7 +114,7 @@ type Compared = (usize, Vec<Option<ForestPoint>>);
 
 fn compared(report: &Report, metrics: &[Metric], contrast: usize) -> Vec<Compared> {
     let mut arms: BTreeMap<usize, Vec<Option<ForestPoint>>> = BTreeMap::new();
-    for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.paired.is_some()) {
+    for c in report.summarised(contrast) {
         let Some(panel) = metrics.iter().position(|metric| *metric == c.metric) else { continue };
         arms.entry(c.arm).or_insert_with(|| vec![None; metrics.len()])[panel] = point(c);
     }
@@ -271,15 +274,20 @@ pub(crate) fn svg(forest: &Forest, width: Width, inline: bool) -> String {
     paint::document(size, "Differences from the baseline", caption, &(frame + &body))
 }
 
-fn title(metric: Metric, wide: bool) -> String {
+/// The title of a panel; short for a phone.
+pub(super) fn title(metric: Metric, wide: bool) -> String {
     let words = match (metric.key, wide) {
-        ("accuracy_gap", true) => "gap, training − validation",
-        ("accuracy_gap", false) => "gap",
-        (_, true) => metric.title(),
-        ("val_accuracy", false) => "accuracy",
-        (_, false) => "loss",
+        ("accuracy_gap", true) => "gap, training − validation".to_owned(),
+        (_, true) => metric.phrase(),
+        ("accuracy_gap" | "loss_gap", false) => "gap".to_owned(),
+        ("val_accuracy", false) => "accuracy".to_owned(),
+        ("val_loss", false) => "loss".to_owned(),
+        ("test_accuracy", false) => "test acc.".to_owned(),
+        ("update_ms", false) => "time".to_owned(),
+        (_, false) => metric.title().to_owned(),
     };
-    format!("{words} ({})", unit(metric))
+    let unit = unit(metric);
+    if unit.is_empty() { words } else { format!("{words} ({unit})") }
 }
 
 /// An axis that contains zero and every mean, and intervals up to twice the largest mean.

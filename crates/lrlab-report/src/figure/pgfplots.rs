@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, integer_ticks};
-use super::forest::{FOREST, Forest, look};
+use super::forest::{FOREST, Forest, look, title};
 use super::svg::axes;
 use super::{Dash, Figure, Line, PALETTE, Panel, Scale};
 use crate::table::{needs_t1, tex_escape};
@@ -155,10 +155,7 @@ pub(crate) fn forest_pgfplots(forest: &Forest) -> String {
         (1..=rows).map(|row| row.to_string()).collect::<Vec<_>>().join(","),
     );
     for (panel, metric) in forest.metrics.iter().enumerate() {
-        let unit = crate::answer::unit(*metric);
-        let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
-        let _ =
-            writeln!(out, "\\nextgroupplot[xlabel={{{}}}]", tex_escape(&format!("{}{unit}", metric.title())));
+        let _ = writeln!(out, "\\nextgroupplot[xlabel={{{}}}]", tex_escape(&title(*metric, true)));
         let _ =
             writeln!(out, "\\addplot[black, forget plot] coordinates {{(0,0.5) (0,{})}};", rows as f64 + 0.5);
         if panel == 0 {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
-use crate::tables::result::{detail, place, short, with_leading};
+use crate::tables::result::{detail, short, with_leading};
 use crate::{Column, Comparison, Finding, Metric, Report, Table, Unit, Value};
 
 /// The metrics of the compact table: test metrics, and two indicators of overfitting.
-const SHOWN: [Metric; 4] = [
+const SHOWN: [Metric; 5] = [
     Metric::best("test_accuracy"),
     Metric::best("test_f1"),
+    Metric::last("test_accuracy"),
     Metric::last("val_loss"),
     Metric::last("accuracy_gap"),
 ];
@@ -173,7 +174,7 @@ fn long_row(report: &Report, c: &Comparison) -> Row {
     let number = |value: Value| TableCell { value, bold: false, runs: made_of.clone() };
     let mut cells: Vec<TableCell> = vec![Value::Text(against(report, c)).into()];
     cells.extend(axis_cells(report, c.arm));
-    cells.push(Value::Text(format!("{}, {}", c.metric.title(), place(c.metric))).into());
+    cells.push(Value::Text(format!("{}, {}", c.metric.title(), c.metric.place())).into());
     cells.push(Value::Share(p.map_or(0, |p| p.summary.n), c.planned).into());
     cells.extend([
         number(Value::Number(p.map(|p| p.summary.mean), unit)),

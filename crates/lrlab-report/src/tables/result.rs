@@ -5,11 +5,12 @@ use std::fmt::Write;
 use crate::arm::Estimate;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
-use crate::{At, Column, Counts, Metric, Report, Run, Table, Unit, Value};
+use crate::{Column, Counts, Metric, Report, Run, Table, Unit, Value};
 
-const MAIN: [Metric; 7] = [
+const MAIN: [Metric; 8] = [
     Metric::best("test_accuracy"),
     Metric::best("test_f1"),
+    Metric::last("test_accuracy"),
     Metric::best("val_accuracy"),
     Metric::last("val_accuracy"),
     Metric::last("val_loss"),
@@ -56,11 +57,13 @@ pub(crate) fn brief(report: &Report) -> Table {
     table(report, "brief", "Results", "", metrics, false)
 }
 
-/// `metrics` after those leading metrics of the report that only the experiment names.
+/// `metrics` after those that the experiment names.
 pub(super) fn with_leading(report: &Report, metrics: &[Metric]) -> Vec<Metric> {
-    let own =
-        report.metrics.iter().filter(|metric| !metrics.contains(metric) && !Metric::LEADING.contains(metric));
-    own.chain(metrics).copied().collect()
+    if report.metrics == Metric::LEADING {
+        return metrics.to_vec();
+    }
+    let others = metrics.iter().filter(|metric| !report.metrics.contains(metric));
+    report.metrics.iter().chain(others).copied().collect()
 }
 
 /// All metrics after the last update.
@@ -185,15 +188,4 @@ fn embolden(rows: &mut [Row], block: &[usize], column: usize, metric: Metric) {
 
 fn digits(unit: Unit) -> i32 {
     unit.digits() as i32
-}
-
-/// The point in training at which a metric is taken, in words.
-pub(super) fn place(metric: Metric) -> &'static str {
-    match metric.at {
-        At::Final => "after the last update",
-        At::Best => "at the selected epoch",
-        At::Premium => "at the selected epoch minus after the last update",
-        At::Max => "largest over the epochs",
-        At::Min => "smallest over the epochs",
-    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::claim::Measured;
 use crate::table::{Difference, Link, Row, TableCell};
-use crate::tables::result::place;
 use crate::{ClaimVerdict, Column, Report, Run, Table, Unit, Value};
 
 /// One row per claim and covered arm.
@@ -46,8 +45,8 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
                   sign-flip test after Holm's correction over the claim's planned arms (for a value with a tolerance: two \
                   one-sided t-tests place the mean within the tolerance). Contradicted: the opposite sign with p < 0.05 \
                   (for a value with a tolerance: the 95 % t-interval lies outside it). Equivalent: two one-sided t-tests \
-                  place the difference within the claim's margin. Undecided: none of these. The experiment file fixes \
-                  conditions, tolerances and margins before the runs."
+                  place the difference within the claim's margin. Undecided: none of the above applies. \
+                  Conditions, tolerances and margins are those of the experiment file."
             .to_owned(),
         columns,
         rows,
@@ -77,7 +76,7 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
     };
     let figure = claim.metric.map_or_else(String::new, |m| {
         let sign = Some(m.unit().sign()).filter(|sign| !sign.is_empty());
-        format!("{}{} {}", m.title(), sign.map_or_else(String::new, |sign| format!(" in {sign}")), place(m))
+        format!("{}{} {}", m.title(), sign.map_or_else(String::new, |sign| format!(" in {sign}")), m.place())
     });
     let cells = vec![
         text(&claim.id),

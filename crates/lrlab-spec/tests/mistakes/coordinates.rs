@@ -209,11 +209,11 @@ fn leading_metrics() {
         )
     };
     assert_eq!(
-        metrics("[\"val_los\", \"first.val_loss\", \"update_ms\", \"update_ms\"]"),
+        metrics("[\"val_los\", \"first.val_loss\", \"update_ms\", \"final.update_ms\"]"),
         [
             "x.toml:34:12: unknown metric `val_los`; did you mean `val_loss`?",
             "x.toml:34:23: `first.` is not a valid prefix; expected one of `final`, `best`, `premium`, `max`, `min`",
-            "x.toml:34:54: `update_ms` is listed twice"
+            "x.toml:34:54: `final.update_ms` is listed twice"
         ]
     );
     assert!(metrics("[]").is_empty(), "the default metrics");

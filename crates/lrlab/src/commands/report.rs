@@ -104,7 +104,7 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
     });
     print_line(summary);
     let Err(error) = reported else { return exit };
-    eprint_line(&format!("error: the report is not complete: {}", with_causes(&error)));
+    eprint_line(&format!("error: {}", with_causes(&error)));
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
@@ -128,7 +128,8 @@ fn summarised(plans: &[Plan], store: &RunStore) -> anyhow::Result<Arc<Report>> {
 
 /// Writes a report and prints its table. Documents that could not be rendered are an error, after the rest is written.
 fn write(report: &Report, documents: &Documents, to: &Path) -> anyhow::Result<()> {
-    let written = lrlab_report::write(report, &documents.rendered, to)?;
+    let written =
+        lrlab_report::write(report, &documents.rendered, to).context("the report could not be written")?;
     print_line(&lrlab_report::terminal_table(report));
     for kept in &written.kept {
         print_line(&format!("kept: {} (modified since the earlier report)", kept.display()));
@@ -138,7 +139,11 @@ fn write(report: &Report, documents: &Documents, to: &Path) -> anyhow::Result<()
     }
     print_line(&format!("report: {}", written.html.display()));
     let failed: Vec<String> = documents.failed.iter().map(with_causes).collect();
-    anyhow::ensure!(failed.is_empty(), "the rest of the report is written, but not {}", failed.join("; "));
+    anyhow::ensure!(
+        failed.is_empty(),
+        "the report was written without documents that have errors: {}",
+        failed.join("; ")
+    );
     Ok(())
 }
 
