@@ -122,7 +122,10 @@ fn without_contrasts(report: &Report) -> String {
 
 /// The results of a contrast.
 fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
-    let all = report.summarised(index);
+    // Means over arms with different numbers of seeds would be compared.
+    let (complete, incomplete): (Vec<_>, Vec<_>) =
+        report.summarised(index).into_iter().partition(|c| pairs(c) == c.planned);
+    let (all, left_out) = if complete.is_empty() { (incomplete, Vec::new()) } else { (complete, incomplete) };
     let of =
         |metric: Metric| -> Vec<&Comparison> { all.iter().filter(|c| c.metric == metric).copied().collect() };
     let mut by_metric: Vec<(Metric, Vec<&Comparison>)> =
@@ -164,6 +167,12 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
         let place = if place.is_empty() { place } else { format!(" ({place})") };
         let value = it.value(&report.arms[c.arm]);
         parts.push(format!("Largest difference: {value}{place}, {}, n = {}.", in_full(c), pairs(c)));
+    }
+    let left_out = left_out.iter().filter(|c| c.metric == first[0].metric).count();
+    match left_out {
+        0 => {}
+        1 => parts.push("1 more arm has fewer seeds and is left out.".to_owned()),
+        more => parts.push(format!("{more} more arms have fewer seeds and are left out.")),
     }
     let axis = it.axis();
     let axis = if NAMED.contains(&axis.as_str()) { capital(&axis) } else { axis };

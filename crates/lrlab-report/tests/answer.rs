@@ -382,3 +382,25 @@ fn metrics_of_different_examples_are_not_compared() {
         assert!(bold.iter().any(|of| of == validation), "{validation}: {bold:?}");
     }
 }
+
+/// Means over arms cover those with all seeds.
+#[test]
+fn incomplete_arms_are_left_out_of_averages() {
+    let models = ["a", "b", "c", "d"].map(Value::from).to_vec();
+    let plan = plan(&[("model", models), ("schedule", vec![json!("static"), json!("cosine")])], 8);
+    let (_folder, store) = common::store(&plan, |_, planned| {
+        let (last, first) = (planned.cell["model"] == "d", planned.cell["seed"] == 0);
+        let mut it = common::result(planned);
+        let lift = if planned.cell["schedule"] == "cosine" { 0.02 + noise(&planned.cell) } else { 0.0 };
+        it.last.metrics.val_accuracy = Some(0.7 + if last { 10.0 * lift } else { lift });
+        (first || !last).then_some(it)
+    });
+    let text = sentences(&summarise(&plan, &store).unwrap()).remove(0);
+    assert!(
+        text.starts_with(
+            "Schedule against static, 3 arms: validation accuracy +2.2 points on average, better in 3"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with(" 1 more arm has fewer seeds and is left out."), "{text}");
+}

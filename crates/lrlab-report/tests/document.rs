@@ -311,9 +311,7 @@ fn the_paper_is_rendered_with_and_without_runs() {
     };
     let (whole, none) = (rendered(true, &document), rendered(false, &document));
     assert!(whole.starts_with("# ") && whole.contains("288 of 288 runs"), "{whole}");
-    assert!(
-        none.contains("0 of 288 runs") && none.contains("None of the paper's claims is supported so far.")
-    );
+    assert!(none.contains("0 of 288 runs") && none.contains("None of the statements is supported so far."));
     for (text, verdict) in [(&whole, "mitigates: "), (&none, "mitigates: not run")] {
         assert!(text.contains(&format!("**{verdict}")), "{text}");
         for line in text.lines().filter(|line| line.starts_with('|')) {
