@@ -35,7 +35,7 @@ pub use result::{
     Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart,
     RunResult, Timing, Updates, coordinate, finite,
 };
-pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
+pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore, create_numbered};
 pub use work::Work;
 pub use work_log::{WorkLog, earlier_work};
 
