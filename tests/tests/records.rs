@@ -241,28 +241,107 @@ fn records_replace_damaged_results() {
     let path = |id: &str, name: &str| format!("runs/store/{id}/{name}");
     let [good, other] = [0, 1].map(|i| read(folder, &path(&ids[i], "result.json")));
     let train = ["run", "tiny.toml", "--records", "a.jsonl", "--device", "cpu"];
-    for (args, damaged) in [
+    for (n, (args, damaged)) in [
         (&["records", "import", "a.jsonl"][..], &good[..good.len() / 2]),
         (&["records", "import", "a.jsonl"], &other),
         (&train, &good[..good.len() / 2]),
         (&train, &other),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         std::fs::write(folder.join(path(&ids[0], "best.safetensors")), "weights").unwrap();
         std::fs::write(folder.join(path(&ids[0], "result.json")), damaged).unwrap();
         let ran = succeeds(folder, args);
         let note = format!(
-            "note: runs/store/{}: the result is damaged and is replaced by the one on record in a.jsonl:1; the damaged file is \
-             kept as `result.json.damaged`",
-            ids[0]
+            "note: runs/store/{id}: the result is damaged and is replaced with the one on record in a.jsonl:1; the damaged \
+             files are now in runs/store/{id}/damaged/{}\n",
+            n + 1,
+            id = ids[0]
         );
         assert!(ran.err.contains(&note), "{}", ran.err);
         let done = ["imported 1 run into runs, 1 already there", "2 of 2 runs are done (0 in this call)"];
         assert!(done.iter().any(|done| ran.out.contains(done)), "{}", ran.out);
         assert_eq!(read(folder, &path(&ids[0], "result.json")), good);
-        assert_eq!(read(folder, &path(&ids[0], "result.json.damaged")), damaged);
-        assert_eq!(read(folder, &path(&ids[0], "best.safetensors")), "weights");
-        assert!(!folder.join(path(&ids[0], "superseded")).exists());
+        let aside = |name: &str| path(&ids[0], &format!("damaged/{}/{name}", n + 1));
+        assert_eq!(read(folder, &aside("result.json")), damaged);
+        // The weights of the damaged result are not beside the recorded one.
+        assert_eq!(read(folder, &aside("best.safetensors")), "weights");
+        for name in ["best.safetensors", "superseded"] {
+            assert!(!folder.join(path(&ids[0], name)).exists(), "{name}");
+        }
     }
+
+    // A torn pause beside a complete result.
+    std::fs::write(folder.join(path(&ids[0], "paused.json")), "{").unwrap();
+    let ran = succeeds(folder, &train);
+    let note = format!(
+        "the state at its last pause is damaged; the damaged files are now in {}\n",
+        path(&ids[0], "damaged/5")
+    );
+    assert!(ran.err.contains(&note) && ran.out.contains("(0 in this call)"), "{}{}", ran.err, ran.out);
+    assert_eq!(read(folder, &path(&ids[0], "result.json")), good);
+}
+
+/// A torn `paused.json` does not hide a conflict, and a complete record replaces the pruned result beside it.
+#[test]
+fn records_replace_pruned_results_with_a_damaged_pause() {
+    let folder = place(true);
+    let folder = folder.path();
+    succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
+    let (id, whole) = results(&folder.join("runs")).into_iter().next().unwrap();
+    let run = folder.join("runs/store").join(&id);
+    let mut pruned = whole.clone();
+    pruned["outcome"] = "pruned".into();
+    let loss = std::mem::replace(&mut pruned["history"][0]["val_loss"], json!(7.0));
+    std::fs::write(run.join("result.json"), pruned.to_string()).unwrap();
+    std::fs::write(run.join("paused.json"), "{").unwrap();
+    let import = ["records", "import", "a.jsonl"];
+    fails(folder, &import, "history[0].val_loss is ");
+    pruned["history"][0]["val_loss"] = loss;
+    std::fs::write(run.join("result.json"), pruned.to_string()).unwrap();
+    let ran = succeeds(folder, &import);
+    assert_eq!(ran.out, "imported 1 run into runs, 1 already there\n");
+    assert!(ran.err.contains("the state at its last pause is damaged"), "{}", ran.err);
+    assert_eq!(results(&folder.join("runs"))[&id], whole);
+    assert_eq!(std::fs::read(run.join("damaged/1/paused.json")).unwrap(), b"{");
+}
+
+/// A call that is refused leaves damaged results in their places.
+#[test]
+fn refused_calls_move_no_damaged_results() {
+    let folder = place(true);
+    let folder = folder.path();
+    succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
+    let mut records: Vec<Value> =
+        read(folder, "a.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let path = |i: usize| format!("runs/store/{}/result.json", records[i]["run_id"].as_str().unwrap());
+    let (first, second) = (path(0), path(1));
+    std::fs::write(folder.join(&first), "{").unwrap();
+    let train = ["run", "tiny.toml", "--records", "a.jsonl", "--device", "cpu", "--threads", "1"];
+    let refused = |records: &[Value], expected: &str| {
+        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+        std::fs::write(folder.join("a.jsonl"), lines).unwrap();
+        fails(folder, &train, expected);
+        assert_eq!(read(folder, &first), "{");
+    };
+    // Another result of the intact run.
+    let good = records.clone();
+    records[1]["history"][0]["val_loss"] = json!(7.0);
+    refused(&records, "another result of run ");
+    refused(&records[1..], "another result of run ");
+    // The recorded result, or the only intact one, has another numerics class, and a run is missing.
+    records.clone_from(&good);
+    records[0]["provenance"]["numerics"] = json!("gpu/f32/0");
+    std::fs::remove_file(folder.join(&second)).unwrap();
+    refused(&records[..1], "numerics class \"gpu/f32/0\"");
+    records[1]["provenance"]["numerics"] = json!("gpu/f32/0");
+    refused(&records[1..], "numerics class \"gpu/f32/0\"");
+    // The damaged run is repeated once nothing is in the way.
+    std::fs::write(folder.join("a.jsonl"), format!("{}\n", good[1])).unwrap();
+    let ran = succeeds(folder, &train);
+    assert!(ran.err.contains("its files are now in `superseded`"), "{}", ran.err);
+    assert!(ran.out.contains("2 of 2 runs are done (1 in this call)"), "{}", ran.out);
 }
 
 /// Runs on record do not need the data: their digest is used, as long as nothing is trained.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lrlab_runs::{PlannedRun, RunId, RunStore};
+use lrlab_runs::{PlannedRun, Provenance, RunId, RunStore, create_numbered};
 use serde::Deserialize;
 
 use crate::{Error, read_paused, read_result};
@@ -19,6 +19,17 @@ pub struct Origin {
     pub dirty: Option<bool>,
     /// The class within which equal specifications give equal bits.
     pub numerics: String,
+}
+
+impl From<&Provenance> for Origin {
+    fn from(provenance: &Provenance) -> Self {
+        Self {
+            build: provenance.build.clone(),
+            commit: provenance.commit.clone(),
+            dirty: provenance.dirty,
+            numerics: provenance.numerics.clone(),
+        }
+    }
 }
 
 impl Origin {
@@ -123,13 +134,7 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
 /// Returns an error if moving fails.
 pub fn supersede(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let folder = store.run_dir(id);
-    let superseded = folder.join("superseded");
-    let mut number = 1_u32;
-    while superseded.join(number.to_string()).exists() {
-        number += 1;
-    }
-    let aside = superseded.join(number.to_string());
-    std::fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+    let aside = create_numbered(&folder.join("superseded"))?;
     let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut names: Vec<_> =
         entries.map_err(|e| Error::io(&folder, e))?.into_iter().map(|entry| entry.file_name()).collect();

@@ -58,8 +58,8 @@ impl Format {
 
     const fn delimiters(self) -> Delimiters {
         match self {
-            Self::Latex => [("<<", ">>"), ("<%", "%>")],
-            Self::Markdown | Self::Plain => [("{{", "}}"), ("{%", "%}")],
+            Self::Latex => [("<<", ">>"), ("<%", "%>"), ("<#", "#>")],
+            Self::Markdown | Self::Plain => [("{{", "}}"), ("{%", "%}"), ("{#", "#}")],
         }
     }
 
@@ -137,11 +137,11 @@ fn syntax<'a>(format: Format) -> Result<Environment<'a>> {
     env.set_debug(true);
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    let [(begin, end), (block_begin, block_end)] = format.delimiters();
-    syntax.variable_delimiters(begin, end).block_delimiters(block_begin, block_end);
-    if format == Format::Latex {
-        syntax.comment_delimiters("<#", "#>");
-    }
+    let [expression, statement, comment] = format.delimiters();
+    syntax
+        .variable_delimiters(expression.0, expression.1)
+        .block_delimiters(statement.0, statement.1)
+        .comment_delimiters(comment.0, comment.1);
     env.set_syntax(syntax.build()?);
     Ok(env)
 }

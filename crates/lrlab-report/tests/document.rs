@@ -191,6 +191,61 @@ fn undefined_names_are_errors_with_the_line() {
     assert_eq!(of("a.txt", own).unwrap(), "121");
 }
 
+/// Templates that set a name somewhere, or provide for its absence, in every spelling.
+#[test]
+fn names_that_may_be_defined_are_known() {
+    let later = "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}1{% endmacro %}{{ f() }}";
+    let branch = "{% if true %}{%- macro f() %}1{% endmacro %}{% endif %}{{ f() }}";
+    let line = "{% if true %}{% set\nn = 1 %}{% endif %}{{ n }}";
+    let spaces = "{% if true %}{% set   n = 1 %}{% endif %}{{ n }}";
+    for template in [later, branch, line, spaces] {
+        assert_eq!(of("a.txt", template).unwrap(), "1", "{template}");
+    }
+    for template in [
+        "{{ note | d(\"–\") }}",
+        "{{ note|default(\"–\") }}",
+        "{{ (note) | default(\"–\") }}",
+        "{{ ((note)) | d(\"–\") }}",
+        "{% if (note) | d(true) %}–{% endif %}",
+        "{{ \"–\" if note is not defined else note }}",
+        "{{ \"–\" if (note) is undefined }}",
+        "{# {{ counst }} #}{% raw %}{% endraw %}{{ {\"}}\": {\"a\": \"–\"}}[\"}}\"][\"a\"] }}",
+    ] {
+        assert_eq!(of("a.txt", template).unwrap(), "–", "{template}");
+    }
+    assert_eq!(
+        of("a.txt", "{% raw -%} {{ counst }} {%- endraw %}{{ counts.done }}").unwrap(),
+        "{{ counst }}24"
+    );
+}
+
+/// What only resembles a definition or a test, and text that is no code.
+#[test]
+fn names_that_are_never_defined_are_unknown() {
+    for (line, template) in [
+        (1, "{{ counst is odd }}"),
+        (1, "{{ counst | dictsort }}"),
+        (1, "{{ estimate(counst) | default(1) }}"),
+        (1, "{{ \"counst is defined\" }}{{ counst }}"),
+        (1, "{{ 'it\\'s counst is defined' }}{{ counst }}"),
+        (1, "{% set n = counst %}"),
+        (1, "{% macro f(n=counst) %}{% endmacro %}"),
+        (
+            5,
+            "{# {{ counst }} #}\n{% raw %}{{ counst is defined }}\n{% endraw %}{{ \"counst\" }}\n\n{{ counst }}",
+        ),
+        (2, "{{ counts.counst }} {{ dict(counst=1) }}\n{{ [{\"}}\": {}}, counst] }}"),
+    ] {
+        let document = Document { name: "a.md".to_owned(), template: template.to_owned() };
+        let expected = format!("a.md.jinja:{line}: unknown name `counst`: did you mean `counts`?");
+        assert_eq!(parse(&document).unwrap_err().to_string(), expected, "{template}");
+    }
+    let latex = "<# << counst >> #>\n<% raw %><< counst is defined >><%- endraw %>\n<< counst >>";
+    let document = Document { name: "a.tex".to_owned(), template: latex.to_owned() };
+    let error = parse(&document).unwrap_err().to_string();
+    assert!(error.starts_with("a.tex.jinja:3: unknown name `counst`"), "{error}");
+}
+
 /// A report without claims, comparisons and figures has nothing to suggest.
 #[test]
 fn empty_reports_have_no_suggestions() {

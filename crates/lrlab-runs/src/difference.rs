@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Conflict, Outcome, RunResult};
+use crate::{Conflict, Outcome, RunResult, coordinate};
 
 /// The keys that are equal for two runs of one specification, in the order in which a run produces them.
 const SHARED: [&str; 5] = ["history", "decisions", "outcome", "final", "best"];
@@ -65,10 +65,6 @@ impl Conflict {
     /// Describes two results of one run, each with its place.
     #[must_use]
     pub fn new(first: (&RunResult, String), other: (&RunResult, String)) -> Self {
-        let coordinate = |(key, value): (&String, &Value)| match value {
-            Value::String(text) => format!("{key} {text}"),
-            value => format!("{key} {value}"),
-        };
         let coordinates: Vec<String> = other.0.cell.iter().map(coordinate).collect();
         let run = match &coordinates[..] {
             [] => other.0.run_id.to_string(),
@@ -89,7 +85,9 @@ fn in_words(first: &RunResult, other: &RunResult) -> String {
     if there != here {
         words.push(format!("it is {here} here and {there} there"));
     }
-    if let Some(Difference { place, first, other }) = first.difference(other) {
+    // The endings contain the outcome.
+    let difference = first.difference(other).filter(|difference| difference.place != "outcome");
+    if let Some(Difference { place, first, other }) = difference {
         // A part that one of them lacks, such as the epochs that only the longer one has.
         let is_part = first.is_object() || other.is_object();
         if !is_part {

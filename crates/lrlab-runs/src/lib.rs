@@ -33,9 +33,9 @@ pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, write_records};
 pub use result::{
     Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart,
-    RunResult, Timing, Updates, finite,
+    RunResult, Timing, Updates, coordinate, finite,
 };
-pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
+pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore, create_numbered};
 pub use work::Work;
 pub use work_log::{WorkLog, earlier_work};
 

@@ -16,6 +16,15 @@ pub fn finite(x: f64) -> Option<f64> {
 /// the experiment.
 pub type Cell = BTreeMap<String, serde_json::Value>;
 
+/// Returns a coordinate of a [`Cell`] in words: `seed 1`.
+#[must_use]
+pub fn coordinate((key, value): (&String, &serde_json::Value)) -> String {
+    match value {
+        serde_json::Value::String(text) => format!("{key} {text}"),
+        value => format!("{key} {value}"),
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@
 //! DIR/store/<run_id>/result.json       exists once the run is done
 //! DIR/store/<run_id>/paused.json       the result of a paused run if no attempt resumes it
 //! DIR/store/<run_id>/spec.json  best.safetensors  …
+//! DIR/store/<run_id>/damaged/<n>/…     damaged results that others replaced, with their weights
 //! DIR/store/<run_id>/attempts/<n>/checkpoints  events.jsonl  metrics.csv  tensorboard  …
 //! DIR/cache/…                          prepared data
 //! DIR/bin/<build>/…                    frozen runners
@@ -194,25 +195,51 @@ impl RunStore {
         }
     }
 
-    /// Renames the files that [`Self::damage`] refers to, `result.json` to `result.json.damaged`, so that another result of
-    /// the run can take their place. The other files of the run stay. Returns the damage.
+    /// Moves the files that [`Self::damage`] refers to into a new folder `damaged/<n>` of the run, a damaged result together
+    /// with its weights, so that another result can take its place. The state of a pruned run is restored from its result.
+    /// Returns the new paths; none if there is no damage.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read or renamed.
-    pub fn set_damage_aside(&self, id: &RunId) -> Result<Option<Error>, Error> {
-        let mut damage = None;
-        for path in [self.result_path(id), self.paused_path(id)] {
-            match read_result(&path, id) {
-                Ok(_) => {}
-                Err(error @ Error::Io { .. }) => return Err(error),
-                Err(error) => {
-                    let aside = path.with_added_extension("damaged");
-                    std::fs::rename(&path, aside).map_err(|e| Error::io(&path, e))?;
-                    damage = damage.or(Some(error));
-                }
-            }
+    /// Returns an error if a file cannot be read or moved.
+    pub fn set_damage_aside(&self, id: &RunId) -> Result<Vec<PathBuf>, Error> {
+        let (result, paused) = (self.result_path(id), self.paused_path(id));
+        let is_damaged = |path| match read_result(path, id) {
+            Err(error @ Error::Io { .. }) => Err(error),
+            read => Ok(read.is_err()),
+        };
+        let mut damaged = Vec::new();
+        if is_damaged(&paused)? {
+            damaged.push(paused.clone());
         }
-        Ok(damage)
+        // The result is last: as long as it exists, the run counts as done.
+        if is_damaged(&result)? {
+            damaged.extend(self.weights(id)?);
+            damaged.push(result.clone());
+        }
+        if damaged.is_empty() {
+            return Ok(damaged);
+        }
+        let folder = create_numbered(&self.run_dir(id).join("damaged"))?;
+        for path in &mut damaged {
+            let aside = folder.join(path.file_name().unwrap_or_default());
+            std::fs::rename(&*path, &aside).map_err(|e| Error::io(path, e))?;
+            *path = aside;
+        }
+        if read_result(&result, id)?.is_some_and(|result| result.outcome == Outcome::Pruned) {
+            link_exclusive(&result, &paused)?;
+        }
+        Ok(damaged)
+    }
+
+    /// The weights beside the result of a run, sorted.
+    fn weights(&self, id: &RunId) -> Result<Vec<PathBuf>, Error> {
+        let folder = self.run_dir(id);
+        let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let paths = entries.map_err(|e| Error::io(&folder, e))?.into_iter().map(|entry| entry.path());
+        let mut weights: Vec<PathBuf> =
+            paths.filter(|path| path.extension().is_some_and(|kind| kind == "safetensors")).collect();
+        weights.sort();
+        Ok(weights)
     }
 
     /// Writes `result.json`. Returns `false` if another attempt has already committed its result. If a search
@@ -309,6 +336,23 @@ impl RunStore {
             serde_json::to_writer_pretty(&mut *file, plan)?;
             file.write_all(b"\n")
         })
+    }
+}
+
+/// Creates the folder `parent/<n>` with the first unused number from 1, and returns its path.
+///
+/// # Errors
+/// Returns [`Error::Io`] if it cannot be created.
+pub fn create_numbered(parent: &Path) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+    let mut number = 1_u32;
+    loop {
+        let folder = parent.join(number.to_string());
+        match std::fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(e) => return Err(Error::io(&folder, e)),
+        }
     }
 }
 

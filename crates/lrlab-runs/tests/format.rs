@@ -169,18 +169,21 @@ fn stores_keep_the_first_result_and_report_unreadable_ones() {
 
     // Another result takes the place of a damaged one, or of that of another run, and no file is lost.
     let path = |name: &str| store.run_dir(&id).join(name);
-    std::fs::write(path("best.safetensors"), "weights").unwrap();
     let other = RunResult { run_id: RunId::of("{}", "other data"), ..result(0.3) };
-    for damaged in [b"{\"run_id\"".to_vec(), serde_json::to_vec(&other).unwrap()] {
+    for (n, damaged) in [(1, b"{\"run_id\"".to_vec()), (2, serde_json::to_vec(&other).unwrap())] {
         std::fs::write(path("result.json"), &damaged).unwrap();
+        std::fs::write(path("best.safetensors"), "weights").unwrap();
         assert!(!store.put(&result(0.2)).unwrap());
         assert!(store.damage(&id).unwrap().is_some());
-        store.set_damage_aside(&id).unwrap().unwrap();
+        let moved = store.set_damage_aside(&id).unwrap();
+        let aside = path(&format!("damaged/{n}"));
+        assert_eq!(moved, ["best.safetensors", "result.json"].map(|name| aside.join(name)));
         assert!(store.put(&result(0.2)).unwrap());
         assert_eq!(store.result(&id).unwrap(), Some(result(0.2)));
-        assert_eq!(std::fs::read(path("result.json.damaged")).unwrap(), damaged);
-        assert_eq!(std::fs::read(path("best.safetensors")).unwrap(), b"weights");
-        assert!(store.set_damage_aside(&id).unwrap().is_none());
+        assert_eq!(std::fs::read(aside.join("result.json")).unwrap(), damaged);
+        assert_eq!(std::fs::read(aside.join("best.safetensors")).unwrap(), b"weights");
+        assert!(!path("best.safetensors").exists());
+        assert_eq!(store.set_damage_aside(&id).unwrap(), [""; 0].map(std::path::PathBuf::from));
     }
 
     let plan = Plan {
@@ -198,6 +201,29 @@ fn stores_keep_the_first_result_and_report_unreadable_ones() {
     assert_eq!(store.plan("e").unwrap(), None);
     store.write_plan(&plan).unwrap();
     assert_eq!(store.plan("e").unwrap(), Some(plan));
+}
+
+/// A torn `paused.json` is no damage of the result: a complete one stays, and a pruned one can still be replaced.
+#[test]
+fn damaged_pauses_leave_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let (whole, id) = (result(0.1), result(0.1).run_id);
+    let path = |name: &str| store.run_dir(&id).join(name);
+    let pruned = RunResult { outcome: Outcome::Pruned, ..whole.clone() };
+    assert!(store.put(&pruned).unwrap());
+    for (n, (replaces, expected)) in [(true, &pruned), (false, &whole)].into_iter().enumerate() {
+        // The file may be the same as the result, which stays whole.
+        let _ = std::fs::remove_file(path("paused.json"));
+        std::fs::write(path("paused.json"), "{").unwrap();
+        std::fs::write(path("best.safetensors"), "weights").unwrap();
+        let moved = store.set_damage_aside(&id).unwrap();
+        assert_eq!(moved, [path(&format!("damaged/{}/paused.json", n + 1))]);
+        assert_eq!(store.result(&id).unwrap().as_ref(), Some(expected));
+        assert!(store.damage(&id).unwrap().is_none() && path("best.safetensors").exists());
+        assert_eq!((store.is_finished(&id), store.put(&whole).unwrap()), (!replaces, replaces));
+    }
+    assert_eq!(store.result(&id).unwrap(), Some(whole));
 }
 
 /// A plan names its command; a plan of an earlier version does not, and can still be read.

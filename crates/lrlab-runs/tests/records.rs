@@ -162,4 +162,10 @@ fn pruned_runs_are_beginnings_of_longer_ones() {
         "whole.jsonl",
         "it is completed after 2 epochs here and completed after 3 epochs there",
     );
+    write("stopped.jsonl", &[0.5, 0.25], "stopped");
+    differs(
+        "whole.jsonl",
+        "stopped.jsonl",
+        "it is stopped after 2 epochs here and completed after 2 epochs there",
+    );
 }

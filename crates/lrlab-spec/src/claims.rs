@@ -107,12 +107,17 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved], searc
         for (key, node) in places.into_iter().flatten().flat_map(conditions::entries) {
             let name = key.name.as_str();
             if name == TRIAL || searched.contains(&key.name) {
-                let hint =
-                    format!("leave it out, or list the values to compare as an axis: axes.{name} = […]");
-                let hint = if name == TRIAL { "leave it out".to_owned() } else { hint };
-                let message = format!(
-                    "`{name}` is searched: an arm has its best value only, which no claim can select"
-                );
+                let (message, hint) = if name == TRIAL {
+                    let message = "`trial` numbers the points of the search: an arm has the best one only";
+                    (message.to_owned(), "leave it out".to_owned())
+                } else {
+                    (
+                        format!(
+                            "`{name}` is searched: an arm has its best value only, which no claim can select"
+                        ),
+                        format!("leave it out, or list the values to compare as an axis: axes.{name} = […]"),
+                    )
+                };
                 log.error(key.place, message, hint);
                 good = false;
                 continue;

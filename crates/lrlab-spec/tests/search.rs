@@ -231,7 +231,7 @@ fn claims_cannot_select_what_is_searched() {
              the values to compare as an axis: axes.lr = […]",
             "x.toml:31:24: `optimizer.sgd.momentum` is searched: an arm has its best value only, which no claim can select; \
              leave it out, or list the values to compare as an axis: axes.optimizer.sgd.momentum = […]",
-            "x.toml:31:38: `trial` is searched: an arm has its best value only, which no claim can select; leave it out",
+            "x.toml:31:38: `trial` numbers the points of the search: an arm has the best one only; leave it out",
         ],
     );
 }

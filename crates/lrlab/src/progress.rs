@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lrlab_runs::{Cell, Event, Outcome, PlannedRun, RunId};
+use lrlab_runs::{Cell, Event, Outcome, PlannedRun, RunId, coordinate};
 use lrlab_spec::Mistakes;
 
 use crate::color;
@@ -225,10 +225,7 @@ pub(crate) fn arm(cell: &Cell) -> String {
 
 /// The coordinates that a label names by their keys.
 fn others(cell: &Cell) -> impl Iterator<Item = String> {
-    cell.iter().filter(|(key, _)| !KNOWN.contains(&key.as_str())).map(|(key, value)| match value {
-        serde_json::Value::String(text) => format!("{key} {text}"),
-        value => format!("{key} {value}"),
-    })
+    cell.iter().filter(|(key, _)| !KNOWN.contains(&key.as_str())).map(coordinate)
 }
 
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];

@@ -6,7 +6,7 @@ use std::slice;
 
 use clap::Args;
 use lrlab_data::Source;
-use lrlab_runs::{Conflict, Plan, Record, Records, RunId, RunStore};
+use lrlab_runs::{Conflict, Error, Plan, Record, Records, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 
@@ -77,15 +77,16 @@ impl RecordFiles {
         Ok(store.with_records(records))
     }
 
-    /// Imports the plan's runs on record into the store if `check` accepts the store with them.
+    /// Imports the plan's runs on record into the store if `check` accepts the store with them. Damaged results are still in
+    /// their places then.
     pub(crate) fn import(
         store: &RunStore,
         plan: &Plan,
         records: Records,
-        check: impl FnOnce(&RunStore) -> anyhow::Result<()>,
+        check: impl FnOnce(&RunStore, &Records) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let records = Self::for_plans(store, slice::from_ref(plan), records)?;
-        check(&store.clone().with_records(records.clone()))?;
+        check(&store.clone().with_records(records.clone()), &records)?;
         import_all(store, &records).map(drop)
     }
 }
@@ -138,16 +139,17 @@ pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<
 }
 
 /// Sets a damaged result of a run aside, and reports it, so that the recorded one can take its place.
-pub(crate) fn replace_damage(store: &RunStore, record: &Record) -> anyhow::Result<()> {
+fn replace_damage(store: &RunStore, record: &Record) -> anyhow::Result<()> {
     let id = &record.result.run_id;
-    if store.set_damage_aside(id)?.is_some() {
-        eprint_line(&format!(
-            "note: {}: the result is damaged and is replaced by the one on record in {}; the damaged file is kept as \
-             `result.json.damaged`",
-            store.run_dir(id).display(),
-            record.place()
-        ));
-    }
+    let moved = store.set_damage_aside(id)?;
+    let Some(folder) = moved.first().and_then(|path| path.parent()) else { return Ok(()) };
+    let what = if moved.iter().any(|path| path.ends_with("result.json")) {
+        format!("the result is damaged and is replaced with the one on record in {}", record.place())
+    } else {
+        "the state at its last pause is damaged".to_owned()
+    };
+    let (run, folder) = (store.run_dir(id), folder.display());
+    eprint_line(&format!("note: {}: {what}; the damaged files are now in {folder}", run.display()));
     Ok(())
 }
 
@@ -157,10 +159,11 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     let mut conflicts = Vec::new();
     for record in records.iter() {
         let id = &record.result.run_id;
-        if store.damage(id)?.is_some() {
-            continue;
-        }
-        let Some(ours) = store.result(id)? else { continue };
+        let ours = match store.result(id) {
+            Ok(Some(ours)) => ours,
+            Err(error @ Error::Io { .. }) => return Err(error.into()),
+            Ok(None) | Err(_) => continue,
+        };
         if !ours.contains(&record.result) && !record.result.contains(&ours) {
             let folder = store.run_dir(id).display().to_string();
             conflicts.push(Conflict::new((&ours, folder), (&record.result, record.place())).to_string());

@@ -7,7 +7,7 @@ use lrlab_runs::{Plan, Records, RunStore};
 
 use super::executor::ExecutorArgs;
 use super::grid::{Execution, Grid};
-use super::on_record::{RecordFiles, replace_damage, was_superseded};
+use super::on_record::RecordFiles;
 use super::plan::show;
 use super::preflight::run_preflight;
 use super::report;
@@ -74,9 +74,11 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     {
         eprint_line(&format!("warning: {namesake}"));
     }
-    set_damaged_aside(&plan, &store, &records)?;
     let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here };
-    RecordFiles::import(&store, &plan, records, |store| check_origins(&Grid { store, ..grid }, args))?;
+    RecordFiles::import(&store, &plan, records, |store, records| {
+        check_origins(&Grid { store, ..grid }, records, args)
+    })?;
+    set_damaged_aside(&plan, &store)?;
     if args.rerun_others {
         supersede_others(&grid)?;
     }
@@ -101,13 +103,10 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
 }
 
-/// Sets damaged results aside, so that their runs are taken from the records or redone.
-fn set_damaged_aside(plan: &Plan, store: &RunStore, records: &Records) -> anyhow::Result<()> {
+/// Sets damaged results aside that no record has replaced, so that their runs are redone.
+fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
-        let record = records.get(&run.run_id).filter(|_| !was_superseded(store, &run.run_id));
-        if let Some(record) = record {
-            replace_damage(store, record)?;
-        } else if let Some(damage) = store.damage(&run.run_id)? {
+        if let Some(damage) = store.damage(&run.run_id)? {
             lrlab_grid::supersede(store, &run.run_id)?;
             eprint_line(&format!("note: {damage}; its files are now in `superseded` in the run's folder"));
         }
@@ -117,14 +116,25 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore, records: &Records) -> anyhow
 
 /// Results of different builds and numerics classes are never mixed silently: another class is an error while runs are
 /// missing, unless it is accepted, another build a note, and `--rerun-others` sets both aside. If the runs train elsewhere,
-/// only existing results are compared.
-fn check_origins(grid: &Grid<'_>, args: &RunArgs) -> anyhow::Result<()> {
+/// only existing results are compared. A damaged result counts as the one on record, or as missing.
+fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
-    let all = lrlab_grid::origins(store, &plan.runs)?;
+    let (mut intact, mut replaced, mut complete) = (Vec::new(), Vec::new(), true);
+    for run in &plan.runs {
+        match (store.damage(&run.run_id)?, records.get(&run.run_id)) {
+            (None, _) => intact.push(run.clone()),
+            (Some(_), Some(record)) => replaced.push(&record.result),
+            (Some(_), None) => complete = false,
+        }
+    }
+    complete &= intact.iter().all(|run| store.is_done(&run.run_id));
+    let mut all = lrlab_grid::origins(store, &intact)?;
+    for result in replaced {
+        all.0.entry(Origin::from(&result.provenance)).or_default().push(result.run_id.clone());
+    }
     let Some((class, classes, builds)) = others(grid, &all).filter(|_| !args.rerun_others) else {
         return Ok(());
     };
-    let complete = plan.runs.iter().all(|run| store.is_done(&run.run_id));
     let numerics = classes.0.iter().map(|(origin, runs)| (origin.numerics.as_str(), runs.len()));
     let others = provenance::other_numerics(numerics, all.len(), &class);
     if let (Some(others), false) = (others.first(), complete || args.accept_numerics) {
