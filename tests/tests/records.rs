@@ -320,8 +320,8 @@ fn refused_calls_move_no_damaged_results() {
     std::fs::write(folder.join(&first), "{").unwrap();
     let train = ["run", "tiny.toml", "--records", "a.jsonl", "--device", "cpu", "--threads", "1"];
     let refused = |records: &[Value], expected: &str| {
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        std::fs::write(folder.join("a.jsonl"), lines).unwrap();
+        let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+        std::fs::write(folder.join("a.jsonl"), lines.join("\n")).unwrap();
         fails(folder, &train, expected);
         assert_eq!(read(folder, &first), "{");
     };
