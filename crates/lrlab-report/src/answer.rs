@@ -88,7 +88,7 @@ fn limitations(report: &Report) -> Sentence {
 
 /// The result of a grid without contrasts.
 fn without_contrasts(report: &Report) -> String {
-    let metric = report.metrics[0];
+    let Some(&metric) = report.metrics.first() else { return String::new() };
     let mut measured: Vec<(usize, f64)> = (0..report.arms.len())
         .filter_map(|arm| Some((arm, report.arms[arm].estimate(metric).summary?.mean)))
         .collect();

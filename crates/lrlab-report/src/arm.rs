@@ -142,33 +142,33 @@ impl Arm {
         self.runs.iter().filter(|run| run.diverged()).count()
     }
 
+    /// The specification of the first run.
+    fn spec(&self) -> Option<&Value> {
+        self.runs.first().map(|run| &*run.spec)
+    }
+
     /// Returns whether the runs validate on the test split.
     pub(crate) fn leaks(&self) -> bool {
-        self.runs.first().is_some_and(|run| leaks(&run.spec))
+        self.spec().is_some_and(leaks)
     }
 
     /// Returns whether a validation or test metric is measured on the same examples in both arms; `true` for other metrics.
     pub(crate) fn shares_examples(&self, other: &Self, metric: Metric) -> bool {
-        let same = |keys: &[&str]| {
-            let of = |arm: &Self, key| arm.runs.first().and_then(|run| run.spec.pointer(key).cloned());
-            let examples = |arm: &Self| arm.runs.first().and_then(|run| source(&run.spec));
-            examples(self) == examples(other) && keys.iter().all(|key| of(self, key) == of(other, key))
-        };
-        let both_leak = self.leaks() && other.leaks();
-        match metric.split() {
-            None => true,
-            Some(Split::Validation) if !both_leak => {
-                same(&["/data/validation", "/data/split_seed", "/data/limit/validation"])
+        let [ours, theirs] = [self, other].map(|arm| arm.spec().and_then(|spec| spec.get("data")));
+        let Some(split) = metric.split().filter(|_| ours != theirs) else { return true };
+        let (Some(ours), Some(theirs)) = (ours, theirs) else { return false };
+        let same = |keys: &[&str]| keys.iter().all(|key| ours.pointer(key) == theirs.pointer(key));
+        let same_split = match split {
+            Split::Validation if !(self.leaks() && other.leaks()) => {
+                same(&["/validation", "/split_seed", "/limit/validation"])
             }
             // Only a limit makes a selection, by `split_seed`.
-            Some(Split::Test | Split::Validation) => {
-                let whole = self
-                    .runs
-                    .first()
-                    .is_none_or(|run| run.spec.pointer("/data/limit/test").is_none_or(Value::is_null));
-                same(&["/data/limit/test"]) && (whole || same(&["/data/split_seed"]))
+            Split::Test | Split::Validation => {
+                let whole = ours.pointer("/limit/test").is_none_or(Value::is_null);
+                same(&["/limit/test"]) && (whole || same(&["/split_seed"]))
             }
-        }
+        };
+        same_split && source(ours) == source(theirs)
     }
 
     /// Returns whether every run diverged.
@@ -263,10 +263,10 @@ pub(crate) fn arms(
     Ok(order.into_iter().map(|(_, arm)| arm).collect())
 }
 
-/// The source of a run's examples, without the place of its files.
-fn source(spec: &Value) -> Option<Value> {
-    let mut source = spec.pointer("/data/source")?.clone();
-    for options in source.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+/// The source of the examples in the settings of a data set, without the place of its files.
+fn source(data: &Value) -> Option<Value> {
+    let mut source = data.get("source")?.clone();
+    for options in source.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
         if let Some(options) = options.as_object_mut() {
             options.remove("folder");
         }

@@ -99,6 +99,25 @@ mod tests {
         assert_eq!(sign_flip(&[], Stream::new(0, Purpose::Bootstrap, "test")), None);
     }
 
+    /// The sums of each sampled pattern, pair by pair; the pairs fill several blocks of draws, the last one in part.
+    #[test]
+    fn sampled_patterns_are_those_of_the_stream() {
+        let stream = Stream::new(3, Purpose::Bootstrap, "test");
+        let d: Vec<f64> = (0..300).map(|i| f64::from(i * 37 % 101) / 10.0 - 4.7).collect();
+        let observed = d.iter().sum::<f64>().abs();
+        let sum = |draw: u64| -> f64 {
+            let negative = |i: usize| {
+                let block = stream.words(draw * 3 + i as u64 / 128);
+                block[i % 128 / 32] >> (i % 32) & 1 == 1
+            };
+            d.iter().enumerate().map(|(i, x)| if negative(i) { -x } else { *x }).sum()
+        };
+        let as_far = (0..SAMPLES as u64).filter(|draw| sum(*draw).abs() >= observed - 1e-9).count();
+        let test = sign_flip(&d, stream).unwrap();
+        assert_eq!(test.p, (as_far + 1) as f64 / (SAMPLES + 1) as f64);
+        assert!(!test.exact && (0.001..0.9).contains(&test.p), "{test:?}");
+    }
+
     #[test]
     fn many_pairs_are_sampled() {
         let d: Vec<f64> = (0..30).map(|i| f64::from(i % 7) - 3.0 + 0.9).collect();

@@ -119,18 +119,18 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 /// only existing results are compared. A damaged result counts as the one on record, or as missing.
 fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
-    let (mut intact, mut replaced, mut complete) = (Vec::new(), Vec::new(), true);
-    for run in &plan.runs {
-        match (store.damage(&run.run_id)?, records.get(&run.run_id)) {
-            (None, _) => intact.push(run.clone()),
-            (Some(_), Some(record)) => replaced.push(&record.result),
+    let mut all = lrlab_grid::origins(store, &plan.runs)?;
+    let mut complete = true;
+    for id in plan.runs.iter().map(|run| &run.run_id) {
+        match (store.damage(id)?, records.get(id)) {
+            (None, _) => complete &= store.is_done(id),
             (Some(_), None) => complete = false,
+            (Some(_), Some(record)) if store.result(id).is_err() => {
+                all.0.entry(Origin::from(&record.result.provenance)).or_default().push(id.clone());
+            }
+            // Only the state at the last pause is damaged.
+            (Some(_), Some(_)) => {}
         }
-    }
-    complete &= intact.iter().all(|run| store.is_done(&run.run_id));
-    let mut all = lrlab_grid::origins(store, &intact)?;
-    for result in replaced {
-        all.0.entry(Origin::from(&result.provenance)).or_default().push(result.run_id.clone());
     }
     let Some((class, classes, builds)) = others(grid, &all).filter(|_| !args.rerun_others) else {
         return Ok(());
