@@ -103,7 +103,7 @@ pub struct Metric {
 }
 
 /// A split that metrics are measured on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Split {
     Validation,
     Test,

@@ -1,8 +1,10 @@
 //! Tables of the results by arm.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::arm::Estimate;
+use crate::metric::Split;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::{Column, Counts, Metric, Report, Run, Table, Unit, Value};
@@ -131,19 +133,13 @@ fn table(
     columns.extend(
         metrics.iter().map(|m| Column::estimate(&m.name().replace('.', "_"), &short(*m), &detail(*m))),
     );
-    let blocks = report.blocks();
     let mut rows: Vec<Row> = (0..report.arms.len()).map(|arm| row(report, arm, &metrics)).collect();
     let first = columns.len() - metrics.len();
-    for block in &blocks {
-        for (k, metric) in metrics.iter().enumerate() {
-            // Arms whose metric is measured on different examples do not compete.
-            let mut rest = block.clone();
-            while let Some(&arm) = rest.first() {
-                let shares = |other: &usize| report.arms[arm].shares_examples(&report.arms[*other], *metric);
-                let (alike, others): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(shares);
-                embolden(&mut rows, &alike, first + k, *metric);
-                rest = others;
-            }
+    let mut competing: BTreeMap<Option<Split>, Vec<Vec<usize>>> = BTreeMap::new();
+    for (k, metric) in metrics.iter().enumerate() {
+        let groups = competing.entry(metric.split()).or_insert_with(|| competitors(report, *metric));
+        for group in groups {
+            embolden(&mut rows, group, first + k, *metric);
         }
     }
     rule(&mut rows, &report.block_of_arms());
@@ -163,6 +159,20 @@ fn row(report: &Report, arm: usize, metrics: &[Metric]) -> Row {
         }
     }));
     Row { cells, rule: false, link: Some(Link::Arm(arm)) }
+}
+
+/// The arms of each block that share the examples on which a metric is measured.
+fn competitors(report: &Report, metric: Metric) -> Vec<Vec<usize>> {
+    let mut groups = Vec::new();
+    for mut rest in report.blocks() {
+        while let Some(&arm) = rest.first() {
+            let shares = |other: &usize| report.arms[arm].shares_examples(&report.arms[*other], metric);
+            let (alike, others) = rest.into_iter().partition(shares);
+            groups.push(alike);
+            rest = others;
+        }
+    }
+    groups
 }
 
 /// Sets the best mean of a block in bold. Only complete arms take part, all tied arms are set in bold, and a block of fewer
