@@ -51,9 +51,20 @@ fn the_monitor_comes_from_the_records_and_is_in_the_readme() {
     in_the_readme(&files["feedback.md"]);
 }
 
+#[test]
+fn the_cost_comes_from_the_records_and_is_in_the_readme() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, files) = report(folder.path(), "cost");
+    in_the_readme(&files["cost.md"]);
+}
+
+/// Checks that the README has every paragraph and table of a document.
 #[track_caller]
 fn in_the_readme(document: &[u8]) {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let text = std::str::from_utf8(document).unwrap();
-    assert!(readme.contains(text.trim()), "README.md does not contain this text of the report:\n{text}");
+    let text = std::str::from_utf8(document).unwrap().trim();
+    assert!(!text.is_empty());
+    for part in text.split("\n\n") {
+        assert!(readme.contains(part.trim()), "README.md does not contain this text of the report:\n{part}");
+    }
 }

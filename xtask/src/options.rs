@@ -150,7 +150,7 @@ pub(crate) struct RunOptions {
     /// Which weights to keep [default: best]
     #[arg(long, value_enum)]
     keep: Option<Keep>,
-    /// How often to save a run's state: "5 seconds", "200 updates", "1 epoch" or "never"
+    /// How often to save a run's state: "auto", "5 seconds", "200 updates", "1 epoch" or "never"
     #[arg(long, value_name = "INTERVAL")]
     checkpoint_every: Option<OsString>,
     /// Threads per run

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::compare::pairs_needed;
 use crate::label::phrase;
 use crate::stats::summary;
-use crate::table::{Value, signed};
+use crate::table::{Value, p_value, signed};
 use crate::{Comparison, Contrast, Finding, Metric, Reason, Report, Unit, Verdict};
 
 /// The metric of contrasts between arms that have none of the report's metrics in common.
@@ -246,9 +246,12 @@ fn in_full(c: &Comparison) -> String {
     match c.finding() {
         Finding::NotRun | Finding::TooFew => {}
         finding => {
-            let p = Value::P(Some(paired.p_holm)).to_string();
-            let sign = if p.starts_with('<') { "" } else { "= " };
-            let _ = write!(text, ", p {sign}{p}, {}", finding.word());
+            let _ = write!(text, ", {}", p_value(paired.p_holm));
+            if c.family > 1 {
+                let before = p_value(paired.test.p);
+                let _ = write!(text, " ({before} before Holm's correction over {} comparisons)", c.family);
+            }
+            let _ = write!(text, ", {}", finding.word());
         }
     }
     text

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::arm::Arm;
 use crate::compare::same_networks;
-use crate::{Metric, label};
+use crate::{Metric, Unit, label};
 
 mod judge;
 mod verdict;
@@ -80,7 +80,7 @@ pub struct ClaimVerdict {
     pub text: String,
     /// The metric; `None` if the claim is unreadable.
     pub metric: Option<Metric>,
-    /// The condition in display form: "75.70 ± 2.00 %".
+    /// The condition in display form: "within 2.00 pp of 75.70 %".
     pub claimed: String,
     /// The comparison: `within`, `>=`, `>`, `<=` or `<`; empty if the claim is unreadable.
     pub compare: &'static str,
@@ -331,27 +331,29 @@ pub(crate) fn coordinates(cell: &Cell) -> String {
     cell.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect::<Vec<_>>().join(", ")
 }
 
+/// The condition in words: "within 1.00 pp of 75.70 %", "difference from schedule = static > 0".
 fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
-    let unit = metric.unit();
-    let show = |x: f64| format!("{:.*}", unit.digits(), x * unit.factor());
-    let value = claim.value.map(show);
-    let place = claim.than.as_ref().map(|than| match &value {
-        Some(value) => format!("{} + {value}", coordinates(than)),
-        None => coordinates(than),
-    });
-    let target = place.or(value).unwrap_or_default();
-    let sign = if unit.sign().is_empty() || claim.value.is_none() {
-        String::new()
-    } else {
-        format!(" {}", unit.sign())
+    let show = |x: f64, unit: Unit| {
+        format!("{:.*} {}", unit.digits(), x * unit.factor(), unit.sign()).trim_end().to_owned()
     };
-    match condition {
-        Condition::Within(tolerance) => format!("{target} ± {}{sign}", show(tolerance)),
-        Condition::AtLeast => format!("≥ {target}{sign}"),
-        Condition::Above => format!("> {target}{sign}"),
-        Condition::AtMost => format!("≤ {target}{sign}"),
-        Condition::Below => format!("< {target}{sign}"),
-    }
+    let points = if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() };
+    let (subject, value) = match (&claim.than, claim.value) {
+        (None, value) => (String::new(), show(value.unwrap_or_default(), metric.unit())),
+        (Some(than), value) => {
+            let value = value.map_or_else(|| "0".to_owned(), |value| show(value, points));
+            (format!("difference from {} ", coordinates(than)), value)
+        }
+    };
+    let sign = match condition {
+        Condition::Within(tolerance) => {
+            return format!("{subject}within {} of {value}", show(tolerance, points));
+        }
+        Condition::AtLeast => "≥",
+        Condition::Above => ">",
+        Condition::AtMost => "≤",
+        Condition::Below => "<",
+    };
+    format!("{subject}{sign} {value}")
 }
 
 fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {

@@ -26,7 +26,7 @@ pub struct Paired {
     /// 95 % bias-corrected and accelerated (`BCa`) bootstrap interval of the mean, from 10,000 resamples; requires three
     /// pairs.
     pub bootstrap: Bootstrap,
-    /// Exact two-sided sign-flip test.
+    /// Two-sided sign-flip test.
     pub test: SignFlip,
     /// Two-sided signed-rank test; `None` if every difference is zero.
     pub signed_rank: Option<SignedRank>,

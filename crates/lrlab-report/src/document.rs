@@ -20,8 +20,8 @@ use self::names::{Delimiters, expected, unknown};
 use crate::answer::{Sentence, contrasts};
 use crate::figure::FOREST;
 use crate::marked::marked;
-use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
-use crate::tables::tables;
+use crate::table::{self, Link, MISSING, fixed, markdown_escape, tex_escape};
+use crate::tables::{remaining, tables};
 use crate::{Error, Judged, Metric, Report, Unit, claim, figures, forest, label};
 
 mod names;
@@ -172,12 +172,7 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
     env.add_function("setting", move |key: &str, place: Kwargs| setting(&it, key, &place));
     let it = r();
     env.add_function("arms", move |place: Kwargs| -> Result<Vec<Value>> {
-        let cell =
-            |arm: usize| it.arms[arm].cell.iter().map(|(k, v)| (k.clone(), Value::from(label::value(v))));
-        Ok(matching(&it, &place)?
-            .into_iter()
-            .map(|arm| cell(arm).collect::<BTreeMap<_, _>>().into())
-            .collect())
+        Ok(matching(&it, &place)?.into_iter().map(|arm| coordinates(&it.arms[arm].cell)).collect())
     });
     let it = r();
     env.add_function("runs", move |place: Kwargs| -> Result<Vec<String>> {
@@ -190,9 +185,14 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
         Ok(matching(&it, &place)?.into_iter().map(|arm| it.arms[arm].runs.len()).sum())
     });
     let it = r();
+    env.add_function("remaining", move |place: Kwargs| -> Result<Value> {
+        let of = matching(&it, &place)?.into_iter().map(|arm| remaining(&it.arms[arm]));
+        Ok(maybe(of.sum::<Option<f64>>()))
+    });
+    let it = r();
     env.add_function("axis", move |axis: &str| known_axis(&it, axis));
     let it = r();
-    env.add_function("table", move |name: &str| one_table(&it, name, format));
+    env.add_function("table", move |name: &str, place: Kwargs| one_table(&it, name, &place, format));
     let it = r();
     env.add_function("figure", move |name: &str| one_figure(&it, name, format));
     let it = r();
@@ -310,6 +310,14 @@ fn maybe<T: Into<Value>>(value: Option<T>) -> Value {
     value.map_or_else(|| Value::from(()), Into::into)
 }
 
+/// The coordinates of an arm by axis.
+fn coordinates(cell: &Cell) -> Value {
+    cell.iter()
+        .map(|(axis, value)| (axis.clone(), Value::from(label::value(value))))
+        .collect::<BTreeMap<_, _>>()
+        .into()
+}
+
 fn ids<'a>(runs: impl Iterator<Item = &'a RunId>) -> Value {
     runs.map(ToString::to_string).collect::<Vec<_>>().into()
 }
@@ -366,9 +374,7 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
         |p| {
             let d = table::Difference { mean: p.summary.mean, interval: p.t_interval, n: p.summary.n };
             let text = table::Value::Difference(Some(d), unit, d.n).to_string();
-            let p = table::Value::P(Some(p.p_holm)).to_string();
-            let p = if p.starts_with('<') { format!("p {p}") } else { format!("p = {p}") };
-            format!("{} (n = {}, {p})", with_unit(text, unit), d.n)
+            format!("{} (n = {}, {})", with_unit(text, unit), d.n, table::p_value(p.p_holm))
         },
     );
     let runs = [comparison.arm, comparison.baseline].into_iter().flat_map(|arm| &report.arms[arm].runs);
@@ -381,6 +387,8 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
             ("n", paired.map_or(0, |p| p.summary.n).into()),
             ("p", maybe(paired.map(|p| p.test.p))),
             ("p_holm", maybe(paired.map(|p| p.p_holm))),
+            ("p_smallest", maybe(comparison.smallest_p())),
+            ("family", comparison.family.into()),
             ("same", paired.map_or(0, |p| p.same).into()),
             ("effect", maybe(paired.and_then(|p| p.effect))),
             ("superiority", maybe(paired.and_then(|p| p.superiority))),
@@ -401,7 +409,7 @@ fn one_claim(report: &Report, id: &str) -> Result<Value> {
 fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
     let unit = claim.metric.map_or(Unit::Plain, Metric::unit);
     let unit = if unit == Unit::Percent { Unit::Points } else { unit };
-    let judged = |name: String, verdict: claim::Verdict, judged: Option<&Judged>, runs: Value| {
+    let judged = |name: String, at: Value, verdict: claim::Verdict, judged: Option<&Judged>, runs: Value| {
         let d =
             judged.map(|j| table::Difference { mean: j.summary.mean, interval: j.interval, n: j.summary.n });
         let n = d.map_or(0, |d| d.n);
@@ -413,12 +421,15 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
             if d.is_some() { text } else { "not run".to_owned() },
             [
                 ("arm", name.into()),
+                ("at", at),
                 ("verdict", verdict.word().into()),
                 ("mean", maybe(d.map(|d| d.mean))),
                 ("low", maybe(d.and_then(|d| d.interval).map(|interval| interval.0))),
                 ("high", maybe(d.and_then(|d| d.interval).map(|interval| interval.1))),
                 ("n", n.into()),
                 ("p", maybe(judged.map(|j| j.p))),
+                ("p_uncorrected", maybe(judged.map(|j| j.p_uncorrected))),
+                ("p_smallest", maybe(judged.map(|j| j.smallest_p))),
                 ("same", judged.map_or(0, |j| j.same).into()),
                 ("by_seed", by_seed.into()),
                 ("runs", runs),
@@ -431,8 +442,15 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
         .map(|m| {
             let runs = report.arms[m.arm].runs.iter();
             let has = |run: &&crate::Run| claim.metric.is_some_and(|metric| run.figure(metric).is_some());
-            let name = claim::coordinates(&report.arms[m.arm].cell);
-            judged(name, m.verdict, m.judged.as_ref(), ids(runs.filter(has).map(|run| &run.id)))
+            let cell = &report.arms[m.arm].cell;
+            let name = claim::coordinates(cell);
+            judged(
+                name,
+                coordinates(cell),
+                m.verdict,
+                m.judged.as_ref(),
+                ids(runs.filter(has).map(|run| &run.id)),
+            )
         })
         .collect();
     let average = claim.average.as_ref();
@@ -449,7 +467,15 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
                 "average",
                 average.map_or_else(
                     || Value::from(()),
-                    |it| judged("average".to_owned(), it.verdict, average, ids([].iter())),
+                    |it| {
+                        judged(
+                            "average".to_owned(),
+                            coordinates(&Cell::new()),
+                            it.verdict,
+                            average,
+                            ids([].iter()),
+                        )
+                    },
                 ),
             ),
             ("arms", arms.into()),
@@ -485,16 +511,25 @@ fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
     }
 }
 
-fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
-    let all = tables(report);
-    let Some(found) = all.iter().find(|table| table.name == name) else {
-        let known: Vec<&str> = all.iter().map(|table| table.name).collect();
+/// A table, or its rows about the arms with the given coordinates.
+fn one_table(report: &Report, name: &str, place: &Kwargs, format: Format) -> Result<Value> {
+    let mut all = tables(report);
+    let known: Vec<&str> = all.iter().map(|table| table.name).collect();
+    let Some(index) = known.iter().position(|known| *known == name) else {
         let expected = expected(&known, "the report has no tables");
         return Err(invalid(format!("unknown table {name:?}: {expected}")));
     };
+    let mut found = all.swap_remove(index);
+    if place.args().next().is_some() {
+        let arms = matching(report, place)?;
+        found.rows.retain(|row| matches!(row.link, Some(Link::Arm(arm)) if arms.contains(&arm)));
+        if let Some(first) = found.rows.first_mut() {
+            first.rule = false;
+        }
+    }
     Ok(Value::from_safe_string(match format {
-        Format::Latex => table::latex(found, &report.experiment),
-        Format::Markdown | Format::Plain => table::markdown(found),
+        Format::Latex => table::latex(&found, &report.experiment),
+        Format::Markdown | Format::Plain => table::markdown(&found),
     }))
 }
 

@@ -10,7 +10,7 @@ mod runs;
 mod search;
 mod verdict;
 
-pub(crate) use cost::{seconds, total};
+pub(crate) use cost::{remaining, seconds, total};
 pub(crate) use result::{brief, progress};
 pub(crate) use runs::{curves, own_names};
 

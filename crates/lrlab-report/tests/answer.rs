@@ -125,7 +125,7 @@ fn many_arms_are_summarised_and_ranked() {
     );
     assert!(
         sentences[0].ends_with(
-            "Largest difference: cosine (c), validation accuracy +6.2 points [+6.1, +6.2], p = 0.016, better, n = 8."
+            "Largest difference: cosine (c), validation accuracy +6.2 points [+6.1, +6.2], p = 0.016 (p = 0.008 before Holm's correction over 2 comparisons), better, n = 8."
         ),
         "{sentences:?}"
     );

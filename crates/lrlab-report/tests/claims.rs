@@ -111,7 +111,14 @@ fn claims_are_judged() {
         assert_eq!(verdict.verdict, *expected, "{claim} {verdict:?}");
         assert_eq!(verdict.as_expected(), *expected == Verdict::Supported, "{claim}");
     }
-    assert_eq!(verdicts[0].claimed, "75.00 ± 1.00 %");
+    for (id, condition) in [
+        (verdicts[0].id.as_str(), "within 1.00 pp of 75.00 %"),
+        ("every arm", "≥ 75.50 %"),
+        ("a difference that matters", "difference from schedule = static > 0"),
+        ("a point better", "difference from schedule = static within 0.10 pp of 1.00 pp"),
+    ] {
+        assert_eq!(verdicts.iter().find(|verdict| verdict.id == id).unwrap().claimed, condition);
+    }
     let half_a_point = verdicts[7].measured[0].judged.as_ref().unwrap();
     assert_eq!((half_a_point.summary.n, half_a_point.p), (8, 2.0 / 256.0));
     let every = &verdicts[13];

@@ -180,7 +180,7 @@ fn undefined_names_are_errors_with_the_line() {
         "{{ estmate(\"val_loss\", model=\"lstm\") }}\n{{ model }}",
         "a.md.jinja:1: unknown name `estmate`: did you mean `estimate`?; line 2: unknown name `model`: expected one of \
          answer, arms, axis, claim, claims, counts, debug, description, dict, difference, estimate, experiment, figure, \
-         figures, namespace, origin, planned, range, runs, setting, table, warnings",
+         figures, namespace, origin, planned, range, remaining, runs, setting, table, warnings",
     );
     // A name may be set in a branch, or its absence may be provided for.
     assert_eq!(of("a.txt", "{% if counts.done %}{% set it, n = 1, 2 %}{% endif %}{{ n }}").unwrap(), "2");
@@ -314,6 +314,34 @@ fn runs_are_finished_and_planned() {
     );
 }
 
+/// A table's rows about some arms, and the time that their missing runs take.
+#[test]
+fn a_part_of_the_arms() {
+    let rows =
+        |table: &str| of("a.md", table).unwrap().lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    let lstm = rows("{{ table(\"results\", model=\"lstm\") }}");
+    assert!(!lstm.is_empty() && lstm.iter().all(|row| row.starts_with("| lstm |")), "{lstm:?}");
+    assert!(lstm.len() < rows("{{ table(\"results\") }}").len());
+    // The rows of decisions in a run are not about an arm.
+    assert_eq!(rows("{{ table(\"runs\", model=\"lstm\") }}"), Vec::<String>::new());
+    assert!(
+        of("a.md", "{{ table(\"results\", model=\"lst\") }}").unwrap_err().contains("no arm has model = lst")
+    );
+
+    let check = |text: &str, expected: &str| assert_eq!(of("a.txt", text).unwrap(), expected, "{text}");
+    check("{{ remaining(model=\"resnet\") }}", "0.0");
+    // Half of the runs are missing: those of one arm, from which nothing is known.
+    check("{{ remaining(model=\"lstm\") is none }}", "True");
+    let arm = "{% set arm = claim(\"helps\").arms[0] %}";
+    check(&format!("{arm}{{{{ arm.at.model }}}} {{{{ arm.at.schedule }}}}"), "resnet cosine");
+    check(
+        &format!("{arm}{{{{ arm.p_uncorrected <= arm.p }}}} {{{{ arm.p_smallest <= arm.p }}}}"),
+        "True True",
+    );
+    let it = "{% set it = difference(\"val_loss\", \"schedule\", model=\"resnet\", schedule=\"cosine\") %}";
+    check(&format!("{it}{{{{ it.family }}}} {{{{ it.p_smallest == it.family * 2 / 2 ** it.n }}}}"), "1 True");
+}
+
 #[test]
 fn documents_are_files_of_the_report() {
     let folder = tempfile::tempdir().unwrap();
@@ -349,6 +377,8 @@ fn the_paper_is_rendered_with_and_without_runs() {
         run.spec["select"] = json!("val_accuracy");
         run.spec["optimizer"] = json!({ "sgd": {} });
         run.spec["model"] = json!({ "linear": {} });
+        let tokens = json!({ "tokenizer": "word", "vocabulary": 20_000, "max_length": 200, "keep": "end" });
+        run.spec["data"] = json!({ "split_seed": 0, "tokens": tokens });
         let plateau = json!({ "factor": 0.5, "patience": 1, "threshold": 1e-4 });
         run.spec["monitor"] = match run.cell["monitor"].as_str() {
             Some("on") => json!({ "controller": { "plateau": plateau } }),
@@ -365,16 +395,17 @@ fn the_paper_is_rendered_with_and_without_runs() {
         render(&Arc::new(summarise(&plan, &store).unwrap()), document).unwrap()
     };
     let (whole, none) = (rendered(true, &document), rendered(false, &document));
-    assert!(whole.starts_with("# ") && whole.contains("288 of 288 runs"), "{whole}");
-    assert!(none.contains("0 of 288 runs") && none.contains("None of the statements is supported so far."));
+    assert!(whole.starts_with("# ") && whole.contains("results of 288 of the 288 runs"), "{whole}");
+    assert!(none.contains("results of 0 of the 288 runs") && none.contains("**lstm:** not run."), "{none}");
+    assert!(!whole.contains("What has not been run") && none.contains("What has not been run"));
     for (text, verdict) in [(&whole, "mitigates: "), (&none, "mitigates: not run")] {
-        assert!(text.contains(&format!("**{verdict}")), "{text}");
+        assert!(text.contains(&format!("### {verdict}")), "{text}");
         for line in text.lines().filter(|line| line.starts_with('|')) {
             assert!(line.ends_with('|') && !line.contains("none"), "{line}");
         }
     }
     let (whole, none) = (rendered(true, &latex), rendered(false, &latex));
-    assert!(whole.contains("288 of 288 runs") && none.contains("0 of 288 runs"));
+    assert!(whole.contains("288 of the 288 runs") && none.contains("0 of the 288 runs"));
     for text in [&whole, &none] {
         assert!(text.starts_with("\\documentclass") && text.ends_with("\\end{document}\n"), "{text}");
         assert_eq!(text.matches("\\begin{").count(), text.matches("\\end{").count());

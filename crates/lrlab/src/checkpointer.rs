@@ -15,18 +15,24 @@ use lrlab_train::{CheckpointAction, CheckpointPolicy, Error, Position, State};
 
 use crate::reporter::Reporter;
 
-/// With an interval in seconds, checkpoints block training for at most 1/50 of the time.
-const BLOCKED_DIVISOR: u32 = 50;
-/// With an interval in seconds, background writes take at most 1/5 of the time. On a GPU, copying the state delays the
-/// kernels of training, so [`BLOCKED_DIVISOR`] applies instead.
-const BACKGROUND_DIVISOR: u32 = 5;
+/// Without an interval in updates or epochs, checkpoints take at most 1/50 of the time. Writing in the background counts: it
+/// takes a core from training if all cores train, and on a GPU it delays the kernels.
+const SHARE: u32 = 50;
+/// Without an interval, a run that is killed loses at most 1/50 of the time since its start, if that is between these limits.
+const LOST: u32 = 50;
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(60);
 /// The names of the files of a checkpoint.
 pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
 
 /// The interval between two checkpoints. A run that is interrupted or paused is always saved.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum CheckpointEvery {
-    /// A number of seconds, extended if checkpoints would take more than 2 % of the training time.
+    /// 2 % of the time since the start, at least a fifth of a second and at most a minute. It is extended if checkpoints would
+    /// take more than 2 % of the time.
+    #[default]
+    Auto,
+    /// A number of seconds, extended if checkpoints would take more than 2 % of the time.
     Seconds(f64),
     /// A number of updates.
     Updates(u64),
@@ -36,18 +42,13 @@ pub enum CheckpointEvery {
     Never,
 }
 
-impl Default for CheckpointEvery {
-    fn default() -> Self {
-        Self::Seconds(0.2)
-    }
-}
-
 impl FromStr for CheckpointEvery {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         let count = || number.parse().ok().filter(|&n: &u64| n > 0);
         let every = match unit.trim() {
+            "" if number == "auto" => Some(Self::Auto),
             "" if number == "never" => Some(Self::Never),
             "s" | "second" | "seconds" => {
                 number.parse().ok().filter(|s: &f64| *s >= 0.0 && s.is_finite()).map(Self::Seconds)
@@ -58,7 +59,7 @@ impl FromStr for CheckpointEvery {
         };
         every.ok_or_else(|| {
             format!(
-                "{text:?} is not an interval, expected \"5 seconds\", \"200 updates\", \"1 epoch\" or \"never\""
+                "{text:?} is not an interval, expected \"auto\", \"5 seconds\", \"200 updates\", \"1 epoch\" or \"never\""
             )
         })
     }
@@ -67,6 +68,7 @@ impl FromStr for CheckpointEvery {
 impl Display for CheckpointEvery {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Auto => f.write_str("auto"),
             Self::Seconds(n) => write!(f, "{n} seconds"),
             Self::Updates(1) => f.write_str("1 update"),
             Self::Updates(n) => write!(f, "{n} updates"),
@@ -80,8 +82,6 @@ impl Display for CheckpointEvery {
 /// The checkpoint policy of `lrlab worker`. Periodic checkpoints are written in the background.
 pub(crate) struct Checkpointer<'a> {
     pub(crate) every: CheckpointEvery,
-    /// Whether writing does not block training, because the state is not on a GPU.
-    pub(crate) in_background: bool,
     /// The epoch at which to pause.
     pub(crate) until: Option<u64>,
     pub(crate) interrupt: Arc<AtomicBool>,
@@ -90,6 +90,7 @@ pub(crate) struct Checkpointer<'a> {
     pub(crate) penultimate: Option<Penultimate>,
     pub(crate) reporter: &'a RefCell<Reporter>,
     writer: Writer,
+    began: Instant,
     /// The last requested action and its time.
     requested: (CheckpointAction, Instant),
     last: LastSave,
@@ -145,13 +146,13 @@ impl<'a> Checkpointer<'a> {
         let now = Instant::now();
         Self {
             every: CheckpointEvery::default(),
-            in_background: true,
             until: None,
             interrupt: Arc::default(),
             work: None,
             penultimate: None,
             reporter,
             writer: Writer::Idle(checkpoints),
+            began: now,
             requested: (CheckpointAction::Continue, now),
             last: LastSave { update, at: now, blocked: Duration::ZERO, writing: Duration::ZERO },
             failing: false,
@@ -169,18 +170,14 @@ impl<'a> Checkpointer<'a> {
     }
 
     fn due(&self, at: &Position) -> bool {
-        let LastSave { update, at: saved, blocked, writing } = self.last;
-        let new_updates = at.update.saturating_sub(update);
+        let new_updates = at.update.saturating_sub(self.last.update);
+        let after = |interval: Duration| {
+            let cost = self.last.blocked.max(self.last.writing) * SHARE;
+            new_updates > 0 && self.last.at.elapsed() >= interval.max(cost)
+        };
         match self.every {
-            CheckpointEvery::Seconds(s) => {
-                let interval = Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
-                let elapsed = saved.elapsed();
-                let divisor = if self.in_background { BACKGROUND_DIVISOR } else { BLOCKED_DIVISOR };
-                new_updates > 0
-                    && elapsed >= interval
-                    && elapsed >= blocked * BLOCKED_DIVISOR
-                    && elapsed >= writing * divisor
-            }
+            CheckpointEvery::Auto => after((self.began.elapsed() / LOST).clamp(SHORTEST, LONGEST)),
+            CheckpointEvery::Seconds(s) => after(Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX)),
             CheckpointEvery::Updates(n) => new_updates >= n,
             CheckpointEvery::Epochs(n) => at.between_epochs && at.epoch.is_multiple_of(n),
             CheckpointEvery::Never => false,
@@ -321,6 +318,7 @@ mod tests {
     #[test]
     fn intervals() {
         for (text, expected) in [
+            ("auto", Some(CheckpointEvery::Auto)),
             ("5 seconds", Some(CheckpointEvery::Seconds(5.0))),
             ("0.5 s", Some(CheckpointEvery::Seconds(0.5))),
             ("200 updates", Some(CheckpointEvery::Updates(200))),

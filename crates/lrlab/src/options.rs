@@ -119,7 +119,8 @@ pub(crate) struct Machine {
     /// Threads per run; by default the cores divided among the jobs.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// How often to save a run's state while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
+    /// How often to save a run's state while it trains: "auto" (2 % of the time since the start, at most a minute),
+    /// "5 seconds", "200 updates", "1 epoch" or "never".
     #[arg(long, value_name = "INTERVAL", default_value_t)]
     pub(crate) checkpoint_every: CheckpointEvery,
     /// Train every run from its first update, even if a shorter run with the same beginning is done.

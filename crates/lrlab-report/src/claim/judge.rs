@@ -15,6 +15,7 @@ pub(super) fn of(by_seed: Vec<(String, f64)>, condition: Condition, margin: Opti
     let bound = if let Condition::Within(tolerance) = condition { Some(tolerance) } else { margin };
     let judged = Judged {
         interval: stats::t_interval(&differences, 1.0 - ALPHA),
+        p_uncorrected: test.p,
         p: test.p,
         smallest_p: test.smallest.min(1.0),
         p_equivalent: bound.and_then(|bound| stats::equivalence(&differences, bound)),

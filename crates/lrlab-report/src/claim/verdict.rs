@@ -11,7 +11,7 @@ pub(super) const ALPHA: f64 = 0.05;
 /// The verdict is based on differences over seeds, from the claimed number or from the runs of equal seed in the reference
 /// arm:
 ///
-/// - A comparison is *supported* if the mean difference has the claimed sign and an exact two-sided sign-flip test gives
+/// - A comparison is *supported* if the mean difference has the claimed sign and a two-sided sign-flip test gives
 ///   p < 0.05 after Holm's correction over the planned arms of the claim, and *contradicted* if it has the opposite sign with
 ///   p < 0.05.
 /// - A comparison is *equivalent* if the claim has a margin and two one-sided t-tests place the mean within it (p < 0.05),
@@ -67,7 +67,9 @@ pub struct Judged {
     pub interval: Option<(f64, f64)>,
     /// The number of seeds whose runs in both arms have the same network at the metric's epoch.
     pub same: usize,
-    /// p of the exact two-sided sign-flip test, after Holm's correction over the planned arms of the claim.
+    /// p of the two-sided [sign-flip test](crate::stats::sign_flip).
+    pub p_uncorrected: f64,
+    /// `p_uncorrected` after Holm's correction over the planned arms of the claim.
     pub p: f64,
     /// The smallest p that this number of seeds can reach, with the same correction.
     pub smallest_p: f64,

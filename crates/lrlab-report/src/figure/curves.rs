@@ -101,7 +101,7 @@ fn paper(report: &Report) -> Vec<Figure> {
                 caption: format!(
                     "{what} by epoch under a static learning rate{within}. {running}Lines: mean over seeds; bands: ± one \
                  sample standard deviation. {}",
-                    counts(report, arms, false)
+                    counts(report, arms, |arm| Some(subject(report, arm)))
                 ),
                 paper: true,
                 panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
@@ -171,7 +171,7 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
         name: format!("{name}-{}", label::slug(if key == "lr" { "learning-rate" } else { key })),
         paper: false,
         title: format!("{capital} by epoch: {subject}"),
-        caption: format!("{capital} by epoch, {subject}. {spread} {}", counts(report, arms, true)),
+        caption: format!("{capital} by epoch, {subject}. {spread} {}", counts(report, arms, |_| None)),
         panels,
     };
     drawn(&figure).then_some(figure)
@@ -405,15 +405,21 @@ fn drawn(figure: &Figure) -> bool {
 }
 
 /// "n = 2 per arm; 1 of 6 runs missing."
-fn counts(report: &Report, arms: &[usize], many: bool) -> String {
-    let runs = |i: &usize| &report.arms[*i];
-    let n: Vec<usize> = arms.iter().map(|i| runs(i).done() - runs(i).diverged()).collect();
-    let planned: usize = arms.iter().map(|i| runs(i).runs.len()).sum();
-    let done: usize = arms.iter().map(|i| runs(i).done()).sum();
-    let diverged: usize = arms.iter().map(|i| runs(i).diverged()).sum();
-    let (low, high) = (n.iter().min().copied().unwrap_or(0), n.iter().max().copied().unwrap_or(0));
-    let each = if many { " per arm" } else { " per panel" };
-    let mut out = if low == high { format!("n = {low}{each}") } else { format!("n = {low} to {high}{each}") };
+fn counts(report: &Report, arms: &[usize], panel: impl Fn(&Arm) -> Option<String>) -> String {
+    let arms = || arms.iter().map(|arm| &report.arms[*arm]);
+    let n = |arm: &Arm| arm.done() - arm.diverged();
+    let planned: usize = arms().map(|arm| arm.runs.len()).sum();
+    let done: usize = arms().map(Arm::done).sum();
+    let diverged: usize = arms().map(Arm::diverged).sum();
+    let (low, high) = (arms().map(n).min().unwrap_or(0), arms().map(n).max().unwrap_or(0));
+    let each: Option<Vec<String>> =
+        arms().map(|arm| Some(format!("n = {} ({})", n(arm), panel(arm)?))).collect();
+    let mut out = match each {
+        Some(each) if low < high => each.join(", "),
+        Some(_) => format!("n = {low} per panel"),
+        None if low < high => format!("n = {low} to {high} per arm"),
+        None => format!("n = {low} per arm"),
+    };
     if done < planned {
         let _ = write!(out, "; {} of {planned} runs missing", planned - done);
     }

@@ -104,7 +104,7 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let n = if least == most { format!("n = {most}") } else { format!("n = {least} to {most}") };
     let caption = format!(
         "Arm minus baseline, paired by seed ({n}): mean and 95 % t-interval; arrows mark intervals that extend beyond the \
-         panel. Better and worse: p < 0.05 in an exact sign-flip test after Holm's correction.{left}"
+         panel. Better and worse: p < 0.05 in a sign-flip test after Holm's correction.{left}"
     );
     Some(Forest { caption, metrics, groups })
 }

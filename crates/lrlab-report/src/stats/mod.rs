@@ -16,6 +16,7 @@ pub use bootstrap::{Bootstrap, Resamples, bootstrap_interval};
 pub use effect::{interquartile_mean, standardised, superiority};
 pub use equivalence::equivalence;
 pub use holm::holm;
+pub(crate) use permutation::SIGN_FLIP;
 pub use permutation::{SignFlip, sign_flip};
 pub use student::{t_cdf, t_interval, t_quantile};
 pub use wilcoxon::{SignedRank, signed_rank};

@@ -8,6 +8,10 @@ use lrlab_random::Stream;
 const EXACT_UP_TO: usize = 20;
 const SAMPLES: usize = 100_000;
 
+/// The test in a sentence, for captions.
+pub(crate) const SIGN_FLIP: &str =
+    "Sign-flip tests are exact for up to 20 pairs; for more, they sample 100,000 sign patterns.";
+
 /// A two-sided sign-flip test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignFlip {

@@ -233,6 +233,12 @@ pub(crate) fn signed(x: f64, digits: usize) -> String {
     if text.starts_with('−') || zero { text } else { format!("+{text}") }
 }
 
+/// "p = 0.047" or "p < 0.001".
+pub(crate) fn p_value(p: f64) -> String {
+    let shown = Value::P(Some(p)).to_string();
+    if shown.starts_with('<') { format!("p {shown}") } else { format!("p = {shown}") }
+}
+
 fn difference(x: f64, unit: Unit) -> String {
     signed(x * unit.factor(), unit.digits())
 }

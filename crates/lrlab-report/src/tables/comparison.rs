@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::compare::pairs_needed;
+use crate::stats::SIGN_FLIP;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::tables::result::{detail, short, with_leading};
@@ -80,9 +81,10 @@ fn caption(report: &Report) -> String {
         format!("n = {n} pairs, up to {family} comparisons per family.")
     };
     format!(
-        "Mean over seeds of (arm − baseline) with 95 % t-interval. Bold: p < 0.05 in an exact sign-flip test after \
+        "Mean over seeds of (arm − baseline) with 95 % t-interval. Bold: p < 0.05 in a sign-flip test after \
          Holm's correction over the planned comparisons with the same contrast, metric and block (a block is a model, a \
-         data set and a budget), and not equivalent to zero within the margin of the claims about the metric. {verdict}"
+         data set and a budget), and not equivalent to zero within the margin of the claims about the metric. {SIGN_FLIP} \
+         {verdict}"
     )
 }
 
@@ -151,13 +153,14 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     Some(Table {
         name: "comparisons",
         title: "All paired comparisons".to_owned(),
-        caption: "Arm minus baseline, paired by seed: mean difference, t-interval, BCa bootstrap interval \
-                  (10,000 resamples; none if all differences are equal), exact two-sided sign-flip test with Holm's \
-                  correction over the comparisons with the same contrast, metric and block, exact signed-rank test, \
-                  standardised mean difference with Hedges' correction, and the probability that a run of the arm \
-                  exceeds a run of the baseline. “n too small”: no outcome with this number of pairs can be significant \
-                  after the correction."
-            .to_owned(),
+        caption: format!(
+            "Arm minus baseline, paired by seed: mean difference, t-interval, BCa bootstrap interval (10,000 resamples; none \
+             if all differences are equal), two-sided sign-flip test with Holm's correction over the comparisons with the \
+             same contrast, metric and block, signed-rank test, standardised mean difference with Hedges' correction, and the \
+             probability that a run of the arm exceeds a run of the baseline, unpaired. {SIGN_FLIP} Signed-rank tests are exact \
+             for up to 100 nonzero differences; for more, the normal approximation is used. “n too small”: no outcome with this \
+             number of pairs can be significant after the correction."
+        ),
         columns,
         rows,
         long: true,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::arm::Estimate;
+use crate::arm::{Arm, Estimate};
 use crate::stats::summary;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
@@ -47,6 +47,13 @@ pub(crate) fn seconds(run: &Run) -> Option<f64> {
 /// Seconds spent on a run itself, without those of the shorter run that it continued.
 fn spent(run: &Run) -> Option<f64> {
     run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
+}
+
+/// The computing time of the missing runs of an arm in seconds, at the pace of its finished ones; `None` if there are none.
+pub(crate) fn remaining(arm: &Arm) -> Option<f64> {
+    let missing = arm.runs.len() - arm.done();
+    let pace = || summary(&arm.runs.iter().filter_map(spent).collect::<Vec<_>>());
+    if missing == 0 { Some(0.0) } else { pace().map(|pace| pace.mean * missing as f64) }
 }
 
 /// "3.2 h".

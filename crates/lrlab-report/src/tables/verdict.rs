@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::claim::Measured;
+use crate::stats::SIGN_FLIP;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::{ClaimVerdict, Column, Report, Run, Table, Unit, Value};
 
@@ -19,7 +20,9 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
         Column::estimate("measured", "measured", "mean ± std"),
         Column::number("difference", "difference", "mean, 95 % interval")
             .suffixed(&["mean", "low", "high", "n"]),
+        Column::number("p_uncorrected", "p", "sign-flip"),
         Column::number("p", "p", "sign-flip, Holm"),
+        Column::number("p_smallest", "smallest p", "Holm"),
         Column::number("p_equivalent", "p", "equivalence"),
         Column::text("arm", "arm"),
         Column::text("arm_verdict", "verdict in this arm"),
@@ -41,13 +44,14 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
     Some(Table {
         name: "claims",
         title: if report.paper { "The paper's claims" } else { "Claims" }.to_owned(),
-        caption: "Comparisons are paired by seed. Supported: the difference has the claimed sign, with p < 0.05 in an exact \
-                  sign-flip test after Holm's correction over the claim's planned arms (for a value with a tolerance: two \
-                  one-sided t-tests place the mean within the tolerance). Contradicted: the opposite sign with p < 0.05 \
-                  (for a value with a tolerance: the 95 % t-interval lies outside it). Equivalent: two one-sided t-tests \
-                  place the difference within the claim's margin. Undecided: none of the above applies. \
-                  Conditions, tolerances and margins are those of the experiment file."
-            .to_owned(),
+        caption: format!(
+            "Comparisons are paired by seed. Supported: the difference has the claimed sign, with p < 0.05 in a sign-flip test \
+             after Holm's correction over the claim's planned arms, whose smallest possible value is given beside it (for a \
+             value with a tolerance: two one-sided t-tests place the mean within the tolerance). Contradicted: the opposite \
+             sign with p < 0.05 (for a value with a tolerance: the 95 % t-interval lies outside it). Equivalent: two \
+             one-sided t-tests place the difference within the claim's margin. Undecided: none of the above applies. \
+             {SIGN_FLIP} Conditions, tolerances and margins are those of the experiment file."
+        ),
         columns,
         rows,
         long: false,
@@ -92,7 +96,9 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
         .into(),
         number(Value::Estimate(ours, unit)),
         number(Value::Difference(away, if unit == Unit::Percent { Unit::Points } else { unit }, planned)),
+        number(Value::P(judged.map(|j| j.p_uncorrected))),
         number(Value::P(judged.map(|j| j.p))),
+        Value::P(judged.map(|j| j.smallest_p)).into(),
         number(Value::P(judged.and_then(|j| j.p_equivalent))),
         text(&arm),
         text(measured.map_or(claim.verdict, |m| m.verdict).word()),

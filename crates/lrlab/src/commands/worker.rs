@@ -116,7 +116,6 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let at = state.as_ref().map_or(0, State::update);
     let mut checkpointer = Checkpointer::new(checkpoints, at, &reporter);
     checkpointer.every = args.machine.checkpoint_every;
-    checkpointer.in_background = device.is_cpu();
     checkpointer.until = args.until_epoch;
     checkpointer.interrupt = interrupt;
     checkpointer.work = Some(work);
