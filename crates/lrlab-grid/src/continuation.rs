@@ -96,7 +96,7 @@ fn continues(longer: &RunSpec, shorter: &RunSpec, compared: &mut HashMap<String,
 
 /// Returns a text of the settings that a run shares with runs that continue it.
 fn shared_settings(run: &PlannedRun) -> String {
-    let mut spec = run.spec.clone();
+    let mut spec = (*run.spec).clone();
     if let Some(keys) = spec.as_object_mut() {
         keys.retain(|key, _| key != "epochs" && key != "schedule");
     }

@@ -185,7 +185,7 @@ mod tests {
     fn run(model: &str, epochs: u64) -> PlannedRun {
         let spec = json!({ "model": model, "epochs": epochs });
         let run_id = RunId::of(&spec.to_string(), "");
-        PlannedRun { run_id, cell: [].into(), spec, dataset_digest: String::new() }
+        PlannedRun { run_id, cell: [].into(), spec: spec.into(), dataset_digest: String::new() }
     }
 
     #[test]

@@ -166,7 +166,7 @@ mod tests {
             .map(|n| PlannedRun {
                 run_id: RunId::of(&n.to_string(), ""),
                 cell: [].into(),
-                spec: json!({}),
+                spec: json!({}).into(),
                 dataset_digest: String::new(),
             })
             .collect();

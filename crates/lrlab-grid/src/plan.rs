@@ -1,6 +1,7 @@
 //! Resolves cells to a plan: the identity of every run is derived before the first run starts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec, run_id};
@@ -12,8 +13,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Creates the plan of an experiment: its cells with their identities, in the given order. Writes nothing.
 ///
-/// `digest` returns the content digest of a data set and is called once per distinct [`DataSpec`]. The caller fills in
-/// the description and the claims of the experiment.
+/// `digest` returns the content digest of a data set and is called once per distinct [`DataSpec`]. `known` returns the
+/// specification of a run that is in memory, for example in a record, which the plan then shares. The caller fills in the
+/// description and the claims of the experiment.
 ///
 /// # Errors
 /// Returns an error if data sets cannot be identified (the error lists all of them), a specification cannot be serialised,
@@ -22,6 +24,7 @@ pub fn resolve(
     experiment: &str,
     cells: impl IntoIterator<Item = (Cell, RunSpec)>,
     mut digest: impl FnMut(&DataSpec) -> Result<String, BoxError>,
+    known: impl Fn(&RunId) -> Option<Arc<serde_json::Value>>,
 ) -> Result<Plan, Error> {
     let mut digests: Vec<(DataSpec, Option<String>)> = Vec::new();
     let mut unknown: Vec<(String, BoxError)> = Vec::new();
@@ -45,6 +48,7 @@ pub fn resolve(
         }
         let spec = serde_json::to_value(&spec)
             .map_err(|source| Error::Spec { cell: describe_cell(&cell), source })?;
+        let spec = known(&run_id).filter(|known| **known == spec).unwrap_or_else(|| spec.into());
         runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
     }
     // The same data set with another limit fails for the same reason, which is reported once.

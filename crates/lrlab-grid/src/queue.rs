@@ -113,7 +113,12 @@ mod tests {
     fn run(model: &str, epochs: u64, seed: u64) -> PlannedRun {
         let spec = json!({ "model": model, "epochs": epochs, "seed": seed });
         let cell: Cell = serde_json::from_value(spec.clone()).unwrap();
-        PlannedRun { run_id: RunId::of(&spec.to_string(), ""), cell, spec, dataset_digest: String::new() }
+        PlannedRun {
+            run_id: RunId::of(&spec.to_string(), ""),
+            cell,
+            spec: spec.into(),
+            dataset_digest: String::new(),
+        }
     }
 
     #[test]

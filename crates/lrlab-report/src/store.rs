@@ -1,6 +1,7 @@
 //! The state of a planned run in the store.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lrlab_runs::{Event, Outcome, PlannedRun, RunResult, RunStore};
 
@@ -12,7 +13,7 @@ pub enum State {
     /// The run has a result, which includes diverged runs.
     Done {
         /// The result.
-        result: Box<RunResult>,
+        result: Arc<RunResult>,
         /// BLAKE3 digest of `result.json`, hexadecimal.
         digest: String,
     },
@@ -32,9 +33,19 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     let Some(bytes) = store.result_bytes(&planned.run_id)? else {
         return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
     };
-    let result =
-        serde_json::from_slice(&bytes).ok().filter(|result: &RunResult| result.run_id == planned.run_id);
-    let Some(mut result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let result = match store.recorded(&planned.run_id) {
+        Some(recorded) => Some(Arc::clone(recorded)),
+        None => serde_json::from_slice(&bytes).ok().map(|mut result: RunResult| {
+            // Frees memory: the plan has the same specification and cell.
+            result.spec = Arc::default();
+            result.cell.clear();
+            result.history.shrink_to_fit();
+            Arc::new(result)
+        }),
+    };
+    let result = result.filter(|result| result.run_id == planned.run_id);
+    let Some(result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
         let damage = store.damage(&planned.run_id)?;
         let error = damage.map_or_else(|| "result.json is invalid".to_owned(), |damage| damage.to_string());
         return Ok(State::Failed { error });
@@ -43,11 +54,7 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     if result.outcome == Outcome::Pruned {
         return Ok(State::Missing);
     }
-    // Frees memory: the plan has the same specification and cell.
-    result.spec = serde_json::Value::Null;
-    result.cell.clear();
-    result.history.shrink_to_fit();
-    Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
+    Ok(State::Done { result, digest })
 }
 
 /// The error of the last attempt: the message of `failure.json`, or the last event of `events.jsonl` if it is a failure.

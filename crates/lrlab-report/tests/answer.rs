@@ -331,7 +331,8 @@ fn metrics_of_different_examples_are_not_compared() {
             _ => Value::Null,
         };
         run.spec =
-            json!({ "data": { "source": { "cifar10": {} }, "validation": validation, "split_seed": 1 } });
+            json!({ "data": { "source": { "cifar10": {} }, "validation": validation, "split_seed": 1 } })
+                .into();
     }
     let (_folder, store) = store(&plan, |cell| {
         let leak = cell["data.validation"] == "test";

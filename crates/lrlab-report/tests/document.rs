@@ -21,7 +21,7 @@ fn report() -> Arc<Report> {
     let mut plan = common::plan(&grid);
     for run in &mut plan.runs {
         let schedule = run.cell["schedule"].as_str().unwrap().to_owned();
-        run.spec = json!({ "lr": 0.01, "schedule": { &schedule: { "t_max": "100%" } }, "note": schedule, "lr_max": null });
+        run.spec = json!({ "lr": 0.01, "schedule": { &schedule: { "t_max": "100%" } }, "note": schedule, "lr_max": null }).into();
     }
     plan.claims = json!([
         { "id": "helps", "text": "Cosine & co. help: 100 % of the time", "metric": "val_accuracy",
@@ -265,7 +265,7 @@ fn empty_reports_have_no_suggestions() {
         ..common::quickstart()
     };
     let mut plan = common::plan(&grid);
-    plan.runs.iter_mut().for_each(|run| run.spec = json!({ "schedule": { "static": {} } }));
+    plan.runs.iter_mut().for_each(|run| run.spec = json!({ "schedule": { "static": {} } }).into());
     let (_folder, store) = common::store(&plan, |_, _| None);
     let single = Arc::new(summarise(&plan, &store).unwrap());
     check(
@@ -371,22 +371,23 @@ fn the_paper_is_rendered_with_and_without_runs() {
     let mut plan = common::plan(&common::paper());
     plan.claims = common::claims();
     for run in &mut plan.runs {
-        run.spec["lr"] = json!(0.01);
-        run.spec["batch_size"] = json!(32);
-        run.spec["clip_norm"] = json!(null);
-        run.spec["select"] = json!("val_accuracy");
-        run.spec["optimizer"] = json!({ "sgd": {} });
-        run.spec["model"] = json!({ "linear": {} });
+        let spec = Arc::make_mut(&mut run.spec);
+        spec["lr"] = json!(0.01);
+        spec["batch_size"] = json!(32);
+        spec["clip_norm"] = json!(null);
+        spec["select"] = json!("val_accuracy");
+        spec["optimizer"] = json!({ "sgd": {} });
+        spec["model"] = json!({ "linear": {} });
         let tokens = json!({ "tokenizer": "word", "vocabulary": 20_000, "max_length": 200, "keep": "end" });
-        run.spec["data"] = json!({ "split_seed": 0, "tokens": tokens });
+        spec["data"] = json!({ "split_seed": 0, "tokens": tokens });
         let plateau = json!({ "factor": 0.5, "patience": 1, "threshold": 1e-4 });
-        run.spec["monitor"] = match run.cell["monitor"].as_str() {
+        spec["monitor"] = match run.cell["monitor"].as_str() {
             Some("on") => json!({ "controller": { "plateau": plateau } }),
             _ => json!(null),
         };
         match run.cell["schedule"].as_str().unwrap() {
-            "step" => run.spec["schedule"] = json!({ "step": { "gamma": 0.1, "step_size": "30%" } }),
-            "exponential" => run.spec["schedule"] = json!({ "exponential": { "decay_rate": 0.9 } }),
+            "step" => spec["schedule"] = json!({ "step": { "gamma": 0.1, "step_size": "30%" } }),
+            "exponential" => spec["schedule"] = json!({ "exponential": { "decay_rate": 0.9 } }),
             _ => {}
         }
     }

@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{cell, check, edge, small, with_accuracy};
 use lrlab_report::{figures, summarise};
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Outcome, RunResult, Updates};
@@ -100,7 +102,8 @@ fn learning_rates_are_drawn_by_update() {
         run.spec = json!({
             "seed": run.cell["seed"], "lr": 0.1, "lr_min": 0.03, "lr_max": 0.08, "epochs": 12,
             "schedule": { "multi_step": { "milestones": ["102 updates"], "gamma": 0.5 } },
-        });
+        })
+        .into();
     }
     // 25 updates an epoch: the step is at 4.08 epochs; one run halves the rate once more after update 160, and both are
     // held by the bounds.
@@ -168,8 +171,8 @@ fn learning_rates_are_drawn_by_update() {
     // Rates that are not known at every update, or differ from the recorded ones, are drawn as unconnected points.
     for change in [
         (|it| it.updates = None) as fn(&mut RunResult),
-        |it| it.spec["schedule"] = json!({ "unheard_of": {} }),
-        |it| it.spec["lr"] = json!(0.07),
+        |it| Arc::make_mut(&mut it.spec)["schedule"] = json!({ "unheard_of": {} }),
+        |it| Arc::make_mut(&mut it.spec)["lr"] = json!(0.07),
     ] {
         let known = lines(change);
         assert!(!known[0].joined && known[0].marks, "{known:?}");

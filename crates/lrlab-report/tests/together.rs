@@ -32,7 +32,7 @@ fn two() -> (tempfile::TempDir, RunStore, [Plan; 2]) {
     let mut plans = [named("first", &["static", "step", "cosine"]), named("second", &["static", "step"])];
     // The same arms with other runs.
     for run in &mut plans[1].runs {
-        run.spec = json!({ "other": run.spec });
+        run.spec = json!({ "other": run.spec }).into();
         run.run_id = lrlab_runs::RunId::of(&run.spec.to_string(), "invented");
     }
     let (folder, store) = common::full(&plans[0]);

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::{check, small};
 use lrlab_report::summarise;
@@ -13,7 +14,7 @@ use serde_json::json;
 #[test]
 fn validation_on_the_test_split_is_the_first_warning() {
     let mut plan = small(&["static", "cosine"], 1);
-    plan.runs[1].spec = json!({ "data": { "validation": "test" } });
+    plan.runs[1].spec = json!({ "data": { "validation": "test" } }).into();
     let (_folder, store) = common::store(&plan, |_, planned| Some(common::result(planned)));
     let report = summarise(&plan, &store).unwrap();
     assert!(
@@ -21,7 +22,7 @@ fn validation_on_the_test_split_is_the_first_warning() {
         "{:?}",
         report.warnings
     );
-    plan.runs[1].spec = json!({ "data": { "validation": 10 } });
+    plan.runs[1].spec = json!({ "data": { "validation": 10 } }).into();
     assert!(!summarise(&plan, &store).unwrap().warnings.join("\n").contains("LEAK"));
 }
 
@@ -49,8 +50,9 @@ fn arms_of_different_settings() {
     let mut plan = small(&["static", "cosine"], 3);
     for run in plan.runs.iter_mut().filter(|run| run.cell["schedule"] == "cosine") {
         let gains = if run.cell["seed"] == 1 { json!([[2, 0.5]]) } else { json!([[1, 0.5]]) };
-        run.spec["monitor"] = json!({ "scripted": { "gains": gains } });
-        run.spec["lr"] = if run.cell["seed"] == 2 { json!(null) } else { json!(0.1) };
+        let spec = Arc::make_mut(&mut run.spec);
+        spec["monitor"] = json!({ "scripted": { "gains": gains } });
+        spec["lr"] = if run.cell["seed"] == 2 { json!(null) } else { json!(0.1) };
     }
     let (_folder, store) = common::full(&plan);
     let report = summarise(&plan, &store).unwrap();

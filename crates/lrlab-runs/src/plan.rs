@@ -1,6 +1,7 @@
 //! `plan.json`: the runs of an experiment in their fixed order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ pub struct PlannedRun {
     /// Its coordinates in the grid.
     pub cell: Cell,
     /// Its resolved specification.
-    pub spec: serde_json::Value,
+    pub spec: Arc<serde_json::Value>,
     /// The digest of its data set.
     pub dataset_digest: String,
 }

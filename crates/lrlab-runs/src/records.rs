@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::atomic::write_atomic_with;
 use crate::error::of_a_line;
@@ -21,7 +22,7 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The run.
-    pub result: RunResult,
+    pub result: Arc<RunResult>,
     /// The file.
     pub path: PathBuf,
     /// The line number, from 1.
@@ -70,8 +71,11 @@ impl Records {
             if !record.trim_ascii().is_empty() {
                 empty = false;
                 let path = path.to_path_buf();
-                match serde_json::from_slice(record) {
-                    Ok(result) => self.add(Record { result, path, line })?,
+                match serde_json::from_slice::<RunResult>(record) {
+                    Ok(mut result) => {
+                        result.history.shrink_to_fit();
+                        self.add(Record { result: Arc::new(result), path, line })?;
+                    }
                     Err(e) => {
                         return Err(Error::BadRecord { path, line, column: e.column(), why: of_a_line(&e) });
                     }

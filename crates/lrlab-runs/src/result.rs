@@ -1,6 +1,7 @@
 //! `result.json`: the result of a finished run. Its keys are stable; `NaN` and infinity are written as `null`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -389,7 +390,7 @@ pub struct RunResult {
     /// Its coordinates in the grid.
     pub cell: Cell,
     /// The resolved specification, including all defaults.
-    pub spec: serde_json::Value,
+    pub spec: Arc<serde_json::Value>,
     /// How the run ended.
     pub outcome: Outcome,
     /// The numbers of updates, from which `spec` and `decisions` give the rate of each update; absent in results of earlier

@@ -106,10 +106,10 @@ impl RunStore {
 
     /// Returns whether a search pruned the run, so that it can be resumed.
     fn is_pruned(&self, id: &RunId) -> bool {
-        let path = self.result_path(id);
-        if let (false, Some(record)) = (path.is_file(), self.records.get(id)) {
-            return record.result.outcome == Outcome::Pruned;
+        if let Some(result) = self.recorded(id) {
+            return result.outcome == Outcome::Pruned;
         }
+        let path = self.result_path(id);
         // Only a paused run can have been pruned, so the results of other runs need not be read.
         let outcome = || -> Option<Outcome> {
             let bytes = std::fs::read(path).ok()?;
@@ -142,7 +142,14 @@ impl RunStore {
     /// Returns an error if the file cannot be read, is damaged, or contains the result of another run.
     pub fn result(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
         let result = read_result(&self.result_path(id), id)?;
-        Ok(result.or_else(|| self.records.get(id).map(|record| record.result.clone())))
+        Ok(result.or_else(|| self.records.get(id).map(|record| (*record.result).clone())))
+    }
+
+    /// Returns the result of a run that has it on record alone, and not in the folder.
+    #[must_use]
+    pub fn recorded(&self, id: &RunId) -> Option<&Arc<RunResult>> {
+        let record = self.records.get(id).filter(|_| !self.result_path(id).is_file());
+        record.map(|record| &record.result)
     }
 
     /// Returns the result of a run as bytes; `None` if it is not done. For a recorded run, these are the bytes that its file

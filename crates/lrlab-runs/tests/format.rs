@@ -20,7 +20,7 @@ fn result(lr: f64) -> RunResult {
     RunResult {
         run_id: RunId::of("{}", "data"),
         cell: [("seed".to_owned(), json!(3))].into(),
-        spec: json!({ "lr": lr }),
+        spec: json!({ "lr": lr }).into(),
         outcome: Outcome::Diverged,
         updates: None,
         history: vec![metrics],
@@ -192,7 +192,7 @@ fn stores_keep_the_first_result_and_report_unreadable_ones() {
         runs: vec![PlannedRun {
             run_id: id,
             cell: [].into(),
-            spec: json!({}),
+            spec: json!({}).into(),
             dataset_digest: "d".to_owned(),
         }],
         claims: json!([{ "value": 0.9951 }]),

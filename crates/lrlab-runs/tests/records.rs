@@ -29,11 +29,11 @@ fn files_have_complete_results_ordered_by_id() {
     assert_eq!(read.len(), 5);
     for result in &results {
         let record = read.get(&result.run_id).unwrap();
-        assert_eq!((&record.result, &record.path), (result, &a));
+        assert_eq!((&*record.result, &record.path), (result, &a));
         assert_eq!(ids[record.line - 1], result.run_id.as_str());
     }
     let again = folder.path().join("c.jsonl");
-    write_records(&again, read.iter().map(|record| &record.result)).unwrap();
+    write_records(&again, read.iter().map(|record| &*record.result)).unwrap();
     assert_eq!(std::fs::read_to_string(&again).unwrap(), text);
 }
 
@@ -134,7 +134,7 @@ fn pruned_runs_are_beginnings_of_longer_ones() {
         let record = Records::read(&[path(name)]).unwrap();
         assert_eq!(store.put(&record.get(&id).unwrap().result).unwrap(), is_new, "{name}");
         if name == "two.jsonl" && is_new {
-            assert_eq!(store.result(&id).unwrap().as_ref(), records.get(&id).map(|record| &record.result));
+            assert_eq!(store.result(&id).unwrap().as_ref(), records.get(&id).map(|record| &*record.result));
         }
     }
 

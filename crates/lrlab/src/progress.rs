@@ -276,7 +276,7 @@ mod tests {
         let run = PlannedRun {
             run_id: RunId::of("{}", ""),
             cell: Cell::new(),
-            spec: json!({}),
+            spec: json!({}).into(),
             dataset_digest: String::new(),
         };
         let id = run.run_id.clone();

@@ -142,7 +142,7 @@ impl Registry {
 
     /// Returns the specification of a planned run, with the functions that its schedules name.
     pub(crate) fn spec(&self, run: &PlannedRun) -> anyhow::Result<RunSpec> {
-        let mut spec = RunSpec::deserialize(&run.spec).context("spec.json")?;
+        let mut spec = RunSpec::deserialize(&*run.spec).context("spec.json")?;
         self.bind(&mut spec)?;
         Ok(spec)
     }

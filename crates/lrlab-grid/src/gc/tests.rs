@@ -5,13 +5,13 @@ use serde_json::json;
 use super::*;
 
 const STATES: States<'static> =
-    States { read: &|run| serde_json::from_value(run.spec.clone()).ok(), all: false };
+    States { read: &|run| serde::Deserialize::deserialize(&*run.spec).ok(), all: false };
 
 fn plan(experiment: &str, runs: &[&RunId]) -> Plan {
     let run = |id: &&RunId| PlannedRun {
         run_id: (*id).clone(),
         cell: [].into(),
-        spec: serde_json::json!({}),
+        spec: serde_json::json!({}).into(),
         dataset_digest: String::new(),
     };
     Plan {
@@ -148,7 +148,7 @@ fn planned(lr: f64, epochs: usize) -> PlannedRun {
     let spec: RunSpec = serde_json::from_value(spec).unwrap();
     let spec = serde_json::to_value(&spec).unwrap();
     let run_id = RunId::of(&spec.to_string(), "d");
-    PlannedRun { run_id, cell: [].into(), spec, dataset_digest: "d".to_owned() }
+    PlannedRun { run_id, cell: [].into(), spec: spec.into(), dataset_digest: "d".to_owned() }
 }
 
 #[test]

@@ -256,7 +256,7 @@ mod tests {
             let run = PlannedRun {
                 run_id: run_id.clone(),
                 cell: lrlab_runs::Cell::new(),
-                spec: serde_json::Value::Null,
+                spec: serde_json::Value::Null.into(),
                 dataset_digest: String::new(),
             };
             let plan = Plan { experiment: "e".to_owned(), runs: vec![run], ..Plan::default() };

@@ -28,7 +28,7 @@ pub(crate) fn runs(count: usize) -> Vec<PlannedRun> {
         .map(|index| PlannedRun {
             run_id: RunId::of(&index.to_string(), "data"),
             cell: [("model".to_owned(), json!(index)), ("seed".to_owned(), json!(0))].into(),
-            spec: json!({ "model": "m", "epochs": 1 }),
+            spec: json!({ "model": "m", "epochs": 1 }).into(),
             dataset_digest: "data".to_owned(),
         })
         .collect()

@@ -88,7 +88,7 @@ pub fn planned(cell: Cell) -> PlannedRun {
     PlannedRun {
         run_id: RunId::of(&spec.to_string(), "invented"),
         cell,
-        spec,
+        spec: spec.into(),
         dataset_digest: "invented".to_owned(),
     }
 }

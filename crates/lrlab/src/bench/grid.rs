@@ -45,7 +45,7 @@ fn plan(text: &str, registry: &Registry, store: &RunStore, filters: &[String]) -
     let experiment = lrlab_spec::read(text, "bench.toml", &[], &registry.catalog())?;
     let cells = experiment.cells(filters, None)?;
     let cache = store.cache_dir();
-    Ok(lrlab_grid::resolve(&experiment.name, cells, |data| Ok(registry.identify(data, &cache)?.0))?)
+    Ok(lrlab_grid::resolve(&experiment.name, cells, |data| Ok(registry.identify(data, &cache)?.0), |_| None)?)
 }
 
 /// What `lrlab plan` does, down to the text it prints, with the plan written as `lrlab run` does.

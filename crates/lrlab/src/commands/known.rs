@@ -16,6 +16,8 @@ use crate::progress::{eprint_line, with_causes};
 pub(super) struct Known<'a> {
     /// From runs on record; they take precedence over the data.
     pub(super) recorded: Digests,
+    /// The runs on record, whose specifications the plan shares.
+    pub(super) records: Option<&'a Records>,
     /// From the store, for data that are not on this machine.
     pub(super) stored: Option<Stored<'a>>,
     /// What else to do about data that are not on this machine.
@@ -66,9 +68,10 @@ impl<'a> Stored<'a> {
     }
 }
 
-impl Known<'_> {
-    pub(super) fn recorded(records: &Records) -> Self {
-        Self { recorded: Digests::of(records), ..Self::default() }
+impl<'a> Known<'a> {
+    /// Knows what is in records.
+    pub(super) fn recorded(records: &'a Records) -> Self {
+        Self { recorded: Digests::of(records), records: Some(records), ..Self::default() }
     }
 
     /// Returns the digest of a data set, and notes about it: from the runs on record, the files on this machine, and, as

@@ -123,7 +123,7 @@ mod tests {
         let run = PlannedRun {
             run_id: lrlab_runs::RunId::of("{}", ""),
             cell: [].into(),
-            spec: serde_json::Value::Null,
+            spec: serde_json::Value::Null.into(),
             dataset_digest: String::new(),
         };
         for (gpus, bound, device, argument, seen) in [

@@ -101,7 +101,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
     for record in records.iter() {
         let result = &record.result;
         // Another build may write specifications that this one cannot read.
-        let Ok(spec) = RunSpec::deserialize(&result.spec) else { continue };
+        let Ok(spec) = RunSpec::deserialize(&*result.spec) else { continue };
         let id = lrlab_spec::run_id(&spec, &result.provenance.dataset_digest)?;
         anyhow::ensure!(
             id == result.run_id,
@@ -186,8 +186,8 @@ pub(crate) struct Digests(Vec<(DataSpec, String)>);
 impl Digests {
     /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
-        let results = records.iter().map(|record| &record.result);
-        Self::collected(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
+        let results = records.iter().map(|record| &*record.result);
+        Self::collected(results.map(|result| (&*result.spec, result.provenance.dataset_digest.as_str())))
     }
 
     /// Reads the digests of the runs in a store. A damaged result has none.
@@ -198,12 +198,12 @@ impl Digests {
         });
         let results: Vec<_> = done.iter().filter_map(|id| store.result(id).ok().flatten()).collect();
         let results = results.iter();
-        Self::collected(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
+        Self::collected(results.map(|result| (&*result.spec, result.provenance.dataset_digest.as_str())))
     }
 
     /// Takes the digests of a stored plan.
     pub(crate) fn planned(plan: &Plan) -> Self {
-        Self::collected(plan.runs.iter().map(|run| (&run.spec, run.dataset_digest.as_str())))
+        Self::collected(plan.runs.iter().map(|run| (&*run.spec, run.dataset_digest.as_str())))
     }
 
     fn collected<'a>(all: impl Iterator<Item = (&'a serde_json::Value, &'a str)>) -> Self {

@@ -128,7 +128,7 @@ fn lint_warnings(plan: &Plan) -> Vec<String> {
     };
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for run in &plan.runs {
-        let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        let Ok(spec) = RunSpec::deserialize(&*run.spec) else { continue };
         spec.doubts().iter().for_each(|doubt| add(doubt));
         let Some(horizon) = spec.horizon() else { continue };
         let name = run.cell.get("schedule").and_then(|name| name.as_str()).unwrap_or_default();

@@ -228,7 +228,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text)?;
     let planned: PlannedRun = serde_json::from_slice(&text)?;
-    let mut spec: RunSpec = serde_json::from_value(planned.spec)?;
+    let mut spec: RunSpec = RunSpec::deserialize(&*planned.spec)?;
     registry.bind(&mut spec)?;
     let device = args.machine.device.open()?;
     let data = registry.load(&spec.data, &RunStore::new(&args.out).cache_dir())?;

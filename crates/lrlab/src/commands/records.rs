@@ -114,7 +114,7 @@ fn merged(
     let again = |id: &RunId| results.iter().any(|result| result.run_id == *id) && was_superseded(store, id);
     records.retain(|id| !again(id));
     check_conflicts(store, &records)?;
-    let before = records.iter().map(|record| (record.result.run_id.clone(), record.result.clone()));
+    let before = records.iter().map(|record| (record.result.run_id.clone(), (*record.result).clone()));
     let mut all: BTreeMap<RunId, RunResult> = before.collect();
     for result in results {
         if all.get(&result.run_id).is_none_or(|known| result.contains(known)) {
@@ -172,7 +172,7 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
         paths.push(args.to.clone());
     }
     let records = on_record::read(&paths)?;
-    write_records(&args.to, records.iter().map(|record| &record.result))?;
+    write_records(&args.to, records.iter().map(|record| &*record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
     print_line(&format!(
         "{} of {} in {}",

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::slice;
+use std::sync::Arc;
 
 use anyhow::bail;
-use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use lrlab_spec::{Catalog, Experiment, RunSpec};
+use lrlab_runs::{Call, Cell, Plan, Records, RunId, RunStore};
+use lrlab_spec::{Catalog, DataSpec, Experiment, RunSpec};
 
 use super::experiment_file::read_text;
 use super::known::{Known, MissingData, Stored};
@@ -81,9 +82,9 @@ pub(crate) fn read_trained(
 ) -> anyhow::Result<Experiment> {
     let mut catalog = registry.catalog();
     if let Ok(Some(plan)) = stored_plan(&selection.experiment, &RunStore::new(&selection.out)) {
-        complete(&mut catalog, plan.runs.iter().map(|run| &run.spec));
+        complete(&mut catalog, plan.runs.iter().map(|run| &*run.spec));
     }
-    complete(&mut catalog, records.iter().map(|record| &record.result.spec));
+    complete(&mut catalog, records.iter().map(|record| &*record.result.spec));
     read_from(selection, &catalog)
 }
 
@@ -208,7 +209,7 @@ fn resolve_all(
     let Cells { filter, seeds, .. } = &selection.part.cells;
     let cells = experiment.each_cell(filter, *seeds)?;
     let (cache, mut noted) = (RunStore::new(&selection.out).cache_dir(), BTreeSet::new());
-    let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
+    let digest = |data: &DataSpec| {
         let (digest, notes) = known.digest(data, registry, &cache)?;
         for note in notes {
             if noted.insert(note.clone()) && !known.quiet {
@@ -216,7 +217,9 @@ fn resolve_all(
             }
         }
         Ok(digest)
-    })?;
+    };
+    let on_record = |id: &RunId| known.records?.get(id).map(|record| Arc::clone(&record.result.spec));
+    let mut plan = lrlab_grid::resolve(&experiment.name, cells, digest, on_record)?;
     plan.description.clone_from(&experiment.description);
     plan.claims.clone_from(&experiment.claims);
     plan.documents.clone_from(&experiment.documents);

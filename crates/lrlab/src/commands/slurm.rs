@@ -30,7 +30,7 @@ const MAX_QUERY_INTERVAL: Duration = Duration::from_secs(30);
 /// Reads a profile for the runs of `plan` and reports its warnings. The error contains all its mistakes.
 pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<SlurmProfile> {
     let text = super::experiment_file::read_text(path)?;
-    let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &run.spec)).collect();
+    let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &*run.spec)).collect();
     let profile = SlurmProfile::read(&text, &path.display().to_string(), &runs)?;
     if !profile.warnings.is_empty() {
         report_mistakes(&profile.warnings);

@@ -28,7 +28,7 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     }
     let text = read_text(path).ok()?;
     let mut catalog = registry.catalog();
-    complete(&mut catalog, plan.runs.iter().map(|run| &run.spec));
+    complete(&mut catalog, plan.runs.iter().map(|run| &*run.spec));
     let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &catalog) else {
         return Some(format!(
             "{file} has errors that it did not have when it was planned: `{} plan {file}` shows them",
@@ -36,7 +36,7 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
         ));
     };
     let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();
-    let specs = plan.runs.iter().filter_map(|run| RunSpec::deserialize(&run.spec).ok());
+    let specs = plan.runs.iter().filter_map(|run| RunSpec::deserialize(&*run.spec).ok());
     let planned: BTreeSet<_> = specs.filter_map(|spec| id(&spec)).collect();
     let now: BTreeSet<_> = experiment.each_cell(&[], None).ok()?.filter_map(|(_, spec)| id(&spec)).collect();
     let (gone, new) = (planned.difference(&now).count(), now.difference(&planned).count());

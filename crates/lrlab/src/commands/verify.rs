@@ -206,7 +206,7 @@ impl LocalData<'_> {
 
     /// Rejects a run whose specification or data differ from those that its id was derived from.
     fn check_identity(&mut self, result: &RunResult) -> anyhow::Result<()> {
-        let spec = RunSpec::deserialize(&result.spec)
+        let spec = RunSpec::deserialize(&*result.spec)
             .map_err(|error| anyhow::anyhow!("this build cannot read its specification ({error})"))?;
         let recorded = &result.provenance.dataset_digest;
         let id = lrlab_spec::run_id(&spec, recorded)?;

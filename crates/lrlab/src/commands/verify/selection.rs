@@ -78,7 +78,7 @@ impl Source {
     fn recorded(&self, run_id: &RunId) -> Recorded {
         let result = match self {
             Self::Store(store) => store.result(run_id).map_err(|error| format!("{error:#}")),
-            Self::Records(records, _) => Ok(records.get(run_id).map(|record| record.result.clone())),
+            Self::Records(records, _) => Ok(records.get(run_id).map(|record| (*record.result).clone())),
         };
         let result = result.and_then(|result| result.ok_or_else(|| "its result no longer exists".to_owned()));
         let cell = match (&result, self) {
