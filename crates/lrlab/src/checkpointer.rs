@@ -21,7 +21,7 @@ const SHARE: u32 = 50;
 /// Without an interval, a run that is killed loses at most 1/50 of the time since its start, if that is between these limits.
 const LOST: u32 = 50;
 const SHORTEST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// The names of the files of a checkpoint.
 pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
 

@@ -92,7 +92,7 @@ mod tests {
         let run = PlannedRun {
             run_id: RunId::of("a", "b"),
             cell: [].into(),
-            spec,
+            spec: spec.into(),
             dataset_digest: data.digest.clone(),
         };
         let text = "name = \"a\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 1\nepochs = 1\n\

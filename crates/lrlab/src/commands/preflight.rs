@@ -306,7 +306,7 @@ mod tests {
     fn run(model: &str) -> PlannedRun {
         let spec = json!({ "model": model });
         let run_id = RunId::of(&spec.to_string(), "");
-        PlannedRun { run_id, cell: [].into(), spec, dataset_digest: String::new() }
+        PlannedRun { run_id, cell: [].into(), spec: spec.into(), dataset_digest: String::new() }
     }
 
     #[test]
