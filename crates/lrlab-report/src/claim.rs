@@ -331,7 +331,7 @@ pub(crate) fn coordinates(cell: &Cell) -> String {
     cell.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect::<Vec<_>>().join(", ")
 }
 
-/// The condition in words: "within 1.00 pp of 75.70 %", "difference from schedule = static > 0".
+/// The condition in words: "within 1.00 pp of 75.70 %", "difference from schedule = static: > 0".
 fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
     let show = |x: f64, unit: Unit| {
         format!("{:.*} {}", unit.digits(), x * unit.factor(), unit.sign()).trim_end().to_owned()
@@ -341,7 +341,7 @@ fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
         (None, value) => (String::new(), show(value.unwrap_or_default(), metric.unit())),
         (Some(than), value) => {
             let value = value.map_or_else(|| "0".to_owned(), |value| show(value, points));
-            (format!("difference from {} ", coordinates(than)), value)
+            (format!("difference from {}: ", coordinates(than)), value)
         }
     };
     let sign = match condition {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrlab_runs::{Cell, Plan, RunStore};
 use serde_json::Value;
 
-use crate::{Error, Report, label, report};
+use crate::{Error, Metric, Report, label, report};
 
 /// As [`summarise`](crate::summarise), for several experiments in one store. The experiment is the first axis of the grid,
 /// with the first experiment as its baseline. A claim covers only the arms of its own experiment.
@@ -31,13 +31,7 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
             .collect::<Vec<_>>()
             .join(" "),
         paper: plans.iter().any(|plan| plan.paper),
-        // Experiments that lead with different metrics share the default ones.
-        metrics: match plans {
-            [first, rest @ ..] if rest.iter().all(|plan| plan.metrics == first.metrics) => {
-                first.metrics.clone()
-            }
-            _ => Vec::new(),
-        },
+        metrics: distinct(plans.iter().flat_map(|plan| plan.metrics.iter().cloned())),
         ..Plan::default()
     };
     let (mut claims, mut of) = (Vec::new(), BTreeMap::new());
@@ -74,6 +68,17 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
     }
     out.claims = Value::Array(claims);
     Ok(out)
+}
+
+/// Each metric once, in the order of its first place.
+fn distinct(metrics: impl Iterator<Item = String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for metric in metrics {
+        if !out.iter().any(|other| Metric::parse(other) == Metric::parse(&metric)) {
+            out.push(metric);
+        }
+    }
+    out
 }
 
 /// Restricts a claim to the arms of its experiment and prefixes its name with the experiment's.

@@ -114,8 +114,8 @@ fn claims_are_judged() {
     for (id, condition) in [
         (verdicts[0].id.as_str(), "within 1.00 pp of 75.00 %"),
         ("every arm", "≥ 75.50 %"),
-        ("a difference that matters", "difference from schedule = static > 0"),
-        ("a point better", "difference from schedule = static within 0.10 pp of 1.00 pp"),
+        ("a difference that matters", "difference from schedule = static: > 0"),
+        ("a point better", "difference from schedule = static: within 0.10 pp of 1.00 pp"),
     ] {
         assert_eq!(verdicts.iter().find(|verdict| verdict.id == id).unwrap().claimed, condition);
     }

@@ -42,6 +42,21 @@ fn two() -> (tempfile::TempDir, RunStore, [Plan; 2]) {
     (folder, store, plans)
 }
 
+/// The report leads with the metrics that any of the experiments names.
+#[test]
+fn leading_metrics_are_joined() {
+    let (_folder, store, mut plans) = two();
+    let names = |plans: &[Plan]| -> Vec<String> {
+        summarise_together(plans, &store).unwrap().metrics.iter().map(|metric| metric.name()).collect()
+    };
+    let default = names(&plans);
+    assert_eq!(default.len(), 3, "{default:?}");
+    plans[1].metrics = ["best.test_f1", "val_loss"].map(str::to_owned).into();
+    assert_eq!(names(&plans), ["best.test_f1", "final.val_loss"]);
+    plans[0].metrics = ["val_loss", "update_ms"].map(str::to_owned).into();
+    assert_eq!(names(&plans), ["final.val_loss", "final.update_ms", "best.test_f1"]);
+}
+
 #[test]
 fn the_experiment_is_an_axis() {
     let (_folder, store, plans) = two();

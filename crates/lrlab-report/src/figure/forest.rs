@@ -152,16 +152,18 @@ pub(super) const fn look(finding: Finding) -> (usize, bool) {
         Finding::Worse => (1, true),
         Finding::Equivalent => (2, true),
         Finding::Different => (0, true),
-        Finding::Undecided | Finding::TooFew | Finding::NotRun => (0, false),
+        Finding::Undecided => (0, false),
+        Finding::TooFew | Finding::NotRun => (4, false),
     }
 }
 
 /// The findings in the legend.
-const LEGEND: [(Finding, &str); 4] = [
+const LEGEND: [(Finding, &str); 5] = [
     (Finding::Better, "better"),
     (Finding::Worse, "worse"),
     (Finding::Equivalent, "equivalent"),
     (Finding::Undecided, "not significant"),
+    (Finding::TooFew, "too few seeds"),
 ];
 
 const SIZE: f64 = 11.5;
