@@ -388,6 +388,9 @@ fn the_paper_is_rendered_with_and_without_runs() {
         match run.cell["schedule"].as_str().unwrap() {
             "step" => spec["schedule"] = json!({ "step": { "gamma": 0.1, "step_size": "30%" } }),
             "exponential" => spec["schedule"] = json!({ "exponential": { "decay_rate": 0.9 } }),
+            "cosine" => {
+                spec["schedule"] = json!({ "cosine": { "eta_min": 0.0, "t_max": "100%", "every": "epoch" } });
+            }
             _ => {}
         }
     }
@@ -397,7 +400,11 @@ fn the_paper_is_rendered_with_and_without_runs() {
     };
     let (whole, none) = (rendered(true, &document), rendered(false, &document));
     assert!(whole.starts_with("# ") && whole.contains("results of 288 of the 288 runs"), "{whole}");
-    assert!(none.contains("results of 0 of the 288 runs") && none.contains("**lstm:** not run."), "{none}");
+    assert!(
+        none.contains("results of 0 of the 288 runs")
+            && none.contains("The LSTM has not been run in this grid."),
+        "{none}"
+    );
     assert!(!whole.contains("What has not been run") && none.contains("What has not been run"));
     for (text, verdict) in [(&whole, "mitigates: "), (&none, "mitigates: not run")] {
         assert!(text.contains(&format!("### {verdict}")), "{text}");

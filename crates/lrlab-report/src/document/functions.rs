@@ -242,6 +242,8 @@ pub(super) fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
             ("id", claim.id.as_str().into()),
             ("text", claim.text.as_str().into()),
             ("claimed", claim.claimed.as_str().into()),
+            ("metric", maybe(claim.metric.map(|metric| format!("{} {}", metric.title(), metric.place())))),
+            ("margin", maybe(claim.margin.map(|x| with_unit(fixed(x * unit.factor(), unit.digits()), unit)))),
             ("verdict", claim.verdict.word().into()),
             ("scope", claim.scope.word().into()),
             ("note", claim.note.as_str().into()),
