@@ -81,13 +81,24 @@ fn paper(report: &Report) -> Vec<Figure> {
         report.arms.iter().enumerate().filter(|(_, arm)| fits(arm)).map(|(i, _)| i).collect()
     };
     let plain = fixed(false);
-    let arms = if plain.is_empty() { fixed(true) } else { plain };
+    let is_plain = !plain.is_empty();
+    let arms = if is_plain { plain } else { fixed(true) };
     let budgets = budgets(report, &arms);
     let mut out = Vec::new();
     for (epochs, arms) in &budgets {
         let suffix =
             if budgets.len() > 1 { format!("-{}-epochs", label::slug(epochs)) } else { String::new() };
         let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
+        let missing = |arm: &&Arm| {
+            arm.fixed_rate
+                && arm.monitored != is_plain
+                && arm.label(label::EPOCHS) == *epochs
+                && arm.done() == 0
+        };
+        let missing: Vec<String> =
+            report.arms.iter().filter(missing).map(|arm| subject(report, arm)).collect();
+        let missing =
+            if missing.is_empty() { String::new() } else { format!(" Not run: {}.", missing.join("; ")) };
         let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| {
             let trained = keys.iter().any(|(key, ..)| key.starts_with("train"));
             let running = if trained {
@@ -100,7 +111,7 @@ fn paper(report: &Report) -> Vec<Figure> {
                 title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
                 caption: format!(
                     "{what} by epoch under a static learning rate{within}. {running}Lines: mean over seeds; bands: ± one \
-                 sample standard deviation. {}",
+                 sample standard deviation. {}{missing}",
                     counts(report, arms, |arm| Some(subject(report, arm)))
                 ),
                 paper: true,

@@ -94,7 +94,10 @@ pub fn forest(report: &Report) -> Option<Forest> {
         groups.into_iter().map(|(contrast, rows)| group(report, &metrics, contrast, rows)).collect();
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
     let left = if shown < all {
-        format!(" Shown: the {shown} largest of {all} differences; tables/differences.csv lists all.")
+        format!(
+            " Shown: the {shown} largest of {all} differences by {}; tables/differences.csv lists all.",
+            metrics[0].phrase()
+        )
     } else {
         String::new()
     };
