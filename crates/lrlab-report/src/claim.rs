@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::arm::Arm;
 use crate::compare::same_networks;
+use crate::table::fixed;
 use crate::{Metric, Unit, label};
 
 mod judge;
@@ -334,9 +335,10 @@ pub(crate) fn coordinates(cell: &Cell) -> String {
 /// The condition in words: "within 1.00 pp of 75.70 %", "difference from schedule = static: > 0".
 fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
     let show = |x: f64, unit: Unit| {
-        format!("{:.*} {}", unit.digits(), x * unit.factor(), unit.sign()).trim_end().to_owned()
+        let number = fixed(x * unit.factor(), unit.digits());
+        [number.as_str(), unit.sign()].join(" ").trim_end().to_owned()
     };
-    let points = if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() };
+    let points = metric.unit().of_differences();
     let (subject, value) = match (&claim.than, claim.value) {
         (None, value) => (String::new(), show(value.unwrap_or_default(), metric.unit())),
         (Some(than), value) => {

@@ -66,6 +66,15 @@ impl Unit {
         }
     }
 
+    /// The unit of a difference: percentage points for percentages.
+    #[must_use]
+    pub(crate) const fn of_differences(self) -> Self {
+        match self {
+            Self::Percent => Self::Points,
+            unit => unit,
+        }
+    }
+
     /// The unit symbol; empty for a dimensionless number.
     #[must_use]
     pub const fn sign(self) -> &'static str {

@@ -31,7 +31,7 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
             .collect::<Vec<_>>()
             .join(" "),
         paper: plans.iter().any(|plan| plan.paper),
-        metrics: distinct(plans.iter().flat_map(|plan| plan.metrics.iter().cloned())),
+        metrics: leading(plans),
         ..Plan::default()
     };
     let (mut claims, mut of) = (Vec::new(), BTreeMap::new());
@@ -70,10 +70,16 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
     Ok(out)
 }
 
-/// Each metric once, in the order of its first place.
-fn distinct(metrics: impl Iterator<Item = String>) -> Vec<String> {
+/// The leading metrics of every experiment, each once, in the order of the first place. Experiments that name none have the
+/// default ones; if no experiment names any, the list is empty, which stands for them.
+fn leading(plans: &[Plan]) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    for metric in metrics {
+    if plans.iter().all(|plan| plan.metrics.is_empty()) {
+        return out;
+    }
+    let default = Metric::LEADING.map(Metric::name);
+    let of = |plan: &Plan| if plan.metrics.is_empty() { default.to_vec() } else { plan.metrics.clone() };
+    for metric in plans.iter().flat_map(of) {
         if !out.iter().any(|other| Metric::parse(other) == Metric::parse(&metric)) {
             out.push(metric);
         }

@@ -123,6 +123,11 @@ fn claims_are_judged() {
     assert_eq!((half_a_point.summary.n, half_a_point.p), (8, 2.0 / 256.0));
     let every = &verdicts[13];
     assert_eq!(every.note, "in every arm: supported in 1, contradicted in 1 of 2 arms");
+    // Holm's correction over two arms doubles the smaller p.
+    let judged: Vec<_> = every.measured.iter().map(|m| m.judged.as_ref().unwrap()).collect();
+    let smaller = judged.iter().min_by(|a, b| a.p_uncorrected.total_cmp(&b.p_uncorrected)).unwrap();
+    assert!(smaller.p_uncorrected < 0.5);
+    assert_eq!((smaller.p, smaller.smallest_p), (2.0 * smaller.p_uncorrected, 4.0 / 256.0));
     // Holm's correction over two tests: the larger p is unchanged, the smaller is doubled.
     assert_eq!(every.measured[0].judged.as_ref().unwrap().p, 4.0 / 256.0);
     assert_eq!(verdicts[14].average.as_ref().unwrap().summary.n, 8);

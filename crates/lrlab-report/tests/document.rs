@@ -322,8 +322,10 @@ fn a_part_of_the_arms() {
     let lstm = rows("{{ table(\"results\", model=\"lstm\") }}");
     assert!(!lstm.is_empty() && lstm.iter().all(|row| row.starts_with("| lstm |")), "{lstm:?}");
     assert!(lstm.len() < rows("{{ table(\"results\") }}").len());
-    // The rows of decisions in a run are not about an arm.
-    assert_eq!(rows("{{ table(\"runs\", model=\"lstm\") }}"), Vec::<String>::new());
+    let of_runs = of("a.md", "{{ table(\"runs\", model=\"lstm\") }}").unwrap_err();
+    assert!(of_runs.contains("the rows of the table \"runs\" are not about arms"), "{of_runs}");
+    let tex = of("a.tex", "<< table(\"results\", model=\"lstm\") >>").unwrap();
+    assert!(tex.contains("Shown: rows of model = lstm;") && tex.contains("results}"), "{tex}");
     assert!(
         of("a.md", "{{ table(\"results\", model=\"lst\") }}").unwrap_err().contains("no arm has model = lst")
     );
@@ -339,7 +341,10 @@ fn a_part_of_the_arms() {
         "True True",
     );
     let it = "{% set it = difference(\"val_loss\", \"schedule\", model=\"resnet\", schedule=\"cosine\") %}";
-    check(&format!("{it}{{{{ it.family }}}} {{{{ it.p_smallest == it.family * 2 / 2 ** it.n }}}}"), "1 True");
+    check(
+        &format!("{it}{{{{ it.family }}}} {{{{ it.p_holm_smallest == it.family * 2 / 2 ** it.n }}}}"),
+        "1 True",
+    );
 }
 
 #[test]

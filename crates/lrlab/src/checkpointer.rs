@@ -18,7 +18,8 @@ use crate::reporter::Reporter;
 /// Without an interval in updates or epochs, checkpoints take at most 1/50 of the time. Writing in the background counts: it
 /// takes a core from training if all cores train, and on a GPU it delays the kernels.
 const SHARE: u32 = 50;
-/// Without an interval, a run that is killed loses at most 1/50 of the time since its start, if that is between these limits.
+/// Without an interval, checkpoints are 1/50 of the time since the start of the attempt apart, between these limits, so that a
+/// run that is killed loses little of its work.
 const LOST: u32 = 50;
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_mins(1);
@@ -172,11 +173,11 @@ impl<'a> Checkpointer<'a> {
     fn due(&self, at: &Position) -> bool {
         let new_updates = at.update.saturating_sub(self.last.update);
         let after = |interval: Duration| {
-            let cost = self.last.blocked.max(self.last.writing) * SHARE;
+            let cost = (self.last.blocked + self.last.writing) * SHARE;
             new_updates > 0 && self.last.at.elapsed() >= interval.max(cost)
         };
         match self.every {
-            CheckpointEvery::Auto => after((self.began.elapsed() / LOST).clamp(SHORTEST, LONGEST)),
+            CheckpointEvery::Auto => after(automatic(self.began.elapsed())),
             CheckpointEvery::Seconds(s) => after(Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX)),
             CheckpointEvery::Updates(n) => new_updates >= n,
             CheckpointEvery::Epochs(n) => at.between_epochs && at.epoch.is_multiple_of(n),
@@ -288,6 +289,11 @@ impl CheckpointPolicy for Checkpointer<'_> {
     }
 }
 
+/// The interval of [`CheckpointEvery::Auto`], some time after the start.
+fn automatic(since_start: Duration) -> Duration {
+    (since_start / LOST).clamp(SHORTEST, LONGEST)
+}
+
 fn write(checkpoints: &mut Checkpoints, state: &State) -> anyhow::Result<()> {
     let (metadata, tensors) = state.write()?;
     let at = Step { update: state.update(), epoch: state.epoch() };
@@ -314,6 +320,17 @@ pub(crate) fn program_digest() -> JoinHandle<std::io::Result<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn automatic_intervals_grow_with_the_time_since_the_start() {
+        for (since_start, interval) in [(0.0, 0.2), (9.0, 0.2), (100.0, 2.0), (3000.0, 60.0), (1e6, 60.0)] {
+            assert_eq!(
+                automatic(Duration::from_secs_f64(since_start)).as_secs_f64(),
+                interval,
+                "{since_start} s"
+            );
+        }
+    }
 
     #[test]
     fn intervals() {

@@ -150,7 +150,7 @@ pub(super) fn difference(report: &Report, name: &str, contrast: &str, place: &Kw
         return Err(invalid(format!("{arm} has no comparison by {name} ({word})")));
     };
     let paired = comparison.paired.as_ref();
-    let unit = if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() };
+    let unit = metric.unit().of_differences();
     let shown = paired.map_or_else(
         || "not run".to_owned(),
         |p| {
@@ -169,7 +169,7 @@ pub(super) fn difference(report: &Report, name: &str, contrast: &str, place: &Kw
             ("n", paired.map_or(0, |p| p.summary.n).into()),
             ("p", maybe(paired.map(|p| p.test.p))),
             ("p_holm", maybe(paired.map(|p| p.p_holm))),
-            ("p_smallest", maybe(comparison.smallest_p())),
+            ("p_holm_smallest", maybe(comparison.smallest_p())),
             ("family", comparison.family.into()),
             ("same", paired.map_or(0, |p| p.same).into()),
             ("effect", maybe(paired.and_then(|p| p.effect))),
@@ -190,7 +190,7 @@ pub(super) fn one_claim(report: &Report, id: &str) -> Result<Value> {
 
 pub(super) fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
     let unit = claim.metric.map_or(Unit::Plain, Metric::unit);
-    let unit = if unit == Unit::Percent { Unit::Points } else { unit };
+    let unit = unit.of_differences();
     let judged = |name: String, at: Value, verdict: claim::Verdict, judged: Option<&Judged>, runs: Value| {
         let d =
             judged.map(|j| table::Difference { mean: j.summary.mean, interval: j.interval, n: j.summary.n });
@@ -310,15 +310,28 @@ pub(super) fn one_table(report: &Report, name: &str, place: &Kwargs, format: For
         return Err(invalid(format!("unknown table {name:?}: {expected}")));
     };
     let mut found = all.swap_remove(index);
+    let mut label = report.experiment.clone();
     if place.args().next().is_some() {
         let arms = matching(report, place)?;
+        if !found.rows.iter().any(|row| matches!(row.link, Some(Link::Arm(_)))) {
+            return Err(invalid(format!(
+                "the rows of the table {name:?} are not about arms: leave out the coordinates"
+            )));
+        }
         found.rows.retain(|row| matches!(row.link, Some(Link::Arm(arm)) if arms.contains(&arm)));
+        let place = place.args().map(|axis| Ok(format!("{axis} = {}", place.peek::<Value>(axis)?)));
+        let place = place.collect::<Result<Vec<_>>>()?.join(", ");
+        found.caption = format!(
+            "{} Shown: rows of {place}; the numbers in this text are of the whole table.",
+            found.caption
+        );
+        label = format!("{label} {place}");
         if let Some(first) = found.rows.first_mut() {
             first.rule = false;
         }
     }
     Ok(Value::from_safe_string(match format {
-        Format::Latex => table::latex(&found, &report.experiment),
+        Format::Latex => table::latex(&found, &label),
         Format::Markdown | Format::Plain => table::markdown(&found),
     }))
 }

@@ -74,6 +74,9 @@ fn budgets(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
     out
 }
 
+/// The maximum number of arms that a caption names.
+const NAMED: usize = 6;
+
 /// Figures 1 to 3 of the paper: fixed rate, no monitor, one panel per model.
 fn paper(report: &Report) -> Vec<Figure> {
     let fixed = |monitored: bool| -> Vec<usize> {
@@ -81,8 +84,7 @@ fn paper(report: &Report) -> Vec<Figure> {
         report.arms.iter().enumerate().filter(|(_, arm)| fits(arm)).map(|(i, _)| i).collect()
     };
     let plain = fixed(false);
-    let is_plain = !plain.is_empty();
-    let arms = if is_plain { plain } else { fixed(true) };
+    let arms = if plain.is_empty() { fixed(true) } else { plain };
     let budgets = budgets(report, &arms);
     let mut out = Vec::new();
     for (epochs, arms) in &budgets {
@@ -90,15 +92,16 @@ fn paper(report: &Report) -> Vec<Figure> {
             if budgets.len() > 1 { format!("-{}-epochs", label::slug(epochs)) } else { String::new() };
         let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
         let missing = |arm: &&Arm| {
-            arm.fixed_rate
-                && arm.monitored != is_plain
-                && arm.label(label::EPOCHS) == *epochs
-                && arm.done() == 0
+            let wanted = arm.fixed_rate && !arm.monitored && arm.label(label::EPOCHS) == *epochs;
+            wanted && arm.done() == 0
         };
         let missing: Vec<String> =
             report.arms.iter().filter(missing).map(|arm| subject(report, arm)).collect();
-        let missing =
-            if missing.is_empty() { String::new() } else { format!(" Not run: {}.", missing.join("; ")) };
+        let missing = match missing.len() {
+            0 => String::new(),
+            n if n > NAMED => format!(" {n} arms have no finished run."),
+            _ => format!(" Without a finished run: {}.", missing.join("; ")),
+        };
         let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| {
             let trained = keys.iter().any(|(key, ..)| key.starts_with("train"));
             let running = if trained {
@@ -426,7 +429,8 @@ fn counts(report: &Report, arms: &[usize], panel: impl Fn(&Arm) -> Option<String
     let each: Option<Vec<String>> =
         arms().map(|arm| Some(format!("n = {} ({})", n(arm), panel(arm)?))).collect();
     let mut out = match each {
-        Some(each) if low < high => each.join(", "),
+        Some(each) if low < high && each.len() <= NAMED => each.join(", "),
+        Some(_) if low < high => format!("n = {low} to {high} per panel"),
         Some(_) => format!("n = {low} per panel"),
         None if low < high => format!("n = {low} to {high} per arm"),
         None => format!("n = {low} per arm"),

@@ -95,7 +95,8 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
     let left = if shown < all {
         format!(
-            " Shown: the {shown} largest of {all} differences by {}; tables/differences.csv lists all.",
+            " Shown: {shown} of {all} differences, the largest of each contrast by {} if it is measured; \
+             tables/differences.csv lists all.",
             metrics[0].phrase()
         )
     } else {

@@ -94,7 +94,7 @@ fn against(report: &Report, c: &Comparison) -> String {
 }
 
 fn unit(metric: Metric) -> Unit {
-    if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() }
+    metric.unit().of_differences()
 }
 
 fn difference(report: &Report, c: &Comparison) -> TableCell {

@@ -49,10 +49,11 @@ fn spent(run: &Run) -> Option<f64> {
     run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
 }
 
-/// The computing time of the missing runs of an arm in seconds, at the pace of its finished ones; `None` if there are none.
+/// The computing time of the missing runs of an arm in seconds, at the pace of its finished ones without those that diverged,
+/// which ended early; `None` if there are none.
 pub(crate) fn remaining(arm: &Arm) -> Option<f64> {
     let missing = arm.runs.len() - arm.done();
-    let pace = || summary(&arm.runs.iter().filter_map(spent).collect::<Vec<_>>());
+    let pace = || summary(&arm.counted().filter_map(spent).collect::<Vec<_>>());
     if missing == 0 { Some(0.0) } else { pace().map(|pace| pace.mean * missing as f64) }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
             .suffixed(&["mean", "low", "high", "n"]),
         Column::number("p_uncorrected", "p", "sign-flip"),
         Column::number("p", "p", "sign-flip, Holm"),
-        Column::number("p_smallest", "smallest p", "Holm"),
+        Column::number("p_holm_smallest", "smallest p", "Holm"),
         Column::number("p_equivalent", "p", "equivalence"),
         Column::text("arm", "arm"),
         Column::text("arm_verdict", "verdict in this arm"),
@@ -95,7 +95,7 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
         }
         .into(),
         number(Value::Estimate(ours, unit)),
-        number(Value::Difference(away, if unit == Unit::Percent { Unit::Points } else { unit }, planned)),
+        number(Value::Difference(away, unit.of_differences(), planned)),
         number(Value::P(judged.map(|j| j.p_uncorrected))),
         number(Value::P(judged.map(|j| j.p))),
         Value::P(judged.map(|j| j.smallest_p)).into(),
