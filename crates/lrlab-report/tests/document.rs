@@ -314,6 +314,25 @@ fn runs_are_finished_and_planned() {
     );
 }
 
+/// Half of an arm's runs are missing, so they take as long as the other half.
+#[test]
+fn the_remaining_time_is_that_of_the_missing_runs() {
+    let grid = common::Grid { seeds: 8, ..common::quickstart() };
+    let plan = common::plan(&grid);
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        (i % 2 == 0).then(|| {
+            let mut it = common::result(planned);
+            (it.timing.train_s, it.timing.eval_s, it.timing.data_s) = (30.0, 8.0, 2.0);
+            it
+        })
+    });
+    let report = Arc::new(summarise(&plan, &store).unwrap());
+    let document = Document { name: "a.txt".to_owned(), template: "{{ remaining() }}".to_owned() };
+    let missing = report.counts.missing;
+    assert!(missing > 0 && report.counts.done == missing);
+    assert_eq!(render(&report, &document).unwrap(), format!("{:?}", 40.0 * missing as f64));
+}
+
 /// A table's rows about some arms, and the time that their missing runs take.
 #[test]
 fn a_part_of_the_arms() {

@@ -29,7 +29,7 @@ pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
 /// The interval between two checkpoints. A run that is interrupted or paused is always saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum CheckpointEvery {
-    /// 2 % of the time since the start, at least a fifth of a second and at most a minute. It is extended if checkpoints would
+    /// 2 % of the time since the start of the attempt, at least a fifth of a second and at most a minute. It is extended if checkpoints would
     /// take more than 2 % of the time.
     #[default]
     Auto,

@@ -11,6 +11,7 @@ const SAMPLES: usize = 100_000;
 /// The test in a sentence, for captions.
 pub(crate) const SIGN_FLIP: &str =
     "Sign-flip tests are exact for up to 20 pairs; for more, they sample 100,000 sign patterns.";
+const _: () = assert!(EXACT_UP_TO == 20 && SAMPLES == 100_000, "SIGN_FLIP names both numbers");
 
 /// A two-sided sign-flip test.
 #[derive(Debug, Clone, Copy, PartialEq)]
