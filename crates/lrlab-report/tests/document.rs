@@ -344,7 +344,7 @@ fn a_part_of_the_arms() {
     let of_runs = of("a.md", "{{ table(\"runs\", model=\"lstm\") }}").unwrap_err();
     assert!(of_runs.contains("the rows of the table \"runs\" are not about arms"), "{of_runs}");
     let tex = of("a.tex", "<< table(\"results\", model=\"lstm\") >>").unwrap();
-    assert!(tex.contains("Shown: rows of model = lstm;") && tex.contains("results}"), "{tex}");
+    assert!(tex.contains("Shown: rows of model = lstm;") && tex.contains("-model-lstm-results}"), "{tex}");
     assert!(
         of("a.md", "{{ table(\"results\", model=\"lst\") }}").unwrap_err().contains("no arm has model = lst")
     );

@@ -325,7 +325,7 @@ pub(super) fn one_table(report: &Report, name: &str, place: &Kwargs, format: For
             "{} Shown: rows of {place}; the numbers in this text are of the whole table.",
             found.caption
         );
-        label = format!("{label} {place}");
+        label = format!("{label}-{}", place.replace(" = ", "-").replace(", ", "-"));
         if let Some(first) = found.rows.first_mut() {
             first.rule = false;
         }
