@@ -38,5 +38,6 @@ mod slurm_cases;
 mod study;
 mod tensorboard;
 mod torch_weights;
+mod vector_calls;
 mod verify;
 mod xtask;

@@ -263,10 +263,6 @@ impl Kernel for Sequence<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { drop, from, to } = self;
-        let kept = |at: usize, v: S::V| match &drop {
-            Some((bits, start, gain)) => s.keep(bits.at(start + at), s.mul(v, s.splat(*gain))),
-            None => v,
-        };
         match from {
             Source::Rows { ids, table, gain, positions } => {
                 let d = to.len() / ids.len();
@@ -275,18 +271,27 @@ impl Kernel for Sequence<'_> {
                     let (place, to) = (&place[..d], &mut to[t * d..][..d]);
                     for at in starts(d) {
                         let v = s.fma(part(s, row, at, 0.0), s.splat(gain), part(s, place, at, 0.0));
-                        put(s, &mut to[at..], kept(t * d + at, v));
+                        put(s, &mut to[at..], kept(s, drop.as_ref(), t * d + at, v));
                     }
                 }
             }
             Source::Grad(grad) => {
                 let grad = &grad[..to.len()];
                 for at in starts(to.len()) {
-                    let v = kept(at, part(s, grad, at, 0.0));
+                    let v = kept(s, drop.as_ref(), at, part(s, grad, at, 0.0));
                     put(s, &mut to[at..], v);
                 }
             }
         }
+    }
+}
+
+/// Dropout of sixteen values of a sequence.
+#[inline(always)]
+fn kept<S: Simd>(s: S, drop: Option<&(Bits, usize, f32)>, at: usize, v: S::V) -> S::V {
+    match drop {
+        Some((bits, start, gain)) => s.keep(bits.at(start + at), s.mul(v, s.splat(*gain))),
+        None => v,
     }
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "loads by address in the innermost loop; the callers guarantee the bounds")]
 
-use crate::simd::Simd;
+use crate::simd::{Simd, vectors};
 
 /// The operands of a product: element (row, k) of the left one, and sixteen columns of row k of the right one.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ impl Operands {
         for _ in 0..depth {
             // SAFETY: guaranteed by the caller.
             unsafe {
-                let columns: [S::V; V] = std::array::from_fn(|v| s.load(right.add(v * self.vector)));
+                let columns: [S::V; V] = vectors(s, |v| s.load(right.add(v * self.vector)));
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let value = s.splat(*left.add(r * self.row));
                     for (sum, columns) in sums.iter_mut().zip(columns) {

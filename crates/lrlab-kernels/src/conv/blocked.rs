@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use super::geometry::Frame;
 use crate::rows::put;
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, vectors};
 
 /// Writes one picture `(channels, height, width)` to `out`: one frame per block of channels, with the picture at
 /// (`top`, `left`) and zeros elsewhere.
@@ -31,7 +31,7 @@ pub(super) fn pack<S: Simd>(
         let (mut y, mut x) = (0, 0);
         for start in (0..pixels).step_by(LANES) {
             let here = (pixels - start).min(LANES);
-            let rows: [S::V; LANES] = std::array::from_fn(|i| {
+            let rows: [S::V; LANES] = vectors(s, |i| {
                 if i >= count {
                     s.zero()
                 } else if here == LANES {

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
+use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
@@ -18,7 +19,7 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 /// Pictures of one task.
 const PER_TASK: usize = 32;
 
-/// An input pixel, an output pixel and the tap that connects them.
+/// An input pixel, an output pixel and the tap that connects them, by its index among the taps in use.
 #[derive(Debug, Clone, Copy)]
 struct Joint {
     from: usize,
@@ -26,7 +27,8 @@ struct Joint {
     tap: usize,
 }
 
-fn joints(g: &Geometry) -> Vec<Joint> {
+/// All joints of a picture, in the order of the output pixels, and the taps in use.
+fn joints(g: &Geometry) -> (Vec<Joint>, Vec<usize>) {
     let mut joints = Vec::new();
     for to in 0..g.oh * g.ow {
         for tap in 0..g.kh * g.kw {
@@ -38,7 +40,12 @@ fn joints(g: &Geometry) -> Vec<Joint> {
             }
         }
     }
-    joints
+    let taps: Vec<usize> =
+        joints.iter().map(|joint| joint.tap).collect::<BTreeSet<_>>().into_iter().collect();
+    for joint in &mut joints {
+        joint.tap = taps.partition_point(|tap| *tap < joint.tap);
+    }
+    (joints, taps)
 }
 
 /// The batch as `[block][pixel][picture][16]`.
@@ -68,35 +75,36 @@ fn gather(source: &Source<'_>, sizes: Sizes) -> Vec<f32> {
     unsafe { out.written() }
 }
 
-/// Weights as `[lane block][tap][row][16]`, rows filled up to whole blocks, for the taps in use: lanes over the
-/// outputs and rows over the inputs, or the other way round where `transposed`.
-fn pack(g: &Geometry, weight: &[f32], used: &[bool], transposed: bool) -> Vec<f32> {
-    let taps = g.kh * g.kw;
+/// Weights as `[lane block][tap][row][16]`, lanes and rows filled up to whole blocks, for the taps in use: lanes over
+/// the outputs and rows over the inputs, or the other way round where `transposed`.
+fn pack(g: &Geometry, weight: &[f32], taps: &[usize], transposed: bool) -> Vec<f32> {
+    let all = g.kh * g.kw;
     let (lanes, rows) = if transposed { (g.c, g.o) } else { (g.o, g.c) };
-    let (lane_stride, row_stride) = if transposed { (taps, g.c * taps) } else { (g.c * taps, taps) };
+    let (lane_stride, row_stride) = if transposed { (all, g.c * all) } else { (g.c * all, all) };
     let height = rows.next_multiple_of(LANES);
-    let mut packed = vec![0.0; lanes.div_ceil(LANES) * taps * height * LANES];
-    packed.par_chunks_mut(taps * height * LANES).enumerate().for_each(|(block, packed)| {
+    let each = taps.len() * height * LANES;
+    let mut packed = Unwritten::new(lanes.div_ceil(LANES) * each);
+    packed.room().par_chunks_mut(each.max(1)).enumerate().for_each(|(block, packed)| {
         let here = (lanes - block * LANES).min(LANES);
-        for (tap, packed) in packed.chunks_exact_mut(height * LANES).enumerate().filter(|(tap, _)| used[*tap])
-        {
-            for (row, packed) in packed.chunks_exact_mut(LANES).take(rows).enumerate() {
-                let from = block * LANES * lane_stride + row * row_stride + tap;
-                for (lane, packed) in packed.iter_mut().take(here).enumerate() {
-                    *packed = weight[from + lane * lane_stride];
+        for row in 0..height {
+            let from = block * LANES * lane_stride + row * row_stride;
+            for (index, tap) in taps.iter().enumerate() {
+                let to = &mut packed[(index * height + row) * LANES..][..LANES];
+                if row < rows && here == LANES {
+                    for (lane, to) in to.iter_mut().enumerate() {
+                        to.write(weight[from + tap + lane * lane_stride]);
+                    }
+                } else {
+                    for (lane, to) in to.iter_mut().enumerate() {
+                        let inside = row < rows && lane < here;
+                        to.write(if inside { weight[from + tap + lane * lane_stride] } else { 0.0 });
+                    }
                 }
             }
         }
     });
-    packed
-}
-
-fn used(g: &Geometry, joints: &[Joint]) -> Vec<bool> {
-    let mut used = vec![false; g.kh * g.kw];
-    for joint in joints {
-        used[joint.tap] = true;
-    }
-    used
+    // SAFETY: every lane of every row of every tap was written.
+    unsafe { packed.written() }
 }
 
 /// For each of `to.pixels()` pixels, the sum over its terms (offset in x, offset in the weights) of x times weights.
@@ -177,8 +185,8 @@ pub(super) fn forward(
     sink: Sink<'_>,
     moments: bool,
 ) -> Vec<Moments> {
-    let (input, output, joints) = (g.input(), g.output(), joints(g));
-    let weights = pack(g, weight, &used(g, &joints), false);
+    let (input, output, (joints, taps)) = (g.input(), g.output(), joints(g));
+    let weights = pack(g, weight, &taps, false);
     let x = gather(source, input);
     let height = input.blocks() * LANES;
     let mut terms = vec![Vec::new(); output.pixels()];
@@ -257,10 +265,10 @@ pub(super) fn backward(
     dx: Option<Sink<'_>>,
     want_weight: bool,
 ) -> Option<Vec<f32>> {
-    let (input, output, joints) = (g.input(), g.output(), joints(g));
+    let (input, output, (joints, taps)) = (g.input(), g.output(), joints(g));
     let dy = gather(grad, output);
     if let Some(sink) = dx {
-        let weights = pack(g, weight, &used(g, &joints), true);
+        let weights = pack(g, weight, &taps, true);
         let height = output.blocks() * LANES;
         let mut terms = vec![Vec::new(); input.pixels()];
         for joint in &joints {
@@ -268,45 +276,58 @@ pub(super) fn backward(
         }
         into(sink, input, |out| sums(&dy, &weights, &terms, output, input, out));
     }
-    want_weight.then(|| weight_grad(g, &gather(source, input), &dy, &joints))
+    want_weight.then(|| weight_grad(g, &gather(source, input), &dy, &joints, &taps))
 }
 
-fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], joints: &[Joint]) -> Vec<f32> {
-    struct Outer<'a>(&'a Geometry, &'a [f32], &'a [f32], &'a [Joint], usize, &'a mut [f32]);
+fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], joints: &[Joint], taps: &[usize]) -> Vec<f32> {
+    struct Outer<'a> {
+        g: &'a Geometry,
+        x: &'a [f32],
+        dy: &'a [f32],
+        joints: &'a [Joint],
+        taps: &'a [usize],
+        o_block: usize,
+        /// The gradients of the block's outputs.
+        to: &'a mut [MaybeUninit<f32>],
+    }
     impl Kernel for Outer<'_> {
         type Out = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Self(g, x, dy, joints, o_block, to) = self;
-            let (taps, apart) = (g.kh * g.kw, g.n * LANES);
+            let Self { g, x, dy, joints, taps, o_block, to } = self;
+            let (all, apart) = (g.kh * g.kw, g.n * LANES);
             assert!(x.len() == g.input().len() && dy.len() == g.output().len());
-            for tap in 0..taps {
-                if !joints.iter().any(|joint| joint.tap == tap) {
-                    continue;
-                }
-                for c_block in 0..g.c_blocks() {
-                    let width = (g.c - c_block * LANES).min(LANES);
-                    let mut sums = [0.0_f32; LANES * LANES];
-                    for joint in joints.iter().filter(|joint| joint.tap == tap) {
-                        // SAFETY: joints lie in both arrays, whose lengths are asserted.
-                        unsafe {
-                            let x = x.as_ptr().add((c_block * g.h * g.w + joint.from) * apart);
-                            let dy = dy.as_ptr().add((o_block * g.oh * g.ow + joint.to) * apart);
-                            outer(s, x, dy, g.n, width, sums.as_mut_ptr());
-                        }
+            let mut scratch = Scratch::take(taps.len() * LANES * LANES);
+            let tiles = &mut scratch[..taps.len() * LANES * LANES];
+            for c_block in 0..g.c_blocks() {
+                let width = (g.c - c_block * LANES).min(LANES);
+                tiles.fill(0.0);
+                for joint in joints {
+                    let tile = &mut tiles[joint.tap * LANES * LANES..][..LANES * LANES];
+                    // SAFETY: joints lie in both arrays, whose lengths are asserted.
+                    unsafe {
+                        let x = x.as_ptr().add((c_block * g.h * g.w + joint.from) * apart);
+                        let dy = dy.as_ptr().add((o_block * g.oh * g.ow + joint.to) * apart);
+                        outer(s, x, dy, g.n, width, tile.as_mut_ptr());
                     }
-                    for (lane, to) in to.chunks_mut(g.c * taps).enumerate() {
-                        for c in 0..width {
-                            to[(c_block * LANES + c) * taps + tap] = sums[c * LANES + lane];
+                }
+                for (lane, to) in to.chunks_mut(g.c * all).enumerate() {
+                    let to = &mut to[c_block * LANES * all..][..width * all];
+                    to.fill(MaybeUninit::new(0.0));
+                    for (tap, tile) in taps.iter().zip(tiles.chunks_exact(LANES * LANES)) {
+                        for (c, to) in to.chunks_exact_mut(all).enumerate() {
+                            to[*tap].write(tile[c * LANES + lane]);
                         }
                     }
                 }
             }
         }
     }
-    let mut out = vec![0.0; g.o * g.c * g.kh * g.kw];
-    out.par_chunks_mut(LANES * g.c * g.kh * g.kw)
+    let mut out = Unwritten::new(g.o * g.c * g.kh * g.kw);
+    out.room()
+        .par_chunks_mut(LANES * g.c * g.kh * g.kw)
         .enumerate()
-        .for_each(|(o_block, to)| dispatch(Outer(g, x, dy, joints, o_block, to)));
-    out
+        .for_each(|(o_block, to)| dispatch(Outer { g, x, dy, joints, taps, o_block, to }));
+    // SAFETY: every input channel and tap of every output was written.
+    unsafe { out.written() }
 }

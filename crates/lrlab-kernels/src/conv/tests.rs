@@ -59,6 +59,11 @@ fn output_and_gradients_against_f64() -> Result<()> {
     check((5, 33, 5, 5), 49, (3, 1), 2, 0)?;
     check((2, 4, 6, 6), 5, (1, 1), 1, 3)?;
     check((1, 2, 5, 5), 2, (2, 2), 5, 0)?;
+    // The few output pixels of deep layers, with whole and partial blocks of channels; the last reads only padding.
+    check((37, 32, 1, 1), 48, (3, 3), 1, 1)?;
+    check((33, 20, 2, 2), 35, (3, 3), 2, 1)?;
+    check((3, 48, 2, 2), 32, (3, 3), 1, 1)?;
+    check((2, 5, 1, 1), 3, (1, 1), 2, 1)?;
     Ok(())
 }
 

@@ -101,6 +101,18 @@ impl Finish for Pull<'_> {
 /// Gradients below this in magnitude count as 0; its square is still a normal number.
 const SMALLEST: f32 = 1e-18;
 
+/// Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower.
+#[inline(always)]
+fn flush<S: Simd>(s: S, v: S::V) -> S::V {
+    s.where_greater(s.mul(v, v), s.splat(SMALLEST * SMALLEST), v, s.zero())
+}
+
+/// The sigmoid's derivative from its value.
+#[inline(always)]
+fn slope<S: Simd>(s: S, y: S::V) -> S::V {
+    s.mul(y, s.sub(s.splat(1.0), y))
+}
+
 /// One time step of one sequence: from the gradients of state and cell to those before the gates' functions, which
 /// replace the gates, and of the cell before.
 struct Retreat<'a> {
@@ -121,8 +133,6 @@ impl Kernel for Retreat<'_> {
         assert!(hp.is_multiple_of(LANES) && gates.len() == 4 * hp);
         assert!(before.len() == hp && d_state.len() == hp && d_cell.len() == hp);
         let one = s.splat(1.0);
-        // Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower.
-        let flush = |v: S::V| s.where_greater(s.mul(v, v), s.splat(SMALLEST * SMALLEST), v, s.zero());
         for at in (0..hp).step_by(LANES) {
             // SAFETY: gate · hp + at + LANES <= 4 hp, asserted above.
             unsafe {
@@ -130,14 +140,13 @@ impl Kernel for Retreat<'_> {
                 let gate = |gate: usize| s.load(gates.add(gate * hp));
                 let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
                 let th = tanh(s, s.load(cell.as_ptr().add(at)));
-                let dh = flush(s.load(d_state.as_ptr().add(at)));
+                let dh = flush(s, s.load(d_state.as_ptr().add(at)));
                 let through = s.mul(s.mul(dh, o), s.sub(one, s.mul(th, th)));
-                let dc = flush(s.add(s.load(d_cell.as_ptr().add(at)), through));
-                let slope = |y: S::V| s.mul(y, s.sub(one, y));
-                let di = flush(s.mul(s.mul(dc, g), slope(i)));
-                let df = flush(s.mul(s.mul(dc, s.load(before.as_ptr().add(at))), slope(f)));
-                let dg = flush(s.mul(s.mul(dc, i), s.sub(one, s.mul(g, g))));
-                let d_out = flush(s.mul(s.mul(dh, th), slope(o)));
+                let dc = flush(s, s.add(s.load(d_cell.as_ptr().add(at)), through));
+                let di = flush(s, s.mul(s.mul(dc, g), slope(s, i)));
+                let df = flush(s, s.mul(s.mul(dc, s.load(before.as_ptr().add(at))), slope(s, f)));
+                let dg = flush(s, s.mul(s.mul(dc, i), s.sub(one, s.mul(g, g))));
+                let d_out = flush(s, s.mul(s.mul(dh, th), slope(s, o)));
                 s.store(gates, di);
                 s.store(gates.add(hp), df);
                 s.store(gates.add(2 * hp), dg);

@@ -4,7 +4,7 @@ use super::layout::{PANEL, Rows};
 use crate::Precision;
 use crate::precision::packed_rows;
 use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part, vectors};
 
 /// Packs the matrix (k, n) with rows `stride` apart into panels of `W` columns, zeros beyond n. In bf16 two rows become
 /// one, with zeros beyond k.
@@ -99,7 +99,7 @@ impl<const PAIRS: bool> Kernel for PackTransposed<'_, PAIRS> {
             let to = &mut to[column / PANEL * depth * PANEL + column % PANEL..];
             for row in (0..depth).step_by(LANES) {
                 let count = (depth - row).min(LANES);
-                let lines = std::array::from_fn(|i| match column + i {
+                let lines = vectors(s, |i| match column + i {
                     line if line >= n => s.zero(),
                     line if PAIRS => neighbours(s, &from[line * stride..][..k], 2 * row),
                     line => s.load_partial(&from[line * stride + row..][..count], 0.0),

@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 
 pub(crate) use bf16::nearest_bf16;
 pub(crate) use math::{erf_parts, exp, sigmoid, tanh};
-pub(crate) use vector::{Kernel, LANES, Simd, part, starts};
+pub(crate) use vector::{Kernel, LANES, Simd, part, starts, vectors};
 
 /// Prefetches the values into the cache.
 #[inline]

@@ -114,10 +114,11 @@ fn transposed_tiles() {
             out
         }
     }
-    let out = dispatch(Run);
-    for i in 0..16 {
-        for j in 0..16 {
-            assert_eq!(out[16 * i + j], (16 * j + i) as f32);
+    for (level, out) in every_level(|| Run) {
+        for i in 0..16 {
+            for j in 0..16 {
+                assert_eq!(out[16 * i + j], (16 * j + i) as f32, "{level}, row {i}, column {j}");
+            }
         }
     }
 }

@@ -125,6 +125,17 @@ impl Iterator for Starts {
     }
 }
 
+/// `[f(0), …, f(N − 1)]`. [`std::array::from_fn`] is not always inlined; a vector operation that it calls is then a
+/// call without the level's registers.
+#[inline(always)]
+pub(crate) fn vectors<S: Simd, const N: usize>(s: S, mut f: impl FnMut(usize) -> S::V) -> [S::V; N] {
+    let mut all = [s.zero(); N];
+    for (i, vector) in all.iter_mut().enumerate() {
+        *vector = f(i);
+    }
+    all
+}
+
 /// Loads sixteen values from `at` on, padded with `rest`.
 #[inline(always)]
 pub(crate) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {

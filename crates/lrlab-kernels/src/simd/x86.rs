@@ -187,16 +187,19 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn transpose(self, r: [__m512; LANES]) -> [__m512; LANES] {
         unsafe {
-            let pairs: [__m512; LANES] = std::array::from_fn(|i| {
-                let (a, b) = (r[i / 2 * 2], r[i / 2 * 2 + 1]);
-                if i % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
-            });
+            let mut pairs = r;
+            for i in (0..LANES).step_by(2) {
+                pairs[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+                pairs[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+            }
             // quads[4 g + j]: rows 4g … 4g+3 of columns ≡ j (mod 4)
-            let quads: [__m512; LANES] = std::array::from_fn(|i| {
-                let (g, j) = (i / 4 * 4, i % 4);
-                let (a, b) = (_mm512_castps_pd(pairs[g + j / 2]), _mm512_castps_pd(pairs[g + 2 + j / 2]));
-                _mm512_castpd_ps(if j % 2 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) })
-            });
+            let mut quads = r;
+            for i in (0..LANES).step_by(2) {
+                let from = i / 4 * 4 + i % 4 / 2;
+                let (a, b) = (_mm512_castps_pd(pairs[from]), _mm512_castps_pd(pairs[from + 2]));
+                quads[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                quads[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+            }
             let mut out = r;
             for j in 0..4 {
                 let low = _mm512_shuffle_f32x4::<0x88>(quads[j], quads[4 + j]);
@@ -323,9 +326,47 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn transpose(self, rows: [Pair; LANES]) -> [Pair; LANES] {
-        // SAFETY: each is LANES values.
-        Scalar.transpose(rows.map(lanes)).map(|lanes| unsafe { self.load(lanes.as_ptr()) })
+        let mut columns = rows;
+        for rows_from in 0..2 {
+            for columns_from in 0..2 {
+                let mut square = [rows[0][0]; 8];
+                for (row, to) in square.iter_mut().enumerate() {
+                    *to = rows[8 * rows_from + row][columns_from];
+                }
+                for (column, of) in unsafe { transpose256(square) }.iter().enumerate() {
+                    columns[8 * columns_from + column][rows_from] = *of;
+                }
+            }
+        }
+        columns
     }
+}
+
+/// Rows to columns.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn transpose256(r: [__m256; 8]) -> [__m256; 8] {
+    let (mut pairs, mut quads, mut out) = (r, r, r);
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        for i in (0..8).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        }
+        // quads[4 g + j]: rows 4g … 4g+3 of columns j and j + 4
+        for i in (0..8).step_by(2) {
+            let from = i / 4 * 4 + i % 4 / 2;
+            quads[i] = _mm256_shuffle_ps::<0x44>(pairs[from], pairs[from + 2]);
+            quads[i + 1] = _mm256_shuffle_ps::<0xee>(pairs[from], pairs[from + 2]);
+        }
+        for j in 0..4 {
+            out[j] = _mm256_permute2f128_ps::<0x20>(quads[j], quads[4 + j]);
+            out[4 + j] = _mm256_permute2f128_ps::<0x31>(quads[j], quads[4 + j]);
+        }
+    }
+    out
 }
 
 #[inline(always)]

@@ -221,15 +221,15 @@ impl Kernel for Adam<'_> {
         let len = var.len();
         let (m, v, grad) = (&mut m[..len], &mut v[..len], &grad[..len]);
         for at in starts(len) {
-            let [w, first, second] = [&*var, &*m, &*v].map(|x| part(s, x, at, 0.0));
+            let (w, first, second) = (part(s, var, at, 0.0), part(s, m, at, 0.0), part(s, v, at, 0.0));
             let g = s.fma(decay, w, part(s, grad, at, 0.0));
             let first = s.fma(keep1, first, s.mul(take1, g));
             let second = s.fma(keep2, second, s.mul(s.mul(take2, g), g));
             let moved = s.div(s.mul(rate, first), s.fma(s.sqrt(second), root, eps));
             let w = s.sub(s.mul(shrink, w), moved);
-            for (to, value) in [(&mut *var, w), (&mut *m, first), (&mut *v, second)] {
-                put(s, &mut to[at..], value);
-            }
+            put(s, &mut var[at..], w);
+            put(s, &mut m[at..], first);
+            put(s, &mut v[at..], second);
         }
     }
 }
