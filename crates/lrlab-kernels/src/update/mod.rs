@@ -239,22 +239,31 @@ impl Kernel for Adam<'_> {
 /// # Errors
 /// Returns an error if the copy to the host fails.
 pub fn squared_norm(x: &Tensor) -> Result<f64> {
-    let sum = |x: &[f32]| {
-        let mut lanes = [0.0_f64; 8];
-        for part in x.chunks(8) {
-            for (lane, v) in lanes.iter_mut().zip(part) {
+    struct Squares<'a>(&'a [f32]);
+    impl Kernel for Squares<'_> {
+        type Out = f64;
+        #[inline(always)]
+        fn run<S: Simd>(self, _: S) -> f64 {
+            let mut lanes = [0.0_f64; 8];
+            let (whole, rest) = self.0.as_chunks::<8>();
+            for part in whole {
+                for (lane, v) in lanes.iter_mut().zip(part) {
+                    *lane += f64::from(*v) * f64::from(*v);
+                }
+            }
+            for (lane, v) in lanes.iter_mut().zip(rest) {
                 *lane += f64::from(*v) * f64::from(*v);
             }
+            lanes.iter().sum()
         }
-        lanes.iter().sum::<f64>()
-    };
+    }
     let x = x.detach();
     #[cfg(feature = "cuda")]
     if crate::cuda::is_f32(&[&x]) {
         return crate::cuda::squared_norm(&[&x]);
     }
     if host::is_f32(&[&x]) {
-        let parts: Vec<f64> = host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(sum).collect()))?;
+        let parts: Vec<f64> = host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(|x| dispatch(Squares(x))).collect()))?;
         return Ok(parts.iter().sum());
     }
     let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;

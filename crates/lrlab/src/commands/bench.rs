@@ -43,6 +43,7 @@ pub(crate) struct BenchArgs {
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let chosen = choose(workloads(args.precision), &args.workload)?;
     if args.here {
+        lrlab_kernels::compute_on_this_thread()?;
         let device = args.device.open()?;
         lrlab_kernels::check_precision(args.precision, &device)?;
         for workload in chosen {

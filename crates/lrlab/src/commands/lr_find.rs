@@ -65,6 +65,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     for signal in lrlab_grid::catchable(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
     }
+    lrlab_kernels::compute_on_this_thread()?;
     let device = args.device.open()?;
     let data = registry.load(&spec.data, &RunStore::new(&args.selection.out).cache_dir())?;
     let model = registry.build_model(&spec, &data, &device)?;

@@ -74,6 +74,7 @@ impl WorkerArgs {
 
 pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (started, began) = (seconds(), Instant::now());
+    lrlab_kernels::compute_on_this_thread()?;
     let interrupt = Arc::new(AtomicBool::new(false));
     register(&interrupt)?;
     if args.watch_stdin {
