@@ -54,7 +54,8 @@ mod tests {
             assert_eq!(rayon::current_thread_index(), Some(0));
             let relu = || crate::relu(&draw((40, 300), "x")).unwrap().sum_all().unwrap().to_scalar::<f32>();
             // Both wait for one another: this thread, and one that computes on the global pool.
-            let elsewhere = std::thread::spawn(move || (relu().unwrap(), (0..1000_u64).into_par_iter().sum()));
+            let elsewhere =
+                std::thread::spawn(move || (relu().unwrap(), (0..1000_u64).into_par_iter().sum()));
             let (other, sum): (f32, u64) = elsewhere.join().unwrap();
             assert_eq!((relu().unwrap(), sum), (other, 499_500));
         });

@@ -263,7 +263,8 @@ pub fn squared_norm(x: &Tensor) -> Result<f64> {
         return crate::cuda::squared_norm(&[&x]);
     }
     if host::is_f32(&[&x]) {
-        let parts: Vec<f64> = host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(|x| dispatch(Squares(x))).collect()))?;
+        let parts: Vec<f64> =
+            host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(|x| dispatch(Squares(x))).collect()))?;
         return Ok(parts.iter().sum());
     }
     let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
