@@ -39,9 +39,9 @@ mod tests {
         let thread = std::thread::spawn(|| {
             compute_on_this_thread().unwrap();
             let (sender, receiver) = std::sync::mpsc::channel();
-            let wait = std::time::Duration::from_secs(60);
+            let wait = std::time::Duration::from_mins(1);
             // The second closure runs during the first only on another thread.
-            rayon::join(|| receiver.recv_timeout(wait), || sender.send(())).0.unwrap();
+            rayon::join(move || receiver.recv_timeout(wait), move || sender.send(())).0.unwrap();
         });
         thread.join().unwrap();
     }

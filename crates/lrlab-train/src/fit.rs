@@ -49,6 +49,8 @@ impl Fit<'_> {
 
 /// Trains a model. The loop checks `interrupt` after every update; `report` receives every event as it happens.
 ///
+/// On the CPU, training is a few per cent faster in a thread that called [`lrlab_kernels::compute_on_this_thread`].
+///
 /// # Errors
 /// Returns an [`Error`] if training fails; callbacks see it first.
 pub fn fit(parts: Fit<'_>, interrupt: &AtomicBool, report: &mut dyn FnMut(&Event)) -> Result<Fitted, Error> {
