@@ -525,7 +525,8 @@ fn changed_records_are_rejected() {
         std::fs::write(folder.join("bad.jsonl"), text.join("\n")).unwrap();
         let expected = "bad.jsonl:2: the record of run ";
         fails(folder, &["records", "import", "bad.jsonl", "--out", "there"], expected);
-        fails(folder, &["records", "merge", "bad.jsonl", "--to", "all.jsonl"], expected);
+        fails(folder, &["records", "merge", "bad.jsonl", "--to", "new/all.jsonl"], expected);
+        assert!(!folder.join("new").exists(), "a refused merge leaves nothing");
         fails(folder, &["run", "tiny.toml", "--records", "bad.jsonl", "--out", "there"], expected);
     }
 }

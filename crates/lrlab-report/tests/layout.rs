@@ -117,7 +117,11 @@ fn paper_grid() {
     let files = check::written(&plan, &store, "paper");
     let size = files["report.html"].len();
     assert!(size < 1_500_000, "a page of {size} bytes");
-    assert!(files.contains_key("figures/figure-1-loss-20-epochs.svg"));
+    let document = &files["report.md"];
+    for (name, title) in [("10", "Figure 1a. "), ("20", "Figure 1b. ")] {
+        assert!(files.contains_key(&format!("figures/figure-1-loss-{name}-epochs.svg")));
+        assert!(document.contains(title), "{title}");
+    }
     assert!(!files.contains_key("tables/runs.tex"), "288 rows do not fit a float");
     assert!(files["tables/results.tex"].contains("\\resizebox"));
     let svg = &files["figures/lstm-imdb-val-accuracy.svg"];

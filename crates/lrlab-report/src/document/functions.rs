@@ -329,11 +329,22 @@ pub(super) fn one_table(report: &Report, name: &str, place: &Kwargs, format: For
         if let Some(first) = found.rows.first_mut() {
             first.rule = false;
         }
+        hide_constant_coordinates(&mut found);
     }
     Ok(Value::from_safe_string(match format {
         Format::Latex => table::latex(&found, &label),
         Format::Markdown | Format::Plain => table::markdown(&found),
     }))
+}
+
+/// Hides the coordinates that are the same in all rows.
+fn hide_constant_coordinates(table: &mut table::Table) {
+    let [first, others @ ..] = &*table.rows else { return };
+    for (index, column) in table.columns.iter_mut().enumerate() {
+        let value = &first.cells[index].value;
+        let same = others.iter().all(|row| row.cells[index].value == *value);
+        column.constant |= !others.is_empty() && same && matches!(value, table::Value::Label(_));
+    }
 }
 
 /// The path of a figure, without extension for LaTeX, because `\input` adds `.tex`.

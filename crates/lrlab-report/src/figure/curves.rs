@@ -77,6 +77,8 @@ fn budgets(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
 /// The maximum number of arms that a caption names.
 const NAMED: usize = 6;
 
+const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
+
 /// Figures 1 to 3 of the paper: fixed rate, no monitor, one panel per model.
 fn paper(report: &Report) -> Vec<Figure> {
     let fixed = |monitored: bool| -> Vec<usize> {
@@ -87,7 +89,9 @@ fn paper(report: &Report) -> Vec<Figure> {
     let arms = if plain.is_empty() { fixed(true) } else { plain };
     let budgets = budgets(report, &arms);
     let mut out = Vec::new();
-    for (epochs, arms) in &budgets {
+    for (index, (epochs, arms)) in budgets.iter().enumerate() {
+        // Figure 1a, 1b, … of several budgets.
+        let letter = if budgets.len() > 1 { LETTERS.get(index..=index).unwrap_or_default() } else { "" };
         let suffix =
             if budgets.len() > 1 { format!("-{}-epochs", label::slug(epochs)) } else { String::new() };
         let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
@@ -111,7 +115,9 @@ fn paper(report: &Report) -> Vec<Figure> {
             };
             Figure {
                 name: format!("figure-{number}-{name}{suffix}"),
-                title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
+                title: format!(
+                    "Figure {number}{letter}. {what} by epoch under a static learning rate{within}"
+                ),
                 caption: format!(
                     "{what} by epoch under a static learning rate{within}. {running}Lines: mean over seeds; bands: ± one \
                  sample standard deviation. {}{missing}",

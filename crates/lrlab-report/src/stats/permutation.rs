@@ -18,7 +18,7 @@ const _: () = assert!(EXACT_UP_TO == 20 && SAMPLES == 100_000, "SIGN_FLIP names 
 pub struct SignFlip {
     /// The share of sign patterns whose mean is at least as far from zero as the observed mean.
     pub p: f64,
-    /// The smallest possible p for this number of pairs, 2/2ⁿ.
+    /// The smallest possible p for this number of pairs: 2/2ⁿ, or 1/100,001 if that is more and patterns are sampled.
     pub smallest: f64,
     /// Whether all patterns were enumerated.
     pub exact: bool,
@@ -60,7 +60,8 @@ pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
     }
     let sampled = sums.into_iter().filter(|sum| as_far(*sum)).count();
     // Counts the observed pattern as one of the samples (Phipson and Smyth, 2010).
-    Some(SignFlip { p: (sampled + 1) as f64 / (SAMPLES + 1) as f64, smallest, exact: false })
+    let p = |count: usize| (count + 1) as f64 / (SAMPLES + 1) as f64;
+    Some(SignFlip { p: p(sampled), smallest: smallest.max(p(0)), exact: false })
 }
 
 /// The sum of differences, negative where the bit of `signs` is set.
@@ -133,4 +134,13 @@ mod tests {
         assert_eq!(flip, test(&d));
     }
     const SAMPLED: f64 = 0.064_598;
+
+    #[test]
+    fn sampled_tests_cannot_reach_less_than_their_samples() {
+        for n in 21..=40 {
+            // No pattern but the observed one and its negation has so large a mean.
+            let flip = test(&vec![1.0; n]);
+            assert!(flip.p >= flip.smallest && flip.smallest >= 1.0 / 100_001.0, "{n} pairs: {flip:?}");
+        }
+    }
 }

@@ -166,12 +166,16 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 }
 
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
-    let mut paths = args.paths.clone();
+    // Before the folder of the new file is created.
+    let mut records = on_record::read(&args.paths)?;
     let _lock = lock(&args.to)?;
-    if existing(&args.to)?.is_some() && !paths.contains(&args.to) {
-        paths.push(args.to.clone());
+    if existing(&args.to)?.is_some() {
+        let mut paths = args.paths.clone();
+        if !paths.contains(&args.to) {
+            paths.push(args.to.clone());
+        }
+        records = on_record::read(&paths)?;
     }
-    let records = on_record::read(&paths)?;
     write_records(&args.to, records.iter().map(|record| &*record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
     print_line(&format!(
