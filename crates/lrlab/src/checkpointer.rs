@@ -15,12 +15,13 @@ use lrlab_train::{CheckpointAction, CheckpointPolicy, Error, Position, State};
 
 use crate::reporter::Reporter;
 
-/// Without an interval in updates or epochs, checkpoints take at most 1/50 of the time. Writing in the background counts: it
-/// takes a core from training if all cores train, and on a GPU it delays the kernels.
-const SHARE: u32 = 50;
-/// Without an interval, checkpoints are 1/50 of the time since the start of the attempt apart, between these limits, so that a
-/// run that is killed loses little of its work.
-const LOST: u32 = 50;
+/// Without an interval in updates or epochs, checkpoints are at least so many times their cost apart, and take at most 1/50
+/// of the time. Writing in the background counts: it takes a core from training if all cores train, and on a GPU it delays
+/// the kernels.
+const TIMES_THE_COST: u32 = 50;
+/// Without an interval, checkpoints are this part of the time since the start of the attempt apart, between these limits, so
+/// that a run that is killed loses little of its work.
+const PART_OF_THE_TIME: u32 = 50;
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_mins(1);
 /// The names of the files of a checkpoint.
@@ -173,7 +174,7 @@ impl<'a> Checkpointer<'a> {
     fn due(&self, at: &Position) -> bool {
         let new_updates = at.update.saturating_sub(self.last.update);
         let after = |interval: Duration| {
-            let cost = (self.last.blocked + self.last.writing) * SHARE;
+            let cost = (self.last.blocked + self.last.writing) * TIMES_THE_COST;
             new_updates > 0 && self.last.at.elapsed() >= interval.max(cost)
         };
         match self.every {
@@ -291,7 +292,7 @@ impl CheckpointPolicy for Checkpointer<'_> {
 
 /// The interval of [`CheckpointEvery::Auto`], some time after the start.
 fn automatic(since_start: Duration) -> Duration {
-    (since_start / LOST).clamp(SHORTEST, LONGEST)
+    (since_start / PART_OF_THE_TIME).clamp(SHORTEST, LONGEST)
 }
 
 fn write(checkpoints: &mut Checkpoints, state: &State) -> anyhow::Result<()> {

@@ -1,5 +1,9 @@
 //! The backward pass, a few pictures at a time. The weight's gradient is summed over a fixed split of the batch.
 
+#![allow(unsafe_code, reason = "sums are written in place before they have a length")]
+
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::direct;
@@ -7,8 +11,8 @@ use super::gemm;
 use super::geometry::{Frame, Geometry, Method};
 use super::source::{Place, Sink, Source};
 use super::winograd;
-use crate::host::{Scratch, add_up};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::host::{Scratch, Unwritten, add_up};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Computes the gradients from `grad`, that of the output: writes the input's to `dx` if it is given, and returns the
 /// weight's `(o, c, kh, kw)` if `want_weight`.
@@ -119,7 +123,12 @@ impl Kernel for Task<'_> {
         };
         let dx_len = if self.dx.is_some() { g.c_blocks() * dx_place.frame.plane() } else { 0 };
         let want_weight = self.packed > 0;
-        let mut dw = vec![0.0; self.packed];
+        // The first group's sums are written, not added, where they cover all of the gradient.
+        let mut dw = Unwritten::new(self.packed);
+        let written = matches!(self.method, Work::Winograd(..)) && g.c.is_multiple_of(LANES);
+        if !written {
+            dw.room().fill(MaybeUninit::new(0.0));
+        }
         let mut scratch = Scratch::take(group * (framed + grad_len + dx_len) + v_len + m_len);
         let (frames, rest) = scratch.split_at_mut(group * framed);
         let (grads, rest) = rest.split_at_mut(group * grad_len);
@@ -143,11 +152,14 @@ impl Kernel for Task<'_> {
                     let frames = want_weight.then_some(&*frames);
                     let group =
                         winograd::Group { pictures: count, frames, grads, weights: weights.as_deref() };
-                    plan.backward(s, &group, (v, m), &mut dw, dx);
+                    let add = !written || first > self.pictures.start;
+                    plan.backward(s, &group, (v, m), dw.room(), add, dx);
                 }
                 Work::Direct(work) => {
                     if want_weight {
-                        work.weight_grad(s, g, frames, grads, &mut dw);
+                        // SAFETY: filled with zeros above.
+                        let dw = unsafe { dw.room().assume_init_mut() };
+                        work.weight_grad(s, g, frames, grads, dw);
                     }
                     if self.dx.is_some() {
                         work.input_grad(s, g, grads, dx);
@@ -162,6 +174,7 @@ impl Kernel for Task<'_> {
             }
             first += count;
         }
-        dw
+        // SAFETY: filled with zeros, or written by the first group.
+        unsafe { dw.written() }
     }
 }

@@ -140,10 +140,16 @@ impl Backward {
             for c_block in 0..g.c_blocks() {
                 let x = &x[c_block * frame.plane()..][..frame.plane()];
                 let count = (g.c - c_block * LANES).min(LANES);
-                for tap in &self.taps {
-                    let dw = &mut dw[out..];
-                    Outer { g, place: self.place, x: &x[*tap..], grad, dw }.run(s, count);
-                    out += count * LANES;
+                let dw = &mut dw[out..][..self.taps.len() * count * LANES];
+                out += dw.len();
+                if count == LANES {
+                    for (tap, dw) in self.taps.iter().zip(dw.chunks_exact_mut(LANES * LANES)) {
+                        Outer { g, place: self.place, x: &x[*tap..], grad, dw }.run(s, count);
+                    }
+                } else {
+                    let offsets: Vec<usize> =
+                        self.taps.iter().flat_map(|tap| (0..count).map(move |c| tap + c)).collect();
+                    Scattered { g, place: self.place, x, offsets: &offsets, grad, dw }.run(s);
                 }
             }
         }
@@ -198,6 +204,62 @@ impl Tiles for Outer<'_> {
             }
             for (r, sums) in sums.iter().enumerate() {
                 s.store(dw.add(r * LANES), sums[0]);
+            }
+        }
+    }
+}
+
+/// As [`Outer`], for a few channels of many taps: dw[r][16] += Σ over pixels of x[pixel + offset r] · grad[pixel][16]. A
+/// tile has rows of several taps, so that its sums do not wait for one another.
+struct Scattered<'a> {
+    g: &'a Geometry,
+    place: Place,
+    /// A plane of the input's frame.
+    x: &'a [f32],
+    offsets: &'a [usize],
+    /// A plane of the gradient's frame.
+    grad: &'a [f32],
+    dw: &'a mut [f32],
+}
+
+impl Scattered<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let Self { g, place: Place { frame, top, left }, x, offsets, grad, ref dw } = self;
+        let last = (g.oh - 1) * g.stride * g.input_frame().row() + (g.ow - 1) * g.stride * LANES;
+        assert!(dw.len() == offsets.len() * LANES && offsets.iter().all(|offset| last + offset < x.len()));
+        assert!(top + g.oh <= frame.height && left + g.ow <= frame.width && grad.len() >= frame.plane());
+        let extent = Extent { rows: offsets.len(), vectors: 1, twelve: false };
+        // SAFETY: the asserts above bound every address.
+        unsafe { strip::<S, _, 1>(s, &mut self, extent, 0) };
+    }
+}
+
+impl Tiles for Scattered<'_> {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, first: usize, _: usize) {
+        let Self { g, place: Place { frame, top, left }, x, offsets, grad, .. } = *self;
+        let offsets = &offsets[first..][..R];
+        let mut sums = [s.zero(); R];
+        // SAFETY: `run` asserted the bounds.
+        unsafe {
+            let dw = self.dw.as_mut_ptr().add(first * LANES);
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = s.load(dw.add(r * LANES));
+            }
+            for row in 0..g.oh {
+                let mut from = x.as_ptr().add(row * g.stride * g.input_frame().row());
+                let mut grad = grad.as_ptr().add(((top + row) * frame.width + left) * LANES);
+                for _ in 0..g.ow {
+                    let pixel = s.load(grad);
+                    for (sum, offset) in sums.iter_mut().zip(offsets) {
+                        *sum = s.fma(s.splat(*from.add(*offset)), pixel, *sum);
+                    }
+                    (from, grad) = (from.wrapping_add(g.stride * LANES), grad.wrapping_add(LANES));
+                }
+            }
+            for (r, sum) in sums.iter().enumerate() {
+                s.store(dw.add(r * LANES), *sum);
             }
         }
     }

@@ -308,7 +308,7 @@ fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], joints: &[Joint], taps: &[us
                     unsafe {
                         let x = x.as_ptr().add((c_block * g.h * g.w + joint.from) * apart);
                         let dy = dy.as_ptr().add((o_block * g.oh * g.ow + joint.to) * apart);
-                        outer(s, x, dy, g.n, width, tile.as_mut_ptr());
+                        outer(s, x, dy, g.n, width, true, tile.as_mut_ptr());
                     }
                 }
                 for (lane, to) in to.chunks_mut(g.c * all).enumerate() {

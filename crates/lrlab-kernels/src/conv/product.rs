@@ -87,8 +87,8 @@ impl Tiles for Sums<'_> {
     }
 }
 
-/// `out[k][16] += Σ over rows of x[row][k] · y[row][16]` for the first `width` (at most sixteen) k; rows of both are
-/// sixteen values apart.
+/// `out[k][16] = Σ over rows of x[row][k] · y[row][16]` for the first `width` (at most sixteen) k, added to what is there
+/// if `add`; rows of x and y are sixteen values apart.
 ///
 /// # Safety
 /// Every address that the sizes describe is valid.
@@ -99,17 +99,19 @@ pub(crate) unsafe fn outer<S: Simd>(
     y: *const f32,
     rows: usize,
     width: usize,
+    add: bool,
     out: *mut f32,
 ) {
     let extent = Extent { rows: width, vectors: 1, twelve: false };
     // SAFETY: guaranteed by the caller.
-    unsafe { strip::<S, _, 1>(s, &mut Outer { x, y, rows, out }, extent, 0) };
+    unsafe { strip::<S, _, 1>(s, &mut Outer { x, y, rows, add, out }, extent, 0) };
 }
 
 struct Outer {
     x: *const f32,
     y: *const f32,
     rows: usize,
+    add: bool,
     out: *mut f32,
 }
 
@@ -120,8 +122,10 @@ impl Tiles for Outer {
         // SAFETY: guaranteed by the caller of `outer`.
         unsafe {
             let out = self.out.add(k * LANES);
-            for (r, sums) in sums.iter_mut().enumerate() {
-                sums[0] = s.load(out.add(r * LANES));
+            if self.add {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    sums[0] = s.load(out.add(r * LANES));
+                }
             }
             let operands = Operands {
                 left: self.x.add(k),

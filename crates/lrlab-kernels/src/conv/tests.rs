@@ -64,6 +64,12 @@ fn output_and_gradients_against_f64() -> Result<()> {
     check((33, 20, 2, 2), 35, (3, 3), 2, 1)?;
     check((3, 48, 2, 2), 32, (3, 3), 1, 1)?;
     check((2, 5, 1, 1), 3, (1, 1), 2, 1)?;
+    // First layers, with a few channels: a kernel of many taps, and blocks of which the last has few channels.
+    check((3, 1, 12, 12), 20, (5, 5), 1, 2)?;
+    check((2, 18, 11, 10), 17, (5, 3), 2, 1)?;
+    // Winograd's method with whole blocks of channels, for several groups of pictures.
+    check((37, 16, 5, 4), 16, (3, 3), 1, 1)?;
+    check((19, 32, 9, 9), 16, (3, 3), 1, 1)?;
     Ok(())
 }
 

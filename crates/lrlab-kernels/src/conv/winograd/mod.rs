@@ -7,6 +7,8 @@
 
 mod transform;
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::geometry::{Frame, Geometry};
@@ -176,15 +178,16 @@ impl Plan {
         }
     }
 
-    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`. `v` and `m`
-    /// are the strips of inputs and outputs.
+    /// The gradients of a group of pictures: the weights' is written to `dw` or, if `add`, added to it, for the input
+    /// channels that there are; the input's is added to the frames `dx`. `v` and `m` are the strips of inputs and outputs.
     #[inline(always)]
     pub(super) fn backward<S: Simd>(
         &self,
         s: S,
         group: &Group<'_>,
         (v, m): (&mut [f32], &mut [f32]),
-        dw: &mut [f32],
+        dw: &mut [MaybeUninit<f32>],
+        add: bool,
         dx: &mut [f32],
     ) {
         let Group { pictures, frames, grads, weights } = *group;
@@ -217,13 +220,8 @@ impl Plan {
                     self.input_tiles(s, frames, first, count, v);
                     for point in 0..POINTS {
                         let (v, m) = (v.as_ptr().add(point * v_apart), m.as_ptr().add(point * m_apart));
-                        self.weight_products(
-                            s,
-                            v,
-                            m,
-                            count,
-                            dw.as_mut_ptr().add(point * self.weights_apart()),
-                        );
+                        let dw = dw.as_mut_ptr().cast::<f32>().add(point * self.weights_apart());
+                        self.weight_products(s, (v, m), count, add || first > 0, dw);
                     }
                 }
                 if let Some(weights) = weights {
@@ -252,9 +250,9 @@ impl Plan {
     unsafe fn weight_products<S: Simd>(
         &self,
         s: S,
-        v: *const f32,
-        m: *const f32,
+        (v, m): (*const f32, *const f32),
         count: usize,
+        add: bool,
         dw: *mut f32,
     ) {
         for o in 0..self.o_blocks {
@@ -263,7 +261,7 @@ impl Plan {
                 // SAFETY: guaranteed by the caller.
                 unsafe {
                     let (v, m) = (v.add(c * self.strip * LANES), m.add(o * self.strip * LANES));
-                    outer(s, v, m, count, width, dw.add((o * self.c_blocks + c) * LANES * LANES));
+                    outer(s, v, m, count, width, add, dw.add((o * self.c_blocks + c) * LANES * LANES));
                 }
             }
         }
