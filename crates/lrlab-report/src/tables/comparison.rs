@@ -138,7 +138,7 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
         Column::number("positive", "seeds", "+/0/−").fields(&["positive", "zero", "negative"]),
         Column::number("same", "same network", "pairs"),
         Column::number("p", "p", "sign-flip"),
-        Column::number("p_smallest", "smallest p", "2/2ⁿ"),
+        Column::number("p_smallest", "smallest p", "sign-flip"),
         Column::number("family", "family", "comparisons"),
         Column::number("p_holm", "p", "Holm"),
         Column::number("p_signed_rank", "p", "signed rank"),
