@@ -6,12 +6,16 @@ use std::path::Path;
 use lrlab_tests::{files, root, runner};
 
 /// Writes the report of an experiment in an empty folder, and returns the exit code and the files of the report.
-fn report(folder: &Path, experiment: &str) -> (Option<i32>, BTreeMap<String, Vec<u8>>) {
+fn report(folder: &Path, experiment: &str, options: &[&str]) -> (Option<i32>, BTreeMap<String, Vec<u8>>) {
     let mut command = runner(folder);
     let nowhere = folder.join("no-data");
     command.env("HF_HOME", &nowhere).env("HF_HUB_OFFLINE", "1");
     // The experiment lies in the repository, as it does for the user of a clone.
-    command.arg("report").arg(root().join(format!("experiments/{experiment}.toml"))).arg("--check");
+    command
+        .arg("report")
+        .arg(root().join(format!("experiments/{experiment}.toml")))
+        .arg("--check")
+        .args(options);
     let ran = command.output().unwrap();
     let report = folder.join("runs").join(experiment).join("report");
     let read = |path: std::path::PathBuf| {
@@ -24,10 +28,10 @@ fn report(folder: &Path, experiment: &str) -> (Option<i32>, BTreeMap<String, Vec
 #[test]
 fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, files) = report(folder.path(), "paper");
+    let (code, files) = report(folder.path(), "paper", &[]);
     assert_eq!(code, Some(4), "claims that are not supported");
     std::fs::remove_dir_all(folder.path().join("runs")).unwrap();
-    let (_, again) = report(folder.path(), "paper");
+    let (_, again) = report(folder.path(), "paper", &[]);
     for (name, bytes) in &files {
         assert!(again.get(name) == Some(bytes), "{name} differs in a second report");
     }
@@ -45,16 +49,33 @@ fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
 }
 
 #[test]
+fn the_paper_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, files) = report(folder.path(), "paper", &["--no-records"]);
+    assert_eq!(code, Some(4), "claims that are not run");
+    let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
+    assert!(
+        text("verdict.md")
+            .trim_end()
+            .ends_with("Of the Transformer, LSTM and ResNet, no run of this\ngrid is on record.")
+    );
+    for network in ["ResNet", "LSTM", "Transformer"] {
+        let missing = format!("The {network} has not been run in this grid.");
+        assert!(text("paper.md").contains(&missing) && text("paper.tex").contains(&missing), "{missing}");
+    }
+}
+
+#[test]
 fn the_monitor_comes_from_the_records_and_is_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, files) = report(folder.path(), "monitor");
+    let (_, files) = report(folder.path(), "monitor", &[]);
     in_the_readme(&files["feedback.md"]);
 }
 
 #[test]
 fn the_cost_comes_from_the_records_and_is_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, files) = report(folder.path(), "cost");
+    let (_, files) = report(folder.path(), "cost", &[]);
     in_the_readme(&files["cost.md"]);
 }
 

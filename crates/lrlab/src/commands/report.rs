@@ -47,7 +47,10 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     }
     let report = summarised(&plans, &store)?;
     let to = args.to.clone().unwrap_or_else(|| folder(&report, &store));
-    let documents = documents(&plans, &report);
+    let mut documents = documents(&plans, &report);
+    if !args.selection.part.is_whole() {
+        documents.leave_out_failed();
+    }
     // Frees the memory of records before the tables need it.
     drop((plans, store));
     write(&report, &documents, &to)?;
@@ -169,6 +172,18 @@ struct Documents {
     rendered: Vec<(String, String)>,
     /// The errors of the others.
     failed: Vec<anyhow::Error>,
+}
+
+impl Documents {
+    /// Replaces the errors by warnings: in a report of a part of an experiment, a document may refer to other runs.
+    fn leave_out_failed(&mut self) {
+        for error in self.failed.drain(..) {
+            let error = with_causes(&error);
+            eprint_line(&format!(
+                "warning: {error}; this report of a part of the experiment leaves the document out"
+            ));
+        }
+    }
 }
 
 /// Renders the documents of an experiment; a report of several experiments has none.
