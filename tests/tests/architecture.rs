@@ -10,7 +10,8 @@ use lrlab_tests::{metadata, root};
 use serde_json::Value;
 
 /// Name, layer, and whether it may see candle. See ARCHITECTURE.md.
-const LAYERS: [(&str, u8, bool); 18] = [
+const LAYERS: [(&str, u8, bool); 19] = [
+    ("lrlab-options", 0, false),
     ("lrlab-random", 0, false),
     ("lrlab-runs", 0, false),
     ("lrlab-schedulers", 1, false),

@@ -39,13 +39,14 @@ fn the_runner_gets_options_and_an_absolute_cache() {
     let Some(mut command) = xtask(folder.path()) else { return };
     let runner = script(folder.path(), r#"printf '%s\n' "$@" "$HF_HOME""#);
     command.env("HF_HOME", "cache");
-    let output = run(command, &["run-grid", "--set", "epochs=1", "--jobs", "2", "--device", "cpu"], &runner);
+    let output =
+        run(command, &["run-grid", "--set", "epochs=1", "--jobs", "2", "--accept-numerics"], &runner);
     let printed = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = printed.lines().collect();
     let here = folder.path().canonicalize().unwrap();
     assert!(lines[1].ends_with("/experiments/quickstart.toml"), "{printed}");
     assert!(lines[2].starts_with("--out=/") && lines[2].ends_with("/runs"), "{printed}");
-    assert_eq!((lines[0], &lines[3..6]), ("run", &["--set=epochs=1", "--device=cpu", "--jobs=2"][..]));
+    assert_eq!((lines[0], &lines[3..6]), ("run", &["--set=epochs=1", "--jobs=2", "--accept-numerics"][..]));
     assert_eq!(Path::new(lines[6]), here.join("cache"));
 }
 
@@ -85,6 +86,9 @@ fn mistakes_are_found_before_anything_is_built() {
         (&["run-grid", "--device", "gpu"], "expected auto, cpu, cuda"),
         (&["run-grid", "--keep-going", "--fail-fast"], "cannot be used with"),
         (&["run-grid", "--executor", "sge"], "local"),
+        (&["run-grid", "--checkpoint-every", "5 minutes"], "is not an interval"),
+        (&["run-grid", "none.toml"], "there is no experiment file none.toml"),
+        (&["gc", "--state"], "--states"),
         (&["run-grid", "--runner", "nowhere"], "there is no runner nowhere"),
         (&["test", "lint"], "lints"),
         (&["test", "feature"], "features"),

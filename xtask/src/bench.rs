@@ -1,13 +1,14 @@
 //! Measures the training speed of this machine, alone or in turn with a peer.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use lrlab_options::DeviceChoice;
 use serde_json::Value;
 
 use crate::options::push;
@@ -50,7 +51,7 @@ pub(crate) struct BenchOptions {
     rounds: Option<u16>,
     /// The device: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
-    device: String,
+    device: DeviceChoice,
     /// Precision of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer then uses its autocast
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     precision: String,
@@ -70,13 +71,13 @@ pub(crate) struct BenchOptions {
 
 /// Builds the runner and measures.
 pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<ExitCode> {
-    if options.tf32 && matches!(options.device.as_str(), "cpu" | "metal") {
+    if options.tf32 && matches!(options.device, DeviceChoice::Cpu | DeviceChoice::Metal) {
         bail!("--tf32 is for NVIDIA GPUs: add --device cuda");
     }
-    if options.peer.is_some() && options.device == "metal" {
+    if options.peer.is_some() && options.device == DeviceChoice::Metal {
         bail!("the peer is measured on cpu and cuda, not on metal");
     }
-    let program = runner::find(options.runner.as_deref(), &options.device)?;
+    let program = runner::find(options.runner.as_deref(), options.device)?;
     match options.peer {
         None if options.tf32 => runner::exec_with(&program, &options.arguments(), &[(TF32, "on")]),
         None => runner::exec_with(&program, &options.arguments(), &[]),
@@ -88,12 +89,13 @@ impl BenchOptions {
     /// Returns the runner's command line.
     fn arguments(&self) -> Vec<OsString> {
         let mut arguments = vec!["bench".into()];
-        self.workload.iter().for_each(|name| push(&mut arguments, "--workload", Some(name)));
-        push(&mut arguments, "--json", self.json.as_ref());
-        push(&mut arguments, "--threads", self.threads.map(|n| n.to_string()).as_ref());
-        push(&mut arguments, "--rounds", self.rounds.map(|n| n.to_string()).as_ref());
-        push(&mut arguments, "--device", Some(&self.device));
-        push(&mut arguments, "--precision", Some(&self.precision));
+        let mut push = |name: &str, value: &OsStr| push(&mut arguments, name, value);
+        self.workload.iter().for_each(|name| push("workload", name.as_ref()));
+        self.json.iter().for_each(|path| push("json", path.as_ref()));
+        self.threads.iter().for_each(|n| push("threads", n.to_string().as_ref()));
+        self.rounds.iter().for_each(|n| push("rounds", n.to_string().as_ref()));
+        push("device", self.device.to_string().as_ref());
+        push("precision", self.precision.as_ref());
         arguments
     }
 
@@ -101,7 +103,7 @@ impl BenchOptions {
     fn ours(&self, program: &Path, workload: &str, threads: &str) -> Command {
         let mut command = Command::new(program);
         command.args(["bench", "--json=-", "--workload", workload, "--threads", threads]);
-        command.args(["--device", &self.device, "--precision", &self.precision]);
+        command.args(["--device", &self.device.to_string(), "--precision", &self.precision]);
         command.env(TF32, if self.tf32 { "on" } else { "off" });
         command
     }
@@ -147,7 +149,8 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
                 let mut settings = vec![BEST];
                 settings.extend(BESIDE.iter().filter(|_| round == 0));
                 // The device that `auto` chose.
-                let device = line["device"].as_str().unwrap_or(&options.device);
+                let chosen = options.device.to_string();
+                let device = line["device"].as_str().unwrap_or(&chosen);
                 let theirs = options.theirs(&script, &workload, &threads, device, &settings);
                 for line in lines_of(theirs, &mut text)? {
                     found.add(&workload, line["setting"].as_str().unwrap_or_default(), &line);

@@ -14,13 +14,18 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Context;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use lrlab_options::{
+    DeviceChoice, GcArgs, QUICKSTART, ReportArgs, RunArgs, StatusArgs, TensorBoardArgs, VerifyArgs,
+};
 
 use crate::bench::BenchOptions;
 use crate::chaos::ChaosOptions;
-use crate::options::{
-    GcOptions, ReportOptions, RunOptions, StatusOptions, TensorBoardOptions, VerifyOptions,
-};
+use crate::options::OfRunner;
+
+/// The command that starts grids; the runner's is `run`.
+const RUN_GRID: &str = "run-grid";
 
 /// Builds the runner, starts grids, runs every check.
 #[derive(Debug, Parser)]
@@ -33,23 +38,24 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build the runner and run a whole grid; finished runs are not redone
-    RunGrid(RunOptions),
+    #[command(name = RUN_GRID)]
+    RunGrid(OfRunner<RunArgs>),
     /// Write the report of a grid
-    Report(ReportOptions),
+    Report(OfRunner<ReportArgs>),
     /// Show the progress of a grid, also while it runs
-    Status(StatusOptions),
+    Status(OfRunner<StatusArgs>),
     /// Lay out the finished runs of a grid for TensorBoard
     #[command(name = "tensorboard")]
-    TensorBoard(TensorBoardOptions),
+    TensorBoard(OfRunner<TensorBoardArgs>),
     /// Redo finished runs and compare them bit for bit
-    Verify(VerifyOptions),
+    Verify(OfRunner<VerifyArgs>),
     /// List the files that no experiment refers to any more; with --yes, remove them
-    Gc(GcOptions),
+    Gc(OfRunner<GcArgs>),
     /// Build the runner that run-grid would use
     Build {
         /// Where to train: auto, cpu, cuda, cuda:N or metal
         #[arg(long, default_value = "auto")]
-        device: String,
+        device: DeviceChoice,
     },
     /// Measure the training speed of this machine, alone or in turn with a peer
     Bench(BenchOptions),
@@ -64,7 +70,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let given = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    match run(cli.command, &given) {
         Ok(code) => code,
         Err(error) => {
             workspace::eprint_line(&format!("error: {error:#}"));
@@ -74,38 +82,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn run(command: Command, given: &ArgMatches) -> anyhow::Result<ExitCode> {
     match command {
-        Command::RunGrid(options) => {
-            let program = runner::find(options.runner.as_deref(), &options.device)?;
-            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
+        Command::RunGrid(command) => start(&command, given, command.options.machine.device, Some(QUICKSTART)),
+        Command::Report(command) => start(&command, given, DeviceChoice::Cpu, Some(QUICKSTART)),
+        Command::Status(command) => start(&command, given, DeviceChoice::Cpu, Some(QUICKSTART)),
+        Command::TensorBoard(command) => start(&command, given, DeviceChoice::Cpu, Some(QUICKSTART)),
+        Command::Verify(command) => {
+            let recorded = &command.options.recorded;
+            // Records and ids need no experiment.
+            let experiment = (recorded.records.is_empty() && recorded.run.is_empty()).then_some(QUICKSTART);
+            start(&command, given, command.options.device, experiment)
         }
-        Command::Report(options) => {
-            let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
-        }
-        Command::Status(options) => {
-            let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
-        }
-        Command::TensorBoard(options) => {
-            let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
-        }
-        Command::Verify(options) => {
-            let program = runner::find(options.runner.as_deref(), &options.device)?;
-            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
-        }
-        Command::Gc(options) => {
-            let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
-        }
+        Command::Gc(command) => start(&command, given, DeviceChoice::Cpu, None),
         Command::Build { device } => {
-            workspace::eprint_line(&runner::find(None, &device)?.display().to_string());
+            workspace::eprint_line(&runner::find(None, device)?.display().to_string());
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::bench(&options),
         Command::Chaos(options) => chaos::chaos(&options),
         Command::Test { steps } => test::test(&steps),
     }
+}
+
+/// Starts the runner with a command of `cargo xtask`; `experiment` is the default one.
+fn start<T: Args>(
+    command: &OfRunner<T>,
+    given: &ArgMatches,
+    device: DeviceChoice,
+    experiment: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let (name, given) = given.subcommand().context("a command is required")?;
+    let cli = Cli::command();
+    let declared = cli.find_subcommand(name).context("the command is declared")?;
+    let verb = if name == RUN_GRID { "run" } else { name };
+    let arguments = options::arguments(verb, declared, given, experiment)?;
+    let own = command.runner.as_deref();
+    runner::exec(&runner::find(own, device)?, own, &arguments)
 }

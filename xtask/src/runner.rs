@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, bail};
+use lrlab_options::DeviceChoice;
 
 use crate::cuda::Machine;
 use crate::workspace::{cargo, eprint_line};
@@ -17,7 +18,7 @@ pub(crate) const RUNNER: &str = "lrlab";
 const CUDA: &str = "cuda";
 
 /// Returns the user-built runner `own`, or builds the workspace's for `device`.
-pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn find(own: Option<&Path>, device: DeviceChoice) -> anyhow::Result<PathBuf> {
     let Some(path) = own else { return build(device) };
     if !path.is_file() {
         bail!("there is no runner {}", path.display());
@@ -26,7 +27,7 @@ pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> 
 }
 
 /// Builds the runner with the features that `device` needs. Prints nothing if it is up to date.
-fn build(device: &str) -> anyhow::Result<PathBuf> {
+fn build(device: DeviceChoice) -> anyhow::Result<PathBuf> {
     let program = runner_path()?;
     let (feature, path) = needs(device, Machine::detect)?;
     let mut command = cargo()?;
@@ -101,21 +102,19 @@ fn runner_path() -> anyhow::Result<PathBuf> {
 
 /// Returns the feature of the runner that `device` needs, and the search path for programs if it has to be changed.
 fn needs(
-    device: &str,
+    device: DeviceChoice,
     machine: impl FnOnce() -> Machine,
 ) -> anyhow::Result<(Option<&'static str>, Option<OsString>)> {
-    let ordinal = device.strip_prefix("cuda:").map(str::parse::<usize>);
-    let cuda = match (device, ordinal) {
-        ("cuda", _) | (_, Some(Ok(_))) => true,
-        ("auto", _) => !cfg!(target_os = "macos"),
-        ("cpu" | "metal", _) => false,
-        _ => bail!("{device:?} is not a device: expected auto, cpu, cuda, cuda:N or metal"),
+    let cuda = match device {
+        DeviceChoice::AnyCuda | DeviceChoice::Cuda(_) => true,
+        DeviceChoice::Auto => !cfg!(target_os = "macos"),
+        DeviceChoice::Cpu | DeviceChoice::Metal => false,
     };
     if !cuda {
-        return Ok(((device != "cpu").then_some("metal"), None));
+        return Ok(((device != DeviceChoice::Cpu).then_some("metal"), None));
     }
     let machine = machine();
-    if device != "auto" {
+    if device != DeviceChoice::Auto {
         machine.cuda()?;
     } else if !machine.auto() {
         return Ok((None, None));
@@ -149,10 +148,8 @@ mod tests {
             ("cuda", Err("install the CUDA toolkit")),
             ("cuda:3", Err("install the CUDA toolkit")),
             ("auto", Ok(cfg!(target_os = "macos").then_some("metal"))),
-            ("cuda:x", Err("is not a device")),
-            ("gpu", Err("is not a device")),
         ] {
-            match (needs(device, machine), expected) {
+            match (needs(device.parse().unwrap(), machine), expected) {
                 (Ok((feature, _)), Ok(expected)) => assert_eq!(feature, expected, "{device}"),
                 (Err(error), Err(word)) => {
                     assert!(error.to_string().contains(word), "{device}: {error}");

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
+use lrlab_options::DeviceChoice;
 
 use crate::cuda::Machine;
 use crate::runner::{self, BUILD, RUNNER};
@@ -158,7 +159,7 @@ fn sanitizer() -> anyhow::Result<StepResult> {
 
 /// Runs the kit on the available device, or on the CPU without a GPU or without a CUDA compiler.
 fn gpu() -> anyhow::Result<StepResult> {
-    let program = runner::find(None, "auto")?;
+    let program = runner::find(None, DeviceChoice::Auto)?;
     eprint_line(&format!("+ {} kit --device auto", program.display()));
     let status = Command::new(&program).args(["kit", "--device", "auto"]).status().context("the runner")?;
     Ok(if status.success() { StepResult::Passed } else { StepResult::Failed })

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use lrlab_options::{GcArgs, ReportArgs, RunArgs, StatusArgs, TensorBoardArgs, VerifyArgs};
 
 use crate::program::program;
 use crate::progress::{eprint_line, report_error};
@@ -23,7 +24,7 @@ enum Command {
     /// List the runs of an experiment and their states.
     Plan(commands::plan::PlanArgs),
     /// Execute the runs of an experiment and write the report.
-    Run(commands::run::RunArgs),
+    Run(RunArgs),
     /// Set the result of one run aside and train the run again as planned.
     Redo(commands::redo::RedoArgs),
     /// Execute one planned run; started by `run`.
@@ -42,15 +43,15 @@ enum Command {
     #[command(hide = true)]
     Preflight(commands::preflight::PreflightArgs),
     /// Show the progress of a grid.
-    Status(commands::status::StatusArgs),
+    Status(StatusArgs),
     /// Write the report of a grid.
-    Report(commands::report::ReportArgs),
+    Report(ReportArgs),
     /// Write the finished runs of a grid as TensorBoard logs, and print the command that opens them.
     ///
     /// `DIR/<experiment>/tensorboard` contains a folder per finished run, named after its cell: curves by epoch, the final,
     /// best and test metrics as scalars, and the hyperparameters for the HParams tab. Earlier logs are replaced.
     #[command(name = "tensorboard")]
-    TensorBoard(commands::tensorboard::TensorBoardArgs),
+    TensorBoard(TensorBoardArgs),
     /// Redo finished runs and compare them bit for bit.
     ///
     /// Each run is redone from its recorded specification, in a temporary store, by the preflight and the workers of
@@ -60,14 +61,14 @@ enum Command {
     /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be verified,
     /// because its data differs or cannot be read, its model fails the preflight, or its record was changed or is damaged.
     /// 85: interrupted; the same command starts over.
-    Verify(commands::verify::VerifyArgs),
+    Verify(VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///
     /// A file of records has one run per line, each a complete result.json, sorted by id. `run`, `plan`, `status`,
     /// `report` and `verify` read such files with --records, by default those in `results/NAME` in the folder of `NAME.toml`.
     Records(commands::records::RecordsArgs),
     /// List and remove files that no experiment refers to any more.
-    Gc(commands::gc::GcArgs),
+    Gc(GcArgs),
     /// Inspect schedules and controllers without training.
     Schedule(commands::schedule::ScheduleArgs),
     /// Run a learning-rate range test on an experiment's model and data, and suggest a rate.

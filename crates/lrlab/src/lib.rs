@@ -30,15 +30,13 @@ mod commands;
 mod device;
 mod exit;
 mod kit;
-mod options;
 mod program;
 mod progress;
 mod provenance;
 mod registry;
 mod reporter;
 
-pub use checkpointer::CheckpointEvery;
 pub use cli::cli;
-pub use device::DeviceChoice;
 pub use exit::Exit;
+pub use lrlab_options::{CheckpointEvery, DeviceChoice};
 pub use registry::{ModelContext, Registration, Registry};

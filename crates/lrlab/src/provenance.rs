@@ -1,5 +1,6 @@
 //! The origin of a result: versions, source, machine, numerics.
 
+use crate::device;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -16,7 +17,7 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
         build: build(),
         commit: option_env!("LRLAB_COMMIT").map(str::to_owned),
         dirty: option_env!("LRLAB_DIRTY").map(|dirty| dirty == "true"),
-        device: crate::DeviceChoice::from(device).to_string(),
+        device: device::choice(device).to_string(),
         host: lrlab_grid::host(),
         threads,
         dataset_digest: data.digest.clone(),

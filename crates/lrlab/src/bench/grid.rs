@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use anyhow::bail;
 use candle_core::{Device, Tensor};
 use lrlab_grid::{Assignment, GridOutcome, Interrupt, LocalExecutor, WorkerCommand};
+use lrlab_options::{Part, Selection};
 use lrlab_runs::{Plan, RunStore};
 
 use super::workload::{Kind, Step, Workload};
 use crate::Registry;
 use crate::commands::plan::listing;
 use crate::commands::resolve::{read_experiment, resolve};
-use crate::options::{Part, Selection};
 
 /// The number of cells of the large grid.
 const CELLS: usize = 10_000;

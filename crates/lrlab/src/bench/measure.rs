@@ -7,6 +7,7 @@ use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Workload, memory};
+use crate::device;
 
 /// The number of warm-up steps, in which memory is allocated and threads are started.
 const WARM_UP: usize = 2;
@@ -114,7 +115,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         resident_mib: peak.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         dtype: precision.name().to_owned(),
         threads: candle_core::utils::get_num_threads(),
-        device: crate::DeviceChoice::from(device).to_string(),
+        device: device::choice(device).to_string(),
         share: None,
         steps: seconds.len() * window,
         device_peak_mib: lrlab_kernels::device_memory(device).map(|memory| memory.peak_mib),

@@ -11,6 +11,7 @@ use lrlab_kernels::Precision;
 
 use super::{print, print_line};
 use crate::bench::{Kind, Measured, Workload, measure, overhead, reference_step, workloads};
+use crate::device;
 use crate::progress::report_error;
 use crate::{DeviceChoice, Exit};
 
@@ -44,7 +45,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let chosen = choose(workloads(args.precision), &args.workload)?;
     if args.here {
         lrlab_kernels::compute_on_this_thread()?;
-        let device = args.device.open()?;
+        let device = device::open(args.device)?;
         lrlab_kernels::check_precision(args.precision, &device)?;
         for workload in chosen {
             print_line(&serde_json::to_string(&measure(workload, &device)?)?);

@@ -1,11 +1,9 @@
 //! Executors, which run a grid locally or on Slurm. Each executor is a variant of [`Executor`]; no other module
 //! distinguishes them.
 
-use std::path::PathBuf;
-
-use clap::Args;
 use lrlab_grid::OnFailure;
 use lrlab_grid::slurm::Settings;
+use lrlab_options::{Emit, ExecutorArgs, Machine};
 use lrlab_runs::{Plan, RunStore};
 
 use super::grid::{Execution, Grid};
@@ -13,49 +11,6 @@ use super::local::{Local, show_estimate};
 use super::preflight::PreflightReport;
 use super::{emit, slurm};
 use crate::Exit;
-use crate::options::Machine;
-
-/// The options that choose an executor.
-#[derive(Debug, Args)]
-pub(crate) struct ExecutorArgs {
-    /// The maximum number of concurrent runs; by default derived from cores, memory and devices.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
-    /// Where to execute the runs.
-    #[arg(long, value_enum, default_value = "local")]
-    executor: Target,
-    /// The cluster's partitions and the resources of runs (TOML); required for Slurm.
-    #[arg(long, value_name = "FILE", required_if_eq("executor", "slurm"))]
-    slurm_profile: Option<PathBuf>,
-    /// With Slurm: wait until the grid is done.
-    #[arg(long)]
-    wait: bool,
-    /// Do not execute the runs; print one command per run, or the Slurm scripts.
-    #[arg(long, value_enum, conflicts_with_all = ["wait", "dry_run"])]
-    emit: Option<Emit>,
-    /// Continue with the other runs when one fails (the default).
-    #[arg(long, conflicts_with = "fail_fast")]
-    keep_going: bool,
-    /// Stop the other runs when one fails.
-    #[arg(long)]
-    fail_fast: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Target {
-    /// Processes on this machine.
-    Local,
-    /// Job arrays.
-    Slurm,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Emit {
-    /// One command per line, for tools such as GNU parallel; each may run on any host and may be repeated.
-    Commands,
-    /// The scripts for `sbatch`.
-    Slurm,
-}
 
 /// Executes the runs of a grid.
 pub(crate) enum Executor {
@@ -69,41 +24,34 @@ pub(crate) enum Executor {
     SlurmScripts { settings: Box<Settings> },
 }
 
-impl ExecutorArgs {
-    /// Whether the runs train on the nodes of a cluster rather than on the device of this process.
-    pub(crate) fn on_cluster(&self) -> bool {
-        self.executor == Target::Slurm || self.emit == Some(Emit::Slurm)
-    }
-
-    /// Returns the executor for the runs of a plan.
-    pub(crate) fn executor(
-        &self,
+impl Executor {
+    /// Returns the executor that the options choose for the runs of a plan.
+    pub(crate) fn chosen(
+        args: &ExecutorArgs,
         plan: &Plan,
         store: &RunStore,
         machine: &Machine,
-    ) -> anyhow::Result<Executor> {
-        let profile = match (&self.slurm_profile, self.on_cluster()) {
+    ) -> anyhow::Result<Self> {
+        let profile = match (&args.slurm_profile, args.on_cluster()) {
             (Some(path), true) => Some(slurm::read_profile(path, plan)?),
             (None, true) => anyhow::bail!("--emit slurm needs --slurm-profile FILE"),
             (Some(_), false) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
             (None, false) => None,
         };
-        let on_failure = if self.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };
-        Ok(match (profile, self.emit) {
-            (_, Some(Emit::Commands)) => Executor::Commands,
-            (None, _) => Executor::Local(Local { jobs: self.jobs, on_failure }),
+        let on_failure = if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };
+        Ok(match (profile, args.emit) {
+            (_, Some(Emit::Commands)) => Self::Commands,
+            (None, _) => Self::Local(Local { jobs: args.jobs, on_failure }),
             (Some(profile), emit) => {
-                let settings = Box::new(slurm::settings(store, profile, machine, self.fail_fast)?);
+                let settings = Box::new(slurm::settings(store, profile, machine, args.fail_fast)?);
                 match emit {
-                    None => Executor::Slurm { settings, wait: self.wait },
-                    Some(_) => Executor::SlurmScripts { settings },
+                    None => Self::Slurm { settings, wait: args.wait },
+                    Some(_) => Self::SlurmScripts { settings },
                 }
             }
         })
     }
-}
 
-impl Executor {
     /// Prints an estimate and the scripts that would be submitted. Starts nothing.
     pub(crate) fn dry_run(&self, grid: &Grid<'_>) -> anyhow::Result<()> {
         match self {

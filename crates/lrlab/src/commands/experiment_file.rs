@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-
-use crate::options::QUICKSTART;
+use lrlab_options::QUICKSTART;
 
 /// Reads a text file in UTF-8. The program contains a copy of the quickstart, which is used if the file does not exist.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {

@@ -1,39 +1,16 @@
 //! `lrlab gc`: lists and removes files that no experiment refers to any more.
 
-use std::path::PathBuf;
-
 use anyhow::bail;
-use clap::Args;
 use lrlab_grid::{Garbage, GarbageKind, States};
+use lrlab_options::{GcArgs, Selection};
 use lrlab_runs::RunStore;
 
 use super::print_line;
 use super::resolve::{read_experiment, resolve_stored};
 use super::stored::{changes, stored_plan};
-use crate::options::{Part, Selection};
 use crate::program::program;
 use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};
-
-#[derive(Debug, Args)]
-pub(crate) struct GcArgs {
-    /// An experiment file: its current runs that match the options below are kept; its other runs are removed.
-    experiment: Option<PathBuf>,
-    /// The store.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    out: PathBuf,
-    /// Remove the listed files.
-    #[arg(long)]
-    yes: bool,
-    /// Also remove the states of finished runs that --keep all keeps for longer runs that are not planned yet.
-    #[arg(long)]
-    states: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten, next_help_heading = "Runs of EXPERIMENT to keep (its other runs are removed)")]
-    part: Part,
-}
 
 /// The runs that a given experiment keeps.
 #[derive(Debug, serde::Serialize)]

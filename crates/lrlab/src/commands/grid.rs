@@ -2,9 +2,9 @@
 
 use candle_core::Device;
 use lrlab_grid::Beginning;
+use lrlab_options::Machine;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
-use crate::options::Machine;
 use crate::{Exit, Registry};
 
 /// A resolved plan, the store of its runs, and the options of workers.

@@ -12,13 +12,14 @@ use lrlab_grid::slurm::{self, Array, Submission};
 use lrlab_grid::{
     Deadline, GridOutcome, Interrupt, LocalExecutor, OnFailure, Others, SlurmJob, Workload, origins,
 };
+use lrlab_options::Machine;
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
 use super::grid::Grid;
 use super::launch::{Launcher, planned, show};
 use super::search::Stages;
 use super::slurm::machine;
-use crate::options::Machine;
+use crate::device;
 use crate::progress::{Progress, eprint_line};
 use crate::{Exit, Registry, provenance};
 
@@ -56,7 +57,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
     let runs: Vec<PlannedRun> = runs.collect();
 
     let machine = machine(settings)?;
-    let device = machine.device.open()?;
+    let device = device::open(machine.device)?;
     check_numerics(&store, &runs, &provenance::numerics(&device))?;
     let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
@@ -143,7 +144,7 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
-    let device = args.machine.device.open()?;
+    let device = device::open(args.machine.device)?;
     let launch = Launcher::new(&store, &args.machine, &device)?;
     let executor = LocalExecutor {
         threads: args.machine.threads.map(NonZeroUsize::get),

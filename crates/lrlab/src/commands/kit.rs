@@ -9,6 +9,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{print, print_line};
+use crate::device;
 use crate::kit::{Check, CheckContext, Kind, Outcome, Verdict, checks};
 use crate::progress::{eprint_line, with_causes};
 use crate::{DeviceChoice, Exit};
@@ -138,7 +139,7 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     let (Some(check), Some(folder)) = (chosen.pop(), args.work_dir.clone()) else {
         return Ok(Exit::BadInput);
     };
-    let verdict = match args.device.open() {
+    let verdict = match device::open(args.device) {
         Ok(device) => {
             check.make(&CheckContext { choice: args.device, device, folder, python: args.python.clone() })
         }

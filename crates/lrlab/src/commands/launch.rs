@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
+use lrlab_options::Machine;
 use lrlab_runs::{Event, PlannedRun, RunStore};
 
-use crate::options::Machine;
+use crate::device;
 use crate::progress::Progress;
 use crate::{DeviceChoice, provenance};
 
@@ -39,7 +40,7 @@ impl Launcher {
         Ok(Self {
             program: provenance::this_program()?,
             out: std::path::absolute(store.root())?,
-            machine: Machine { device: device.into(), ..*machine },
+            machine: Machine { device: device::choice(device), ..*machine },
             build: provenance::own_build(),
             gpus,
             bound,
@@ -115,7 +116,7 @@ pub(crate) fn planned(store: &RunStore, folder: &Path) -> anyhow::Result<Planned
 mod tests {
     use super::*;
     use crate::CheckpointEvery;
-    use crate::options::Keep;
+    use lrlab_options::Keep;
 
     #[test]
     fn workers_are_bound_to_the_gpu_of_their_slot() {

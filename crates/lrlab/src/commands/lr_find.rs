@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
+use lrlab_options::Selection;
 use lrlab_runs::{Cell, RunStore};
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::{Experiment, RunSpec};
@@ -16,7 +17,7 @@ use serde_json::Value as Json;
 
 use super::print;
 use super::resolve::{cells, read_experiment};
-use crate::options::Selection;
+use crate::device;
 use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble};
 
@@ -66,7 +67,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
     }
     lrlab_kernels::compute_on_this_thread()?;
-    let device = args.device.open()?;
+    let device = device::open(args.device)?;
     let data = registry.load(&spec.data, &RunStore::new(&args.selection.out).cache_dir())?;
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);

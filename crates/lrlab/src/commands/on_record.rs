@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use clap::Args;
 use lrlab_data::Source;
+use lrlab_options::RecordFiles;
 use lrlab_runs::{Conflict, Error, Plan, Record, Records, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
@@ -13,82 +13,65 @@ use serde::Deserialize;
 use crate::program::program;
 use crate::progress::eprint_line;
 
-/// The files of records to read: by default those beside the experiment.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RecordFiles {
-    /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
-    /// folder, as done (repeatable). The digests of their data are taken from the records, so the data are not needed.
-    /// `run` imports the runs into the store first, like `records import`. By default `results/NAME/*.jsonl` beside an
-    /// experiment file `NAME.toml`, if there are any.
-    #[arg(long = "records", value_name = "FILE|DIR")]
-    paths: Vec<PathBuf>,
-    /// Do not read the records beside the experiment.
-    #[arg(long, conflicts_with = "paths")]
-    no_records: bool,
+/// Reads the files for an experiment.
+pub(crate) fn read_for(files: &RecordFiles, experiment: &Path) -> anyhow::Result<Records> {
+    read(&paths(files, experiment))
 }
 
-impl RecordFiles {
-    /// Reads the files for an experiment.
-    pub(crate) fn read(&self, experiment: &Path) -> anyhow::Result<Records> {
-        read(&self.paths(experiment))
-    }
+/// Reads the files for several experiments.
+pub(crate) fn read_for_all(files: &RecordFiles, experiments: &[PathBuf]) -> anyhow::Result<Records> {
+    let mut paths: Vec<PathBuf> =
+        experiments.iter().flat_map(|experiment| paths(files, experiment)).collect();
+    paths.sort();
+    paths.dedup();
+    read(&paths)
+}
 
-    /// Reads the files for several experiments.
-    pub(crate) fn read_all(&self, experiments: &[PathBuf]) -> anyhow::Result<Records> {
-        let mut paths: Vec<PathBuf> =
-            experiments.iter().flat_map(|experiment| self.paths(experiment)).collect();
-        paths.sort();
-        paths.dedup();
-        read(&paths)
-    }
+/// Whether an experiment has no files of records.
+pub(crate) fn has_none(files: &RecordFiles, experiment: &Path) -> bool {
+    paths(files, experiment).is_empty()
+}
 
-    /// Whether an experiment has no files of records.
-    pub(crate) fn is_empty(&self, experiment: &Path) -> bool {
-        self.paths(experiment).is_empty()
+fn paths(files: &RecordFiles, experiment: &Path) -> Vec<PathBuf> {
+    if files.no_records || !files.paths.is_empty() {
+        return files.paths.clone();
     }
+    records_beside(experiment).into_iter().collect()
+}
 
-    fn paths(&self, experiment: &Path) -> Vec<PathBuf> {
-        if self.no_records || !self.paths.is_empty() {
-            return self.paths.clone();
-        }
-        records_beside(experiment).into_iter().collect()
+/// Keeps the records of the plans' runs, checks them against the store, and reports their number.
+fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::Result<Records> {
+    if records.is_empty() {
+        return Ok(records);
     }
+    let planned: BTreeSet<&RunId> = plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
+    // --rerun-others has set the recorded results of these runs aside.
+    records.retain(|id| planned.contains(id) && !was_superseded(store, id));
+    check_conflicts(store, &records)?;
+    for plan in plans {
+        let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
+        eprint_line(&format!("{}: {known} of {} runs are on record", plan.experiment, plan.runs.len()));
+    }
+    Ok(records)
+}
 
-    /// Keeps the records of the plans' runs, checks them against the store, and reports their number.
-    fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::Result<Records> {
-        if records.is_empty() {
-            return Ok(records);
-        }
-        let planned: BTreeSet<&RunId> =
-            plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
-        // --rerun-others has set the recorded results of these runs aside.
-        records.retain(|id| planned.contains(id) && !was_superseded(store, id));
-        check_conflicts(store, &records)?;
-        for plan in plans {
-            let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
-            eprint_line(&format!("{}: {known} of {} runs are on record", plan.experiment, plan.runs.len()));
-        }
-        Ok(records)
-    }
+/// Returns the store with the plans' runs on record, for commands that only read.
+pub(crate) fn with_store(store: RunStore, plans: &[Plan], records: Records) -> anyhow::Result<RunStore> {
+    let records = for_plans(&store, plans, records)?;
+    Ok(store.with_records(records))
+}
 
-    /// Returns the store with the plans' runs on record, for commands that only read.
-    pub(crate) fn with_store(store: RunStore, plans: &[Plan], records: Records) -> anyhow::Result<RunStore> {
-        let records = Self::for_plans(&store, plans, records)?;
-        Ok(store.with_records(records))
-    }
-
-    /// Imports the plan's runs on record into the store if `check` accepts the store with them. Damaged results are still in
-    /// their places then.
-    pub(crate) fn import(
-        store: &RunStore,
-        plan: &Plan,
-        records: Records,
-        check: impl FnOnce(&RunStore, &Records) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let records = Self::for_plans(store, slice::from_ref(plan), records)?;
-        check(&store.clone().with_records(records.clone()), &records)?;
-        import_all(store, &records).map(drop)
-    }
+/// Imports the plan's runs on record into the store if `check` accepts the store with them. Damaged results are still in
+/// their places then.
+pub(crate) fn import(
+    store: &RunStore,
+    plan: &Plan,
+    records: Records,
+    check: impl FnOnce(&RunStore, &Records) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let records = for_plans(store, slice::from_ref(plan), records)?;
+    check(&store.clone().with_records(records.clone()), &records)?;
+    import_all(store, &records).map(drop)
 }
 
 /// Reads files of records.

@@ -4,16 +4,15 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use lrlab_grid::{Beginning, RunState};
+use lrlab_options::{Cells, RecordFiles, Selection};
 use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::RunSpec;
 use serde::Deserialize;
 
 use super::grid::beginnings;
 use super::lines::{counts, line};
-use super::on_record::RecordFiles;
 use super::resolve::{narrowed, read_experiment, read_plan};
 use super::{print, print_line};
-use crate::options::{Cells, Selection};
 use crate::program::program;
 use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};

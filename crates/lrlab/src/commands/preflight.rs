@@ -14,15 +14,16 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_callbacks::Callbacks;
 use lrlab_grid::{Gpu, Memory};
+use lrlab_options::{Keep, Machine};
 use lrlab_runs::{Cell, Event, PlannedRun, RunId, RunStore, write_atomic};
 use lrlab_spec::RunSpec;
 use serde::{Deserialize, Serialize};
 
 use super::grid::Grid;
 use super::print_line;
-use crate::options::{Keep, Machine};
+use crate::device;
 use crate::progress::{counted, eprint_line, label, with_causes};
-use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
+use crate::{Exit, Registry, assemble, provenance};
 
 /// Measurements of the first updates of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -178,7 +179,7 @@ fn probe_store(store: &RunStore) -> anyhow::Result<()> {
 fn test_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Result<Result<Measured, String>> {
     let Grid { store, machine, .. } = grid;
     let small = !grid.trains_here;
-    let device = DeviceChoice::from(grid.device);
+    let device = device::choice(grid.device);
     let name = format!("{}.json", RunId::of(&format!("{identity} {device} {small:?}"), "preflight"));
     let cached = store.cache_dir().join("preflight").join(name);
     if let Ok(bytes) = std::fs::read(&cached)
@@ -230,7 +231,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     let planned: PlannedRun = serde_json::from_slice(&text)?;
     let mut spec: RunSpec = RunSpec::deserialize(&*planned.spec)?;
     registry.bind(&mut spec)?;
-    let device = args.machine.device.open()?;
+    let device = device::open(args.machine.device)?;
     let data = registry.load(&spec.data, &RunStore::new(&args.out).cache_dir())?;
     if data.digest != planned.dataset_digest {
         bail!(

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use lrlab_options::Selection;
 use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{self, check_conflicts, import_all, was_superseded};
 use super::print_line;
 use super::resolve::{read_trained, resolve_stored};
-use crate::options::Selection;
 use crate::program::program;
 use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};

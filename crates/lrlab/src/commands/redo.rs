@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
+use lrlab_options::{Cells, Machine, Part, QUICKSTART, Selection};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
 use super::resolve::check;
 use crate::Registry;
-use crate::options::{Cells, Machine, Part, QUICKSTART, Selection};
 use crate::program::program;
 use crate::progress::eprint_line;
 

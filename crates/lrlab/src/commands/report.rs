@@ -5,36 +5,16 @@ use std::slice;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Args;
+use lrlab_options::{ReportArgs, Selection};
 use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
-use super::on_record::RecordFiles;
+use super::on_record;
 use super::print_line;
 use super::resolve::{read_trained, resolve_for_report};
 use super::stored::{left_out, namesake};
-use crate::options::Selection;
 use crate::progress::{eprint_line, with_causes};
 use crate::{Exit, Registry};
-
-#[derive(Debug, Args)]
-pub(crate) struct ReportArgs {
-    #[command(flatten)]
-    selection: Selection,
-    /// Further experiment files: one report of all of them, in which the experiment is an axis.
-    #[arg(value_name = "EXPERIMENT", conflicts_with = "run")]
-    others: Vec<PathBuf>,
-    #[command(flatten)]
-    on_record: RecordFiles,
-    /// The folder to write to; by default `DIR/<experiment>/report`, and `DIR/A+B/report` for several experiments. Files
-    /// that are not from an earlier report are kept.
-    #[arg(long, value_name = "DIR")]
-    to: Option<PathBuf>,
-    /// Print the verdict on each claim, and fail unless each is the one that the experiment expects (`expect`, by default
-    /// "supported").
-    #[arg(long)]
-    check: bool,
-}
 
 pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (plans, store) = read_plans(args, registry)?;
@@ -80,14 +60,14 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
 /// Reads the selected runs of every experiment, and the store together with the runs on record.
 fn read_plans(args: &ReportArgs, registry: &Registry) -> anyhow::Result<(Vec<Plan>, RunStore)> {
     let files: Vec<PathBuf> = [&args.selection.experiment].into_iter().chain(&args.others).cloned().collect();
-    let records = args.on_record.read_all(&files)?;
+    let records = on_record::read_for_all(&args.on_record, &files)?;
     let plan = |experiment: PathBuf| {
         let selection = Selection { experiment, ..args.selection.clone() };
         let experiment = read_trained(&selection, registry, &records)?;
         resolve_for_report(&experiment, &selection, registry, &records)
     };
     let plans = files.into_iter().map(plan).collect::<anyhow::Result<Vec<Plan>>>()?;
-    let store = RecordFiles::with_store(RunStore::new(&args.selection.out), &plans, records)?;
+    let store = on_record::with_store(RunStore::new(&args.selection.out), &plans, records)?;
     Ok((plans, store))
 }
 

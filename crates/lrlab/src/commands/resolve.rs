@@ -5,15 +5,15 @@ use std::slice;
 use std::sync::Arc;
 
 use anyhow::bail;
+use lrlab_options::{Cells, RecordFiles, Selection};
 use lrlab_runs::{Call, Cell, Plan, Records, RunId, RunStore};
 use lrlab_spec::{Catalog, DataSpec, Experiment, RunSpec};
 
 use super::experiment_file::read_text;
 use super::known::{Known, MissingData, Stored};
-use super::on_record::{RecordFiles, check_id};
+use super::on_record::{self, check_id};
 use super::stored::{complete, stored_plan};
 use crate::Registry;
-use crate::options::{Cells, Selection};
 use crate::program::program;
 use crate::progress::{eprint_line, report_mistakes};
 
@@ -24,7 +24,7 @@ pub(super) fn read_plan(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let experiment = read_experiment(selection, registry)?;
-    with_records(&experiment, selection, on_record.read(&selection.experiment)?, registry)
+    with_records(&experiment, selection, on_record::read_for(on_record, &selection.experiment)?, registry)
 }
 
 /// Like [`read_plan`], for commands that train nothing; see [`read_trained`].
@@ -33,7 +33,7 @@ pub(crate) fn read_trained_plan(
     on_record: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
-    let records = on_record.read(&selection.experiment)?;
+    let records = on_record::read_for(on_record, &selection.experiment)?;
     let experiment = read_trained(selection, registry, &records)?;
     with_records(&experiment, selection, records, registry)
 }
@@ -51,7 +51,7 @@ fn with_records(
         ..Known::recorded(&records)
     };
     let plan = resolve_from(experiment, selection, registry, &known)?;
-    let store = RecordFiles::with_store(store, slice::from_ref(&plan), records)?;
+    let store = on_record::with_store(store, slice::from_ref(&plan), records)?;
     Ok((plan, store))
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn read_with_records(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, Records)> {
     let experiment = read_experiment(selection, registry)?;
-    let records = on_record.read(&selection.experiment)?;
+    let records = on_record::read_for(on_record, &selection.experiment)?;
     let store = RunStore::new(&selection.out);
     let known = Known { stored: Some(Stored::of(&experiment, &store)), ..Known::recorded(&records) };
     Ok((resolve_from(&experiment, selection, registry, &known)?, records))

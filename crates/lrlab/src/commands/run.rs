@@ -1,46 +1,21 @@
 //! `lrlab run`: executes a grid, from the experiment file to the report.
 
 use candle_core::Device;
-use clap::Args;
 use lrlab_grid::{Origin, Origins};
+use lrlab_options::RunArgs;
 use lrlab_runs::{Plan, Records, RunStore};
 
-use super::executor::ExecutorArgs;
+use super::executor::Executor;
 use super::grid::{Execution, Grid};
-use super::on_record::RecordFiles;
+use super::on_record;
 use super::plan::show;
 use super::preflight::run_preflight;
 use super::report;
 use super::resolve::read_with_records;
 use super::stored::namesake;
-use crate::options::{Machine, Selection};
+use crate::device;
 use crate::progress::eprint_line;
 use crate::{Exit, Registry, provenance};
-
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    on_record: RecordFiles,
-    #[command(flatten)]
-    machine: Machine,
-    #[command(flatten)]
-    executor: ExecutorArgs,
-    /// Print the plan and an estimate without starting runs.
-    #[arg(long)]
-    dry_run: bool,
-    /// Set results of other builds or numerics classes aside and train their runs again.
-    #[arg(long)]
-    rerun_others: bool,
-    /// Train the missing runs even if existing results have another numerics class. The output and the report state this.
-    #[arg(long, conflicts_with = "rerun_others")]
-    accept_numerics: bool,
-    /// Keep the stored plan of the experiment, which these runs are a part of, and report all of it: for `redo`.
-    #[arg(long, hide = true)]
-    keep_plan: bool,
-}
 
 /// Read, resolve, preflight, record, execute, report: each step uses the results of the steps before it.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
@@ -50,14 +25,14 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         trains_here || !args.accept_numerics,
         "--accept-numerics is for runs on this machine: the nodes of a grid have to be of one kind"
     );
-    let device = if trains_here { machine.device.open()? } else { Device::Cpu };
+    let device = if trains_here { device::open(machine.device)? } else { Device::Cpu };
     let (plan, records) = read_with_records(selection, on_record, registry)?;
     report::check_documents(&plan)?;
     let store = RunStore::new(&selection.out);
-    let executor = args.executor.executor(&plan, &store, machine)?;
+    let executor = Executor::chosen(&args.executor, &plan, &store, machine)?;
 
     if args.dry_run {
-        let store = RecordFiles::with_store(store, std::slice::from_ref(&plan), records)?;
+        let store = on_record::with_store(store, std::slice::from_ref(&plan), records)?;
         show(&plan, &store, registry, false)?;
         executor.dry_run(&Grid {
             plan: &plan,
@@ -75,7 +50,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         eprint_line(&format!("warning: {namesake}"));
     }
     let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here };
-    RecordFiles::import(&store, &plan, records, |store, records| {
+    on_record::import(&store, &plan, records, |store, records| {
         check_origins(&Grid { store, ..grid }, records, args)
     })?;
     set_damaged_aside(&plan, &store)?;

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lrlab_grid::{ArmStatus, GridOutcome, Role, SearchState};
+use lrlab_options::Keep;
 use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
 use super::print_line;
-use crate::options::Keep;
 use crate::progress::{arm, counted, eprint_line};
 
 /// The part of a search that this process executes.

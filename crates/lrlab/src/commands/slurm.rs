@@ -10,12 +10,12 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_grid::slurm::{self, Settings, Submission, SubmitMode, SubmitOutcome};
 use lrlab_grid::{Interrupt, RunState, SearchState, Status};
+use lrlab_options::{Keep, Machine};
 use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::grid::{Execution, Grid};
 use super::{print_line, report};
-use crate::options::{Keep, Machine};
 use crate::program::program;
 use crate::progress::{counted, eprint_line, report_error, report_mistakes};
 use crate::{Exit, provenance};

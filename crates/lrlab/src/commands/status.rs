@@ -1,39 +1,24 @@
 //! `lrlab status`: the progress of a grid, also from another terminal while it runs.
 
 use anyhow::bail;
-use clap::Args;
+use lrlab_options::StatusArgs;
 use lrlab_runs::RunStore;
 
 use super::dashboard::Dashboard;
 use super::experiment_file::experiment_name;
-use super::on_record::RecordFiles;
+use super::on_record;
 use super::resolve::read_trained_plan;
 use super::stored::{changes, stored_plan};
 use super::{print, print_line, watch};
-use crate::options::Selection;
 use crate::program::program;
 use crate::progress::eprint_line;
 use crate::{Exit, Registry};
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    on_record: RecordFiles,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    /// Refresh every second, with curves, until the grid is done or Ctrl-C; without a terminal, print once.
-    #[arg(long, conflicts_with = "json")]
-    watch: bool,
-}
 
 /// Shows the selected part of the experiment, or else the last plan.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.selection.out);
     let file = &args.selection.experiment;
-    let is_whole = args.selection.part.is_whole() && args.on_record.is_empty(file);
+    let is_whole = args.selection.part.is_whole() && on_record::has_none(&args.on_record, file);
     let planned = if is_whole { stored_plan(file, &store)? } else { None };
     let (plan, store) = match planned {
         Some(plan) => {

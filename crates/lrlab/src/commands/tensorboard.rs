@@ -4,25 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context;
-use clap::Args;
 use lrlab_callbacks::{TensorBoardRun, write_tensorboard_experiment};
+use lrlab_options::TensorBoardArgs;
 use lrlab_runs::{Cell, Evaluation, Outcome, PlannedRun, RunResult};
 use serde_json::Value;
 
-use super::on_record::RecordFiles;
 use super::print_line;
 use super::resolve::read_trained_plan;
-use crate::options::Selection;
 use crate::progress::{counted, eprint_line, label};
 use crate::{Exit, Registry};
-
-#[derive(Debug, Args)]
-pub(crate) struct TensorBoardArgs {
-    #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    on_record: RecordFiles,
-}
 
 /// The metrics in the HParams tab.
 const COMPARED: [&str; 7] = [

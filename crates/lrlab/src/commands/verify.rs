@@ -7,48 +7,30 @@ mod selection;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::Args;
 use lrlab_grid::{Interrupt, OnFailure};
+use lrlab_options::{Keep, Machine, VerifyArgs};
 use lrlab_runs::{Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
 use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 
-use self::selection::{Recorded, RecordedArgs};
+use self::selection::{Recorded, read_selected};
 use self::verdict::{Verdict, summary};
 use super::grid::Grid;
 use super::launch::Launcher;
 use super::local::Local;
 use super::preflight::run_preflight;
 use super::print_line;
-use crate::options::{Keep, Machine};
+use crate::device;
 use crate::progress::{eprint_line, report_error, with_causes};
-use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    #[command(flatten)]
-    recorded: RecordedArgs,
-    /// Where to train: auto, cpu, cuda, cuda:N or metal.
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
-    /// Threads per run; by default the cores divided among the jobs.
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-    /// The maximum number of concurrent runs; by default derived from cores, memory and devices.
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZeroU16>,
-    /// Redo the runs in this new or empty folder and keep it.
-    #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
-}
+use crate::{CheckpointEvery, Exit, Registry, provenance};
 
 pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let recorded = args.recorded.read(registry)?;
-    let device = args.device.open()?;
+    let recorded = read_selected(&args.recorded, registry)?;
+    let device = device::open(args.device)?;
     note_other_classes(&recorded, &provenance::numerics(&device));
 
     let interrupt = Interrupt::on_signals()?;

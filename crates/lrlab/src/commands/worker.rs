@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 use lrlab_data::Dataset;
+use lrlab_options::{Keep, Machine};
 use lrlab_runs::{
     Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, KeptFor, Outcome, PlannedRun,
     Provenance, RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work,
@@ -24,11 +25,11 @@ use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
 
 use super::commit::{Weights, commit};
+use crate::device;
 
 use super::logs::{LOGS, copy_log};
 use super::{card, continuation, launch};
 use crate::checkpointer::{self, Checkpointer, Penultimate, read_state};
-use crate::options::{Keep, Machine};
 use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
 
@@ -90,7 +91,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     std::fs::create_dir_all(&attempt).with_context(|| attempt.display().to_string())?;
     let work = WorkLog::create(&attempt, started)?;
 
-    let device = args.machine.device.open()?;
+    let device = device::open(args.machine.device)?;
     let clock = Instant::now();
     let data = load(&spec, &planned, &store, registry)?;
     let data_s = clock.elapsed().as_secs_f64();

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::compare::tf32;
 use super::verdict::Verdict;
+use crate::device;
 
 /// Checks that the device computes a sum, and describes the device.
 pub(super) fn describe(device: &Device) -> Verdict {
@@ -15,7 +16,7 @@ pub(super) fn describe(device: &Device) -> Verdict {
         Ok(other) => return Verdict::failed(format!("a sum of 1000 ones is {other}")),
         Err(error) => return Verdict::failed(error.to_string()),
     }
-    let mut words = vec![crate::DeviceChoice::from(device).to_string()];
+    let mut words = vec![device::choice(device).to_string()];
     match device {
         Device::Cpu => {
             let machine = lrlab_grid::Machine::detect();

@@ -1,48 +1,21 @@
 //! Selects finished runs to verify.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use clap::Args;
+use lrlab_options::{Part, RecordedArgs, Selection};
 use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
 
 use crate::Registry;
 use crate::commands::launch;
 use crate::commands::on_record::{check_id, nearest, records_beside};
 use crate::commands::resolve::{read_experiment, resolve_with};
-use crate::options::{Cells, Part, Selection};
 use crate::program::program;
 use crate::progress::eprint_line;
 
 /// The experiment that is verified by default.
 const QUICKSTART: &str = "experiments/quickstart.toml";
-
-/// The options that select runs.
-#[derive(Debug, Args)]
-pub(super) struct RecordedArgs {
-    /// The experiment whose finished runs are redone. Without one: every run of --records; the runs of --run, of any
-    /// experiment; or otherwise those of experiments/quickstart.toml.
-    experiment: Option<PathBuf>,
-    /// The store with the results.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    out: PathBuf,
-    /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
-    /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
-    /// finished run, the default is `results/NAME/*.jsonl` beside an experiment file `NAME.toml`.
-    #[arg(long, value_name = "FILE|DIR")]
-    records: Vec<PathBuf>,
-    #[command(flatten)]
-    cells: Cells,
-    /// Only the run with this id or prefix of an id (repeatable).
-    #[arg(long, value_name = "RUN_ID")]
-    run: Vec<String>,
-    /// Only a sample of N runs: round-robin over the arms, in order of ids. Ids are hashes, so the sample is deterministic
-    /// and does not depend on results.
-    #[arg(long, value_name = "N")]
-    sample: Option<NonZeroUsize>,
-}
 
 /// A finished run.
 pub(super) struct Recorded {
@@ -106,88 +79,86 @@ impl std::fmt::Display for Source {
     }
 }
 
-impl RecordedArgs {
-    /// Reads the selected runs.
-    pub(super) fn read(&self, registry: &Registry) -> anyhow::Result<Vec<Recorded>> {
-        let file = self.experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
-        self.run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
-        let source = self.source(file)?;
-        let planned = self.planned(file, &source, registry)?;
-        let finished: Vec<RunId> = match &planned {
-            None => source.ids()?,
-            Some(planned) => planned.iter().filter(|id| source.has(id)).cloned().collect(),
+/// Reads the selected runs.
+pub(super) fn read_selected(args: &RecordedArgs, registry: &Registry) -> anyhow::Result<Vec<Recorded>> {
+    let file = args.experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
+    args.run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
+    let source = source(args, file)?;
+    let planned = planned(args, file, &source, registry)?;
+    let finished: Vec<RunId> = match &planned {
+        None => source.ids()?,
+        Some(planned) => planned.iter().filter(|id| source.has(id)).cloned().collect(),
+    };
+    let chosen: Vec<RunId> = if args.run.is_empty() {
+        finished
+    } else {
+        let named = |id: &String| match &with_prefix(id, &finished)[..] {
+            [one] => Ok((*one).clone()),
+            [] => bail!(not_finished(id, file, &source, planned.as_deref())?),
+            several => bail!("{} runs have ids that start with {id}: give more digits", several.len()),
         };
-        let chosen: Vec<RunId> = if self.run.is_empty() {
-            finished
-        } else {
-            let named = |id: &String| match &with_prefix(id, &finished)[..] {
-                [one] => Ok((*one).clone()),
-                [] => bail!(not_finished(id, file, &source, planned.as_deref())?),
-                several => bail!("{} runs have ids that start with {id}: give more digits", several.len()),
-            };
-            self.run.iter().map(named).collect::<anyhow::Result<_>>()?
-        };
-        if chosen.is_empty() {
-            let file = file.display();
-            match planned {
-                Some(planned) => bail!(
-                    "nothing to verify: none of the {} runs of {file} is finished in {source}; `{} run {file}` trains them",
-                    planned.len(),
-                    program()
-                ),
-                None => bail!("nothing to verify: {source} has no finished run"),
-            }
+        args.run.iter().map(named).collect::<anyhow::Result<_>>()?
+    };
+    if chosen.is_empty() {
+        let file = file.display();
+        match planned {
+            Some(planned) => bail!(
+                "nothing to verify: none of the {} runs of {file} is finished in {source}; `{} run {file}` trains them",
+                planned.len(),
+                program()
+            ),
+            None => bail!("nothing to verify: {source} has no finished run"),
         }
-        let mut seen = BTreeSet::new();
-        let distinct = chosen.iter().filter(|id| seen.insert(*id));
-        let recorded = distinct.map(|id| source.recorded(id)).collect();
-        Ok(match self.sample {
-            Some(n) => sample(recorded, n.get()),
-            None => recorded,
-        })
     }
+    let mut seen = BTreeSet::new();
+    let distinct = chosen.iter().filter(|id| seen.insert(*id));
+    let recorded = distinct.map(|id| source.recorded(id)).collect();
+    Ok(match args.sample {
+        Some(n) => sample(recorded, n.get()),
+        None => recorded,
+    })
+}
 
-    /// Returns the given records, or else the store, or, if it has no finished run, the records beside the experiment.
-    fn source(&self, file: &Path) -> anyhow::Result<Source> {
-        let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
-            Ok(Source::Records(Records::read(&paths)?, paths))
-        };
-        if !self.records.is_empty() {
-            return read(self.records.clone());
-        }
-        let store = RunStore::new(&self.out);
-        match records_beside(file) {
-            Some(folder) if store.done()?.is_empty() => {
-                eprint_line(&format!(
-                    "note: {} has no finished run: those on record in {} are verified",
-                    self.out.display(),
-                    folder.display()
-                ));
-                read(vec![folder])
-            }
-            _ => Ok(Source::Store(store)),
-        }
+/// Returns the given records, or else the store, or, if it has no finished run, the records beside the experiment.
+fn source(args: &RecordedArgs, file: &Path) -> anyhow::Result<Source> {
+    let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
+        Ok(Source::Records(Records::read(&paths)?, paths))
+    };
+    if !args.records.is_empty() {
+        return read(args.records.clone());
     }
+    let store = RunStore::new(&args.out);
+    match records_beside(file) {
+        Some(folder) if store.done()?.is_empty() => {
+            eprint_line(&format!(
+                "note: {} has no finished run: those on record in {} are verified",
+                args.out.display(),
+                folder.display()
+            ));
+            read(vec![folder])
+        }
+        _ => Ok(Source::Store(store)),
+    }
+}
 
-    /// Returns the runs of the experiment; `None` if records or ids select the runs.
-    fn planned(
-        &self,
-        file: &Path,
-        source: &Source,
-        registry: &Registry,
-    ) -> anyhow::Result<Option<Vec<RunId>>> {
-        if self.experiment.is_none() && !(self.records.is_empty() && self.run.is_empty()) {
-            anyhow::ensure!(self.cells.are_all(), "--set, --filter and --seeds require an experiment file");
-            return Ok(None);
-        }
-        let part = Part { cells: self.cells.clone(), run: None };
-        let selection = Selection { experiment: file.to_path_buf(), out: self.out.clone(), part };
-        let experiment = read_experiment(&selection, registry)?;
-        let none = Records::default();
-        let on_record = if let Source::Records(records, _) = source { records } else { &none };
-        let plan = resolve_with(&experiment, &selection, registry, on_record)?;
-        Ok(Some(plan.runs.into_iter().map(|run| run.run_id).collect()))
+/// Returns the runs of the experiment; `None` if records or ids select the runs.
+fn planned(
+    args: &RecordedArgs,
+    file: &Path,
+    source: &Source,
+    registry: &Registry,
+) -> anyhow::Result<Option<Vec<RunId>>> {
+    if args.experiment.is_none() && !(args.records.is_empty() && args.run.is_empty()) {
+        anyhow::ensure!(args.cells.are_all(), "--set, --filter and --seeds require an experiment file");
+        return Ok(None);
     }
+    let part = Part { cells: args.cells.clone(), run: None };
+    let selection = Selection { experiment: file.to_path_buf(), out: args.out.clone(), part };
+    let experiment = read_experiment(&selection, registry)?;
+    let none = Records::default();
+    let on_record = if let Source::Records(records, _) = source { records } else { &none };
+    let plan = resolve_with(&experiment, &selection, registry, on_record)?;
+    Ok(Some(plan.runs.into_iter().map(|run| run.run_id).collect()))
 }
 
 fn with_prefix<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
