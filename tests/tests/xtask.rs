@@ -87,6 +87,7 @@ fn mistakes_are_found_before_anything_is_built() {
         (&["run-grid", "--keep-going", "--fail-fast"], "cannot be used with"),
         (&["run-grid", "--executor", "sge"], "local"),
         (&["run-grid", "--checkpoint-every", "5 minutes"], "is not an interval"),
+        (&["run-grid", "--threads", "0"], "expected a whole number of at least 1"),
         (&["run-grid", "none.toml"], "there is no experiment file none.toml"),
         (&["gc", "--state"], "--states"),
         (&["run-grid", "--runner", "nowhere"], "there is no runner nowhere"),

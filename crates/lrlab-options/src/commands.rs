@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::machine::at_least_one;
 use crate::{Cells, DeviceChoice, Machine, Part, RecordFiles, STORE, Selection};
 
 /// The options of `run`: a grid.
@@ -149,10 +150,10 @@ pub struct VerifyArgs {
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Threads per run; by default the cores divided among the jobs.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     pub threads: Option<NonZeroUsize>,
     /// The maximum number of concurrent runs; by default derived from cores, memory and devices.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU16>)]
     pub jobs: Option<NonZeroU16>,
     /// Redo the runs in this new or empty folder and keep it.
     #[arg(long, value_name = "DIR")]
@@ -181,7 +182,7 @@ pub struct RecordedArgs {
     pub run: Vec<String>,
     /// Only a sample of N runs: round-robin over the arms, in order of ids. Ids are hashes, so the sample is deterministic
     /// and does not depend on results.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     pub sample: Option<NonZeroUsize>,
 }
 

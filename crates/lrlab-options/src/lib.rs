@@ -17,5 +17,5 @@ pub use commands::{
 };
 pub use device::DeviceChoice;
 pub use interval::CheckpointEvery;
-pub use machine::{Keep, Machine};
+pub use machine::{Keep, Machine, at_least_one};
 pub use selection::{Cells, Part, QUICKSTART, RecordFiles, STORE, Selection};

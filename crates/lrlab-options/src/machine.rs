@@ -1,6 +1,7 @@
 //! The device and execution of runs.
 
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
@@ -63,7 +64,7 @@ pub struct Machine {
     #[arg(long, value_enum, default_value = "best")]
     pub keep: Keep,
     /// Threads per run; by default the cores divided among the jobs.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     pub threads: Option<NonZeroUsize>,
     /// How often to save a run's state while it trains: "auto" (2 % of the time since the start, at most a minute),
     /// "5 seconds", "200 updates", "1 epoch" or "never".
@@ -88,4 +89,12 @@ impl Machine {
         arguments.extend(from_scratch.then(|| "--from-scratch".to_owned()));
         arguments
     }
+}
+
+/// Parses a positive number.
+///
+/// # Errors
+/// Returns the message of the command line for other texts.
+pub fn at_least_one<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "expected a whole number of at least 1".to_owned())
 }

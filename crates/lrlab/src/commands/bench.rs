@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_kernels::Precision;
+use lrlab_options::at_least_one;
 
 use super::{print, print_line};
 use crate::bench::{Kind, Measured, Workload, measure, overhead, reference_step, workloads};
@@ -25,10 +26,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Threads; by default two, or one on a single core.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     threads: Option<NonZeroUsize>,
     /// The number of rounds; each round measures every workload once.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// The device: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "cpu")]
