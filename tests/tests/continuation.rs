@@ -217,6 +217,23 @@ fn a_finished_grid_is_extended() {
     let mut runs = results(&folder.path().join("damaged"));
     runs.retain(|id, _| scratch.contains_key(id));
     same(&runs, &scratch);
+
+    // A run with a damaged specification is no beginning, and does not get in the way of others.
+    std::fs::write(&file, with("2")).unwrap();
+    grid(folder.path(), &["--out", "unspecified", "--keep", "all"]);
+    for path in files(&folder.path().join("unspecified")) {
+        if path.ends_with("spec.json") {
+            std::fs::write(path, "{").unwrap();
+        }
+    }
+    grid(folder.path(), &["--out", "unspecified"]);
+    std::fs::write(&file, with("5")).unwrap();
+    let ran = grid(folder.path(), &["--out", "unspecified"]);
+    assert_eq!(ran.err.matches(": continues ").count(), 0, "{}", ran.err);
+    assert_eq!(run(folder.path(), &["gc", "--out", "unspecified"]).code, 0);
+    let mut runs = results(&folder.path().join("unspecified"));
+    runs.retain(|id, _| scratch.contains_key(id));
+    same(&runs, &scratch);
 }
 
 #[test]

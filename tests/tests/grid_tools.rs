@@ -140,7 +140,7 @@ fn garbage_is_listed_before_it_is_removed() {
     let part = place.json("status", &[]);
     assert_eq!((&part["status"]["total"], &part["further"]["done"]), (&1.into(), &1.into()), "{part:#}");
     let ran = place.call("status", &[]);
-    assert!(ran.out.contains("1 other runs of the experiment (1 done)"), "{}", ran.out);
+    assert!(ran.out.contains("1 other run of the experiment (1 done)"), "{}", ran.out);
     assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
     for args in [&["gc", "--out", "rusn"][..], &["gc", "tiny.toml", "--out", "rusn/deep", "--yes"]] {
         let nowhere = run(place.folder.path(), args);

@@ -213,6 +213,10 @@ fn one_run_is_redone() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(plan(), two);
+    // Repeated, it resumes the interrupted attempt instead of setting it aside.
+    let ran = good(run(folder, &["redo", &id, "--device", "cpu"]));
+    assert!(!ran.err.contains("superseded"), "{}", ran.err);
+    assert!(!run_dir.join("superseded/2").exists());
 
     // Notes are printed once; if the experiment was moved, the error names its file and a remedy.
     let folder = &folder.join("more");
@@ -239,7 +243,19 @@ fn one_run_is_redone() {
 
     let ran = run(folder, &["redo", "0123456789abcdef"]);
     assert_eq!(ran.code, 2);
-    holds(&ran.err, &["has a run 0123456789abcdef: `lrlab plan EXPERIMENT` lists the ids"]);
+    holds(&ran.err, &["have no run 0123456789abcdef: `lrlab plan EXPERIMENT` lists the ids"]);
+    // A damaged plan of another experiment does not matter.
+    std::fs::create_dir(folder.join("runs/other")).unwrap();
+    std::fs::write(folder.join("runs/other/plan.json"), "{").unwrap();
+    let ran = good(run(folder, &["redo", &id, "--device", "cpu"]));
+    holds(&ran.err, &["other/plan.json: damaged", "its runs are not found"]);
+    let ran = run(folder, &["redo", &id, "--out", "typo"]);
+    holds(&ran.err, &["there is no store", "typo: give its folder with --out"]);
+    // The run is not among the selected ones.
+    let two = ["--set", "axes.seed=[5, 6]"];
+    let ran = run(folder, &[&["plan", "moved.toml", "--run", &id, "--filter", "seed=6"], &two[..]].concat());
+    assert_eq!(ran.code, 2);
+    holds(&ran.err, &["none of the runs of moved.toml that --filter and --seeds select has the id"]);
 }
 
 /// The reviews of a class and a split.

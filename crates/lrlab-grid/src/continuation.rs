@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use lrlab_runs::{PlannedRun, RunId, RunStore, has_penultimate};
 use lrlab_spec::RunSpec;
 
-use crate::{Error, read_json};
+use crate::{Error, read_undamaged};
 
 /// The assumed number of batches per epoch for a data set of unknown size. The worker repeats the check with the data.
 const ASSUMED_BATCHES: usize = 97;
@@ -103,7 +103,8 @@ fn shared_settings(run: &PlannedRun) -> String {
     format!("{} {spec}", run.dataset_digest)
 }
 
-/// Returns the finished runs of the store whose penultimate state is kept.
+/// Returns the finished runs of the store whose penultimate state is kept. A run whose specification is damaged is left out: a
+/// longer run does without it.
 fn with_penultimate(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
     let folder = store.runs_dir();
     let entries = match std::fs::read_dir(&folder) {
@@ -113,7 +114,7 @@ fn with_penultimate(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
     };
     let folders = entries.flatten().map(|entry| entry.path()).filter(|folder| has_penultimate(folder));
     let mut runs: Vec<PlannedRun> = folders
-        .filter_map(|folder| read_json(&folder.join("spec.json")).transpose())
+        .filter_map(|folder| read_undamaged(&folder.join("spec.json")).transpose())
         .collect::<Result<_, _>>()?;
     runs.retain(|run| store.is_finished(&run.run_id));
     runs.sort_by(|a, b| a.run_id.cmp(&b.run_id));

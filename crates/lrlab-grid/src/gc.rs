@@ -14,7 +14,7 @@ use lrlab_runs::{
 use crate::attempt::{in_use, newest};
 use crate::clock::Clock;
 use crate::stale::{is_stale, stale_files};
-use crate::{Acquired, Attempt, Error, ReadSpec, beginnings, read_json, slurm, to_json};
+use crate::{Acquired, Attempt, Error, ReadSpec, beginnings, read_json, read_undamaged, slurm, to_json};
 
 /// The kind of garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -174,7 +174,7 @@ fn continued(store: &RunStore, only: Option<&Plan>, read: &ReadSpec<'_>) -> Resu
             let mut others = listed(store, &plan.experiment)?;
             others.extend(slurm::submission_status(store, &plan.experiment)?.covered);
             for id in others.difference(&planned) {
-                plan.runs.extend(read_json::<PlannedRun>(&store.run_dir(id).join("spec.json"))?);
+                plan.runs.extend(read_undamaged::<PlannedRun>(&store.run_dir(id).join("spec.json"))?);
             }
         }
         // The trials of a search start from scratch.

@@ -196,6 +196,14 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
     }
 }
 
+/// Like [`read_json`]; `None` also if the file is damaged.
+pub(crate) fn read_undamaged<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match read_json(path) {
+        Err(Error::Json { .. }) => Ok(None),
+        read => read,
+    }
+}
+
 /// Reads part of the result of a run; `None` if it is not done. A damaged result counts as missing and is reported by
 /// [`RunStore::damage`](lrlab_runs::RunStore::damage).
 pub(crate) fn read_result<T: serde::de::DeserializeOwned>(

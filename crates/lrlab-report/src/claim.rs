@@ -238,12 +238,11 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) ->
                 .and_then(|differences| judge::of(differences, condition, claim.margin))
                 .map(|judged| Judged { same, ..judged });
             let estimate = arms[arm].estimate(metric);
-            let verdict = if arms[arm].all_diverged() {
-                Verdict::Contradicted
-            } else if than.is_some_and(|than| arms[than].all_diverged()) {
-                Verdict::Undecided
-            } else {
-                Verdict::NotRun
+            let verdict = match (arms[arm].all_diverged(), than.is_some_and(|than| arms[than].all_diverged()))
+            {
+                (true, false) => Verdict::Contradicted,
+                (_, true) => Verdict::Undecided,
+                (false, false) => Verdict::NotRun,
             };
             Measured { arm, estimate, than, judged, verdict }
         })

@@ -132,6 +132,11 @@ fn claims_are_judged() {
     assert_eq!(every.measured[0].judged.as_ref().unwrap().p, 4.0 / 256.0);
     assert_eq!(verdicts[14].average.as_ref().unwrap().summary.n, 8);
     check::written(&plan, &store, "claims");
+    // The averages over arms have as many pairs as planned seeds.
+    let folder = tempfile::tempdir().unwrap();
+    lrlab_report::write(&report, &[], folder.path()).unwrap();
+    let table = std::fs::read_to_string(folder.path().join("tables/claims.tex")).unwrap();
+    assert!(table.contains("average") && !table.contains("/0)"), "{table}");
 }
 
 #[test]
@@ -206,9 +211,10 @@ fn diverged_references_are_said() {
                 json!({ "schedule": schedule }) }, "compare": ">=", "than": { "schedule": than }, "arms": arms })
     };
     plan.claims = json!([claim("cosine", "static", "every"), claim("static", "cosine", "every"),
-        { "id": "a", "text": "t", "metric": "val_accuracy", "where": {}, "value": 0.5, "compare": ">", "arms": "average" }]);
+        { "id": "a", "text": "t", "metric": "val_accuracy", "where": {}, "value": 0.5, "compare": ">", "arms": "average" },
+        claim("step", "static", "every")]);
     let (_folder, store) = common::store(&plan, |i, planned| {
-        Some(if i < 3 { common::died(planned) } else { with_accuracy(planned, 0.6 + 0.01 * i as f64) })
+        Some(if i < 6 { common::died(planned) } else { with_accuracy(planned, 0.6 + 0.01 * i as f64) })
     });
     let found: Vec<_> = claims(&summarise(&plan, &store).unwrap())
         .into_iter()
@@ -217,6 +223,7 @@ fn diverged_references_are_said() {
     assert_eq!(found[0], (Verdict::Undecided, "every run of schedule = static diverged".to_owned()));
     assert_eq!(found[1], (Verdict::Contradicted, "0 of 3 runs; 3 diverged".to_owned()));
     assert_eq!(found[2].0, Verdict::Contradicted, "{}", found[2].1);
+    assert_eq!(found[3].0, Verdict::Undecided, "neither arm has a value: {}", found[3].1);
 }
 
 /// p is corrected over the planned arms, so that it does not grow when the others are run.

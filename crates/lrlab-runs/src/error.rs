@@ -14,7 +14,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is damaged.
-    #[error("{path}: damaged ({source}); repeat the `run` command to redo the run")]
+    #[error("{path}: damaged ({source}); `run` sets it aside and makes it again")]
     Json {
         /// The file.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// A result is in the folder of another run.
     #[error(
-        "{path}: this is the result of run {found}, expected {expected}; repeat the `run` command to redo the run"
+        "{path}: this is the result of run {found}, expected {expected}; `run` sets it aside and redoes the run"
     )]
     Misplaced {
         /// The file.

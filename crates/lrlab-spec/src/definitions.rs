@@ -220,7 +220,7 @@ fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &mut
                 || key.name.is_empty()
             {
                 let message = format!(
-                    "`{}` is not a valid name: expected letters, digits, `_`, `-`, `.` and `+`",
+                    "`{}` is not a valid name: expected letters from a to z, digits, `_`, `-`, `.` and `+`",
                     key.name
                 );
                 log.error(key.place, message, None);

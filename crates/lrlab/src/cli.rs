@@ -25,7 +25,7 @@ enum Command {
     Plan(commands::plan::PlanArgs),
     /// Execute the runs of an experiment and write the report.
     Run(RunArgs),
-    /// Set the result of one run aside and train the run again as planned.
+    /// Set the result of one run aside and train the run again as planned; a trial that a search pruned is trained in full.
     Redo(commands::redo::RedoArgs),
     /// Execute one planned run; started by `run`.
     #[command(hide = true)]

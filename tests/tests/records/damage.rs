@@ -19,7 +19,7 @@ fn conflicting_results_of_a_run_are_rejected() {
     other["provenance"]["host"] = "elsewhere".into();
     std::fs::write(folder.join("b.jsonl"), other.to_string()).unwrap();
     let ran = succeeds(folder, &["records", "merge", "b.jsonl", "a.jsonl", "--to", "c.jsonl"]);
-    assert_eq!(ran.out, "2 runs of 2 files in c.jsonl\n");
+    assert_eq!(ran.out, "2 runs in c.jsonl\n");
     let merged: Vec<Value> =
         read(folder, "c.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&merged[1], merged.len()), (&other, 2));
@@ -200,6 +200,7 @@ fn changed_records_are_rejected() {
         fails(folder, &["records", "import", "bad.jsonl", "--out", "there"], expected);
         fails(folder, &["records", "merge", "bad.jsonl", "--to", "new/all.jsonl"], expected);
         assert!(!folder.join("new").exists(), "a refused merge leaves nothing");
+        fails(folder, &["records", "export", "tiny.toml", "--to", "bad.jsonl"], expected);
         fails(folder, &["run", "tiny.toml", "--records", "bad.jsonl", "--out", "there"], expected);
     }
 }

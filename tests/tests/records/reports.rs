@@ -157,6 +157,8 @@ fn a_report_of_a_part_leaves_out_documents_about_the_whole() {
     let warning =
         "warning: late.md.jinja:1: no arm has schedule = late; this report of a part of the experiment";
     assert!(ran.err.contains(warning), "{}", ran.err);
+    let covered = "This report covers only the runs that `--filter schedule=static` selects.";
+    assert!(ran.err.contains(covered) && read(folder, "made/report.md").contains(covered), "{}", ran.err);
     assert!(!folder.join("made/late.md").exists(), "the document of the earlier report is gone");
     assert_eq!(read(folder, "made/all.md"), "1\n");
 }

@@ -273,7 +273,7 @@ impl std::fmt::Display for Value {
             Self::Plain(Some(x), digits) => f.write_str(&fixed(*x, *digits)),
             Self::Scientific(Some(x)) => write!(f, "{x:.3e}"),
             Self::Estimate(e, unit) => match e.summary {
-                None => write!(f, "{MISSING} (0/{})", e.planned),
+                None => write!(f, "{MISSING}{}", count(0, e.planned)),
                 Some(s) => {
                     f.write_str(&scaled(s.mean, *unit))?;
                     if let Some(std) = s.std {
@@ -282,7 +282,7 @@ impl std::fmt::Display for Value {
                     f.write_str(&count(s.n, e.planned))
                 }
             },
-            Self::Difference(None, _, planned) => write!(f, "{MISSING} (0/{planned})"),
+            Self::Difference(None, _, planned) => write!(f, "{MISSING}{}", count(0, *planned)),
             Self::Difference(Some(d), unit, planned) => {
                 f.write_str(&difference(d.mean, *unit))?;
                 if let Some((low, high)) = d.interval {

@@ -72,7 +72,8 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
         measured.map_or_else(|| crate::arm::Estimate { summary: None, planned: 0 }, |m| m.estimate.clone());
     let judged = measured.map_or(claim.average.as_ref(), |m| m.judged.as_ref());
     let away = judged.map(|j| Difference { mean: j.summary.mean, interval: j.interval, n: j.summary.n });
-    let planned = measured.map_or(0, |m| m.estimate.planned);
+    let planned = measured.or_else(|| claim.measured.iter().max_by_key(|m| m.estimate.planned));
+    let planned = planned.map_or(0, |m| m.estimate.planned);
     let arm = match measured {
         Some(m) => arm_name(report, m.arm),
         None if claim.average.is_some() => "average".to_owned(),

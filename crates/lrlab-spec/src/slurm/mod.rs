@@ -158,7 +158,7 @@ impl SlurmProfile {
                 || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
             {
                 let hint = format!(
-                    "expected letters, digits, `-` and `_`; `{REST}` is reserved for runs without a class"
+                    "expected letters from a to z, digits, `-` and `_`; `{REST}` is reserved for runs without a class"
                 );
                 log.error(key.place, format!("`{}` is not a valid name of a class", key.name), hint);
             }

@@ -30,6 +30,10 @@ impl Dashboard {
     pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
         let others = lrlab_grid::other_runs(store, plan)?;
+        let mut others_done = 0;
+        for id in others.iter().filter(|id| store.is_finished(id)) {
+            others_done += usize::from(store.damage(id)?.is_none());
+        }
         let costs = Costs::measured(store, &plan.runs);
         let submitted = slurm::submission_status(store, &plan.experiment);
         let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
@@ -38,7 +42,7 @@ impl Dashboard {
             left: left(plan, &states, &costs, status.running),
             status,
             states,
-            other_runs: (others.len(), others.iter().filter(|id| store.is_finished(id)).count()),
+            other_runs: (others.len(), others_done),
             search: SearchState::read(store, plan)?.map(|search| search.status()),
             jobs: submitted.map(|submitted| submitted.queued).map_err(|error| error.to_string()),
             warnings,
@@ -92,7 +96,8 @@ impl Dashboard {
         if let (runs @ 1.., done) = self.other_runs {
             let _ = write!(
                 text,
-                "\nnote: earlier calls planned {runs} other runs of the experiment ({done} done)"
+                "\nnote: earlier calls planned {} of the experiment ({done} done)",
+                counted(runs, "other run")
             );
         }
         match &self.jobs {

@@ -1,11 +1,12 @@
 //! `lrlab records`: moves finished runs between stores and files of records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use lrlab_grid::RunState;
 use lrlab_options::Selection;
 use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
 
@@ -80,8 +81,10 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     for run in &plan.runs {
         results.extend(store.result(&run.run_id)?);
     }
-    let (file, out, planned) =
-        (args.selection.experiment.display(), args.selection.out.display(), plan.runs.len());
+    let (_, states) = lrlab_grid::status(&store, &plan)?;
+    // A search does not need all seeds of all trials.
+    let planned = states.iter().filter(|state| **state != RunState::Unneeded).count();
+    let (file, out) = (args.selection.experiment.display(), args.selection.out.display());
     if results.is_empty() {
         bail!(
             "none of the {planned} runs of {file} is finished in {out}; `{} run {file}` trains them",
@@ -144,8 +147,8 @@ fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
     if !path.exists() {
         return Ok(None);
     }
-    match Records::read(&[path.to_path_buf()]) {
-        Err(lrlab_runs::Error::NoRecords(_)) => Ok(None),
+    match on_record::read(&[path.to_path_buf()]) {
+        Err(error) if matches!(error.downcast_ref(), Some(lrlab_runs::Error::NoRecords(_))) => Ok(None),
         read => Ok(Some(read.with_context(|| {
             format!("--to {} is not a file of records and is not replaced", path.display())
         })?)),
@@ -177,12 +180,6 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
         records = on_record::read(&paths)?;
     }
     write_records(&args.to, records.iter().map(|record| &*record.result))?;
-    let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
-    print_line(&format!(
-        "{} of {} in {}",
-        counted(records.len(), "run"),
-        counted(files.len(), "file"),
-        args.to.display()
-    ));
+    print_line(&format!("{} in {}", counted(records.len(), "run"), args.to.display()));
     Ok(Exit::Done)
 }

@@ -25,7 +25,7 @@ pub(crate) struct RedoArgs {
     machine: Machine,
 }
 
-/// Finds the run in the plans of the store, and moves its files to `superseded` in its folder. Returns the arguments of the
+/// Finds the run in the plans of the store, and moves its result to `superseded` in its folder, if it has one. Returns the arguments of the
 /// `run` command that trains it.
 pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Vec<String>> {
     check_id(&args.run, "EXPERIMENT")?;
@@ -42,9 +42,13 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     };
     let single = Plan { runs: vec![run.clone()], search: None, ..plan.clone() };
     let (_, states) = lrlab_grid::status(&store, &single)?;
-    if let Some(RunState::Running { owner, .. }) = states.first() {
-        bail!("{} is running ({owner}): stop it first", run.run_id.short());
-    }
+    let has_result = match states.first() {
+        Some(RunState::Running { owner, .. }) => {
+            bail!("{} is running ({owner}): stop it first", run.run_id.short())
+        }
+        Some(RunState::Missing | RunState::Failed(_) | RunState::Unneeded) | None => false,
+        Some(_) => true,
+    };
     let file = Path::new(&call.folder).join(&call.experiment);
     if !file.is_file() && Path::new(&call.experiment) != Path::new(QUICKSTART) {
         bail!(
@@ -66,11 +70,12 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     };
     // Set nothing aside unless the experiment still contains the run. `run` prints the notes and warnings.
     check(&selection, registry)?;
-    lrlab_grid::supersede(&store, &run.run_id)?;
-    eprint_line(&format!(
-        "note: the earlier files of {} are now in `superseded` in the run's folder",
-        run.run_id.short()
-    ));
+    // The attempt of an interrupted `redo` is resumed.
+    if has_result {
+        lrlab_grid::supersede(&store, &run.run_id)?;
+        let run = run.run_id.short();
+        eprint_line(&format!("note: the earlier files of {run} are now in `superseded` in the run's folder"));
+    }
     let mut arguments = ["lrlab", "run", &call.experiment].map(str::to_owned).to_vec();
     arguments.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     let out = out.to_str().context("the path of the store is not valid Unicode")?;
@@ -82,6 +87,7 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
 /// Returns the only run of the store's plans whose id starts with `id`, and the plan.
 fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     let root = store.root();
+    anyhow::ensure!(root.is_dir(), "there is no store {}: give its folder with --out", root.display());
     let mut found: Vec<(Plan, PlannedRun)> = Vec::new();
     let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
         .with_context(|| root.display().to_string())?
@@ -91,7 +97,11 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
         .collect();
     folders.sort();
     for name in folders.iter().filter_map(|folder| folder.file_name()?.to_str()) {
-        let Some(plan) = store.plan(name)? else { continue };
+        let plan = store.plan(name).unwrap_or_else(|error| {
+            eprint_line(&format!("note: {error}; its runs are not found"));
+            None
+        });
+        let Some(plan) = plan else { continue };
         let runs: Vec<_> =
             plan.runs.iter().filter(|run| run.run_id.as_str().starts_with(id)).cloned().collect();
         found.extend(runs.into_iter().map(|run| (plan.clone(), run)));
@@ -102,6 +112,9 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     }
     found.into_iter().next().with_context(|| {
         let (root, program) = (root.display(), program());
-        format!("no plan in {root} has a run {id}: `{program} plan EXPERIMENT` lists the ids")
+        format!(
+            "the last plans in {root} have no run {id}: `{program} plan EXPERIMENT` lists the ids, and `{program} run \
+             EXPERIMENT` makes a plan of all runs"
+        )
     })
 }

@@ -5,7 +5,7 @@ use std::slice;
 use std::sync::Arc;
 
 use anyhow::Context;
-use lrlab_options::{ReportArgs, Selection};
+use lrlab_options::{Cells, Part, ReportArgs, Selection};
 use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
@@ -25,7 +25,11 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
             None => left_out(plan, &store).iter().for_each(|note| eprint_line(&format!("note: {note}"))),
         }
     }
-    let report = summarised(&plans, &store)?;
+    let part = selected(&args.selection.part);
+    if let Some(part) = &part {
+        eprint_line(&format!("note: {part}"));
+    }
+    let report = summarised(&plans, &store, part)?;
     let to = args.to.clone().unwrap_or_else(|| folder(&report, &store));
     let mut documents = documents(&plans, &report);
     if !args.selection.part.is_whole() {
@@ -81,7 +85,7 @@ fn summarise(plans: &[Plan], store: &RunStore) -> anyhow::Result<Report> {
 
 /// Writes the report of a grid that ended and prints its summary. Returns the exit code.
 pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
-    let reported = summarised(slice::from_ref(plan), store).and_then(|report| {
+    let reported = summarised(slice::from_ref(plan), store, None).and_then(|report| {
         let documents = documents(slice::from_ref(plan), &report);
         write(&report, &documents, &folder(&report, store))
     });
@@ -91,9 +95,21 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
-/// Reads the results, and reports every damaged one.
-fn summarised(plans: &[Plan], store: &RunStore) -> anyhow::Result<Arc<Report>> {
-    let report = summarise(plans, store)?;
+/// Says which runs the report of a part covers; `None` if they are all runs of the experiment, with or without overrides.
+fn selected(part: &Part) -> Option<String> {
+    let Part { cells: Cells { filter, seeds, .. }, run } = part;
+    let filters = filter.iter().map(|filter| format!("--filter {filter}"));
+    let seeds = seeds.iter().map(|seeds| format!("--seeds {seeds}"));
+    let options: Vec<String> =
+        filters.chain(seeds).chain(run.iter().map(|run| format!("--run {run}"))).collect();
+    let options = options.join(" ");
+    (!options.is_empty()).then(|| format!("This report covers only the runs that `{options}` selects."))
+}
+
+/// Reads the results, and reports every damaged one. The report has a note about the `part` that it covers.
+fn summarised(plans: &[Plan], store: &RunStore, part: Option<String>) -> anyhow::Result<Arc<Report>> {
+    let mut report = summarise(plans, store)?;
+    report.warnings.splice(0..0, part);
     for run in report.runs().filter(|run| run.result().is_none()) {
         if let Some(damage) = store.damage(&run.id)? {
             eprint_line(&format!("error: {damage}"));

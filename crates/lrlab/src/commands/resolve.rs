@@ -234,12 +234,16 @@ fn resolve_all(
 /// Returns the index in the plan of the run that `--run` selects.
 fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let Some(id) = &selection.part.run else { return Ok(None) };
+    let Cells { filter, seeds, .. } = &selection.part.cells;
     let file = selection.experiment.display();
     check_id(id, &file.to_string())?;
     let found: Vec<usize> =
         (0..plan.runs.len()).filter(|index| plan.runs[*index].run_id.as_str().starts_with(id)).collect();
     match found[..] {
         [index] => Ok(Some(index)),
+        [] if !filter.is_empty() || seeds.is_some() => {
+            bail!("none of the runs of {file} that --filter and --seeds select has the id {id}")
+        }
         [] => bail!(
             "{file} has no run {id}: the experiment, its overrides (--set) or its data differ from those that the \
              id was derived from; `{} plan {file}` lists the ids",

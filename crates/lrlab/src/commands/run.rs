@@ -14,7 +14,7 @@ use super::report;
 use super::resolve::read_with_records;
 use super::stored::namesake;
 use crate::device;
-use crate::progress::eprint_line;
+use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry, provenance};
 
 /// Read, resolve, preflight, record, execute, report: each step uses the results of the steps before it.
@@ -139,9 +139,9 @@ fn supersede_others(grid: &Grid<'_>) -> anyhow::Result<()> {
     again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
     if !again.is_empty() {
         eprint_line(&format!(
-            "{}: {} results of other builds or machines were moved to `superseded` in the runs' folders",
+            "{}: {} of other builds or machines moved to `superseded` in the runs' folders",
             plan.experiment,
-            again.len()
+            counted(again.len(), "result")
         ));
     }
     Ok(())
