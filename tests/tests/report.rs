@@ -80,7 +80,13 @@ fn reports_show_diverged_runs_and_keep_user_files() {
     assert!(refused.err.contains("manifest.json would be overwritten"), "{}", refused.err);
     assert_eq!(std::fs::read_dir(folder.path().join("web")).unwrap().count(), 1);
 
-    // Diverged runs have no metrics.
+    // Diverged runs are done, and counted.
+    for verb in ["status", "plan"] {
+        let ran = call(folder.path(), &[verb, "looks.toml"]);
+        assert!(ran.out.contains("24 done (8 of them diverged)"), "{}", ran.out);
+    }
+
+    // They have no metrics.
     let read = |name: &str| std::fs::read_to_string(folder.path().join("paper").join(name)).unwrap();
     let results = read("tables/results.csv");
     let rows = column(&results, "schedule").into_iter().zip(column(&results, "runs_diverged")).zip(

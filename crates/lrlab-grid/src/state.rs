@@ -1,6 +1,6 @@
 //! The state of a run, derived from its files.
 
-use lrlab_runs::{Plan, PlannedRun, RunStore, attempt_dir};
+use lrlab_runs::{Outcome, Plan, PlannedRun, RunStore, attempt_dir};
 use serde::Serialize;
 
 use crate::attempt::{Ending, newest};
@@ -65,6 +65,8 @@ pub struct Status {
     pub missing: usize,
     /// Of those done: eliminated by the search.
     pub pruned: usize,
+    /// Of those done: their loss became non-finite.
+    pub diverged: usize,
     /// Of those missing: paused at a rung.
     pub paused: usize,
     /// Of those missing: damaged.
@@ -122,11 +124,19 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
 /// Returns an error if a file cannot be read.
 pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), Error> {
     let mut clock = None;
+    let mut status = Status::default();
     let states = plan.runs.iter().map(|run| {
-        Ok::<_, Error>(match (state(store, run, &mut clock)?, store.damage(&run.run_id)?) {
+        let id = &run.run_id;
+        let result = store.result(id).and_then(|result| store.paused(id).map(|_| result));
+        Ok::<_, Error>(match (state(store, run, &mut clock)?, result) {
+            (_, Err(error @ lrlab_runs::Error::Io { .. })) => return Err(error.into()),
             (running @ RunState::Running { .. }, _) => running,
-            (_, Some(damage)) => RunState::Damaged { error: damage.to_string() },
-            (state, None) => state,
+            (_, Err(damage)) => RunState::Damaged { error: damage.to_string() },
+            (state, Ok(result)) => {
+                let diverged = result.is_some_and(|result| result.outcome == Outcome::Diverged);
+                status.diverged += usize::from(diverged);
+                state
+            }
         })
     });
     let mut states = states.collect::<Result<Vec<_>, _>>()?;
@@ -142,7 +152,6 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
             }
         }
     }
-    let mut status = Status::default();
     for state in &states {
         let counted = match state {
             RunState::Done => &mut status.done,

@@ -25,16 +25,19 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
     format!("{}  {}  {state}", run.run_id.short(), label(&run.cell))
 }
 
-/// `30 runs, 24 done (18 of them pruned), 2 running, 0 failed, 4 missing (3 of them paused)`.
+/// `30 runs, 24 done (18 of them pruned, 1 diverged), 2 running, 0 failed, 4 missing (3 of them paused)`.
 pub(crate) fn counts(status: &Status) -> String {
-    let Status { total, done, running, failed, missing, pruned, paused, damaged, .. } = status;
-    let of_them = |n: &usize, state| if *n > 0 { format!(" ({n} of them {state})") } else { String::new() };
-    let (pruned, paused, damaged) =
-        (of_them(pruned, "pruned"), of_them(paused, "paused"), of_them(damaged, "damaged"));
-    format!(
-        "{}, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}{damaged}",
-        counted(*total, "run")
-    )
+    let Status { total, done, running, failed, missing, pruned, diverged, paused, damaged, .. } = status;
+    let of_them = |parts: [(&usize, &str); 2]| {
+        let parts = parts.into_iter().filter(|(n, _)| **n > 0).enumerate();
+        let parts =
+            parts.map(|(i, (n, state))| format!("{n}{} {state}", if i == 0 { " of them" } else { "" }));
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        if parts.is_empty() { parts } else { format!(" ({parts})") }
+    };
+    let done = format!("{done} done{}", of_them([(pruned, "pruned"), (diverged, "diverged")]));
+    let missing = format!("{missing} missing{}", of_them([(paused, "paused"), (damaged, "damaged")]));
+    format!("{}, {done}, {running} running, {failed} failed, {missing}", counted(*total, "run"))
 }
 
 /// Describes the progress of an attempt.
