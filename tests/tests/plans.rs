@@ -213,7 +213,12 @@ fn one_run_is_redone() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(plan(), two);
-    // Repeated, it resumes the interrupted attempt instead of setting it aside.
+    // Repeated, it resumes the interrupted attempt instead of setting it aside. The worker notices the end of its parent, and
+    // may have finished before.
+    while !good(run(folder, &["status", "tiny.toml"])).out.contains(" 0 running") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let _ = std::fs::remove_file(run_dir.join("result.json"));
     let ran = good(run(folder, &["redo", &id, "--device", "cpu"]));
     assert!(!ran.err.contains("superseded"), "{}", ran.err);
     assert!(!run_dir.join("superseded/2").exists());
