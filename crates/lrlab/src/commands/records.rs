@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use lrlab_grid::RunState;
-use lrlab_options::Selection;
+use lrlab_options::{STORE, Selection};
 use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{self, check_conflicts, import_all, was_superseded};
@@ -51,7 +51,7 @@ struct ImportArgs {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     /// The store. `gc` removes imported runs unless a `run` of their experiment refers to them.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
+    #[arg(long, value_name = "DIR", default_value = STORE)]
     out: PathBuf,
 }
 

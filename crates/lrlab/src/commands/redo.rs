@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
-use lrlab_options::{Cells, Machine, Part, QUICKSTART, Selection};
+use lrlab_options::{Cells, Machine, Part, QUICKSTART, STORE, Selection};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
@@ -19,7 +19,7 @@ pub(crate) struct RedoArgs {
     /// The run: its id or a prefix of it, as `plan` and the report print it.
     run: String,
     /// The store: results, plans and reports.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
+    #[arg(long, value_name = "DIR", default_value = STORE)]
     out: PathBuf,
     #[command(flatten)]
     machine: Machine,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use lrlab_options::{Part, RecordedArgs, Selection};
+use lrlab_options::{Part, QUICKSTART, RecordedArgs, Selection};
 use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
 
 use crate::Registry;
@@ -13,9 +13,6 @@ use crate::commands::on_record::{check_id, nearest, records_beside};
 use crate::commands::resolve::{read_experiment, resolve_with};
 use crate::program::program;
 use crate::progress::eprint_line;
-
-/// The experiment that is verified by default.
-const QUICKSTART: &str = "experiments/quickstart.toml";
 
 /// A finished run.
 pub(super) struct Recorded {
