@@ -1,7 +1,11 @@
-//! The reports of the paper and of its monitor from the records in the repository, without data and without a store.
+//! The reports of the paper, its monitor and its cost from the records in the repository, without data and without a store.
+//!
+//! The README has texts and a figure of these reports. After new records, write them with `LRLAB_GOLDEN=write cargo test
+//! --release -p lrlab-tests paper::`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use lrlab_tests::{files, root, runner};
 
@@ -37,8 +41,12 @@ fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
     }
     assert_eq!(files.len(), again.len());
 
-    in_the_readme(&files["verdict.md"]);
-    let figure = std::fs::read(root().join("experiments/results/paper/answer.svg")).unwrap();
+    in_the_readme("verdict.md", &files);
+    let figure = root().join("experiments/results/paper/answer.svg");
+    if writes() {
+        std::fs::write(&figure, &files["figures/answer.svg"]).unwrap();
+    }
+    let figure = std::fs::read(figure).unwrap();
     assert!(
         figure == files["figures/answer.svg"],
         "experiments/results/paper/answer.svg is not figures/answer.svg"
@@ -69,23 +77,44 @@ fn the_paper_says_what_is_missing() {
 fn the_monitor_comes_from_the_records_and_is_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
     let (_, files) = report(folder.path(), "monitor", &[]);
-    in_the_readme(&files["feedback.md"]);
+    in_the_readme("feedback.md", &files);
 }
 
 #[test]
 fn the_cost_comes_from_the_records_and_is_in_the_readme() {
     let folder = tempfile::tempdir().unwrap();
     let (_, files) = report(folder.path(), "cost", &[]);
-    in_the_readme(&files["cost.md"]);
+    in_the_readme("cost.md", &files);
 }
 
-/// Checks that the README has every paragraph and table of a document.
+/// Checks that the README has the text of a document between the lines `<!-- NAME -->` and `<!-- end of NAME -->`, or writes
+/// it there. Of several such places, each but the last has one paragraph, and the last one has the rest.
 #[track_caller]
-fn in_the_readme(document: &[u8]) {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let text = std::str::from_utf8(document).unwrap().trim();
-    assert!(!text.is_empty());
-    for part in text.split("\n\n") {
-        assert!(readme.contains(part.trim()), "README.md does not contain this text of the report:\n{part}");
+fn in_the_readme(name: &str, files: &BTreeMap<String, Vec<u8>>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let path = root().join("README.md");
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let places = readme.matches(&start).count();
+    assert!(places > 0, "README.md has no line {start}");
+    let mut paragraphs = std::str::from_utf8(&files[name]).unwrap().trim().splitn(places, "\n\n");
+    let mut parts = readme.split(&start);
+    let mut expected = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (_, rest) = part.split_once(&end).unwrap_or_else(|| panic!("README.md has no line {end}"));
+        let paragraph = paragraphs.next().unwrap_or_else(|| panic!("{name} has too few paragraphs"));
+        expected += &format!("{start}{}\n{end}{rest}", paragraph.trim());
     }
+    if writes() {
+        std::fs::write(&path, &expected).unwrap();
+    } else {
+        let text = String::from_utf8_lossy(&files[name]);
+        assert!(readme == expected, "README.md does not have the text of {name}, which is:\n{text}");
+    }
+}
+
+/// Whether the tests write what they otherwise compare.
+fn writes() -> bool {
+    std::env::var_os("LRLAB_GOLDEN").is_some_and(|word| word == "write")
 }
