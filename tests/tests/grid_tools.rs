@@ -176,8 +176,8 @@ fn a_damaged_list_of_runs_is_rebuilt() {
         for verb in ["gc", "status", "plan", "report"] {
             let ran = place.call(verb, &[]);
             assert_eq!(ran.code, 0, "{verb}: {}", ran.err);
-            let printed = ran.err.contains("named.json: damaged (EOF");
-            assert_eq!(printed, matches!(verb, "gc" | "status"), "{verb}: {}", ran.err);
+            let printed = ran.err.matches("warning: runs/tiny/named.json: damaged (EOF").count();
+            assert_eq!(printed == 1, matches!(verb, "gc" | "status"), "{verb}: {}", ran.err);
         }
         assert_eq!(place.json("gc", &["--yes"])["removed"], 0);
         assert_eq!(place.json("status", &[])["further"]["runs"], 1);

@@ -103,8 +103,8 @@ fn shared_settings(run: &PlannedRun) -> String {
     format!("{} {spec}", run.dataset_digest)
 }
 
-/// Returns the finished runs of the store whose penultimate state is kept. A run whose specification is damaged is left out: a
-/// longer run does without it.
+/// Returns the finished runs of the store whose penultimate state is kept. A run whose specification is damaged is reported
+/// and left out: a longer run does without it.
 fn with_penultimate(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
     let folder = store.runs_dir();
     let entries = match std::fs::read_dir(&folder) {
@@ -113,9 +113,14 @@ fn with_penultimate(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
         Err(e) => return Err(Error::io(&folder, e)),
     };
     let folders = entries.flatten().map(|entry| entry.path()).filter(|folder| has_penultimate(folder));
-    let mut runs: Vec<PlannedRun> = folders
-        .filter_map(|folder| read_undamaged(&folder.join("spec.json")).transpose())
-        .collect::<Result<_, _>>()?;
+    let mut runs: Vec<PlannedRun> = Vec::new();
+    for path in folders.map(|folder| folder.join("spec.json")) {
+        let run = read_undamaged(&path)?;
+        if run.is_none() && path.is_file() {
+            tracing::warn!("{}: damaged; no longer run continues the state of this run", path.display());
+        }
+        runs.extend(run);
+    }
     runs.retain(|run| store.is_finished(&run.run_id));
     runs.sort_by(|a, b| a.run_id.cmp(&b.run_id));
     Ok(runs)

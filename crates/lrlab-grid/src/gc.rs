@@ -107,10 +107,8 @@ fn listed(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> 
 
 /// Returns the runs in the store that no other experiment refers to.
 fn unreferenced_by_others(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
-    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
-    let ids = folders(&store.runs_dir())?.into_iter().filter_map(name);
-    let mut ids: BTreeSet<RunId> = ids.filter_map(|id| RunId::try_from(id).ok()).collect();
-    for other in folders(store.root())?.into_iter().filter_map(name).filter(|other| other != experiment) {
+    let mut ids: BTreeSet<RunId> = ids(store)?.collect();
+    for other in folders(store.root())?.iter().filter_map(name).filter(|other| other != experiment) {
         // The call that needs a damaged plan reports it.
         let planned = store.plan(&other).ok().flatten().map(|plan| plan.runs).unwrap_or_default();
         let listed: Option<Vec<RunId>> = read_json(&list(store, &other)).ok().flatten();
@@ -119,6 +117,16 @@ fn unreferenced_by_others(store: &RunStore, experiment: &str) -> Result<BTreeSet
         }
     }
     Ok(ids)
+}
+
+/// Returns the ids of the runs that have a folder in the store.
+fn ids(store: &RunStore) -> Result<impl Iterator<Item = RunId>, Error> {
+    Ok(folders(&store.runs_dir())?.into_iter().filter_map(|path| RunId::try_from(name(&path)?).ok()))
+}
+
+/// Returns the name of a file or folder; `None` if it is not UTF-8.
+fn name(path: &PathBuf) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
 }
 
 /// Returns the runs that the experiment of `plan` refers to besides those of the plan. A call for a part of an
@@ -162,7 +170,8 @@ fn referenced(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>,
 }
 
 /// Returns the finished runs of the store whose states unfinished runs of an experiment continue. The experiment of `only`
-/// refers to the runs of that plan alone.
+/// refers to the runs of that plan alone. If the specification of an unfinished run is damaged, which is reported, it may
+/// continue any finished run.
 fn continued(store: &RunStore, only: Option<&Plan>, read: &ReadSpec<'_>) -> Result<BTreeSet<RunId>, Error> {
     let mut continued = BTreeSet::new();
     if !folders(&store.runs_dir())?.iter().any(|run_dir| has_penultimate(run_dir)) {
@@ -174,7 +183,18 @@ fn continued(store: &RunStore, only: Option<&Plan>, read: &ReadSpec<'_>) -> Resu
             let mut others = listed(store, &plan.experiment)?;
             others.extend(slurm::submission_status(store, &plan.experiment)?.covered);
             for id in others.difference(&planned) {
-                plan.runs.extend(read_undamaged::<PlannedRun>(&store.run_dir(id).join("spec.json"))?);
+                let path = store.run_dir(id).join("spec.json");
+                let run = read_undamaged::<PlannedRun>(&path)?;
+                if run.is_none() && path.is_file() && !store.is_finished(id) {
+                    tracing::warn!(
+                        "{}: damaged; every kept state is left, because this run may continue any of them, until a `run` \
+                         of {} writes the file again",
+                        path.display(),
+                        plan.experiment
+                    );
+                    return Ok(ids(store)?.collect());
+                }
+                plan.runs.extend(run);
             }
         }
         // The trials of a search start from scratch.

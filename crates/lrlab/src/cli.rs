@@ -7,7 +7,7 @@ use lrlab_options::{GcArgs, ReportArgs, RunArgs, StatusArgs, TensorBoardArgs, Ve
 
 use crate::program::program;
 use crate::progress::{eprint_line, report_error};
-use crate::{Exit, Registry, color, commands, provenance};
+use crate::{Exit, Registry, commands, log, provenance};
 
 /// The lab for learning-rate schedules.
 #[derive(Debug, Parser)]
@@ -103,13 +103,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
             return ended(Exit::Done).into();
         }
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(color::on_stderr())
-        .init();
+    log::init(matches!(cli.command, Command::Worker(_) | Command::GridWorker(_) | Command::GridReport(_)));
     match run(cli.command, registry) {
         Ok(exit) => ended(exit).into(),
         Err(error) => {

@@ -30,6 +30,7 @@ mod commands;
 mod device;
 mod exit;
 mod kit;
+mod log;
 mod program;
 mod progress;
 mod provenance;

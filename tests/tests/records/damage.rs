@@ -117,6 +117,34 @@ fn records_replace_damaged_results() {
     assert_eq!(read(folder, &path(&ids[0], "result.json")), good);
 }
 
+/// Commands that read all results report a damaged one and go on with the others.
+#[test]
+fn a_damaged_result_does_not_hide_the_others() {
+    let folder = place(true);
+    let folder = folder.path();
+    let id = results(&folder.join("runs")).into_keys().next().unwrap();
+    std::fs::write(folder.join(format!("runs/store/{id}/result.json")), "{\"run_id\": 7").unwrap();
+    for (args, out, note) in [
+        (
+            &["records", "export", "tiny.toml", "--to", "a.jsonl"][..],
+            "1 run of tiny in a.jsonl\n",
+            "1 of 2 runs are not finished",
+        ),
+        (&["tensorboard", "tiny.toml"], "tensorboard: 1 run\n", "1 run not done and not exported"),
+        (&["report", "tiny.toml"], "report: ", ""),
+    ] {
+        let ran = succeeds(folder, args);
+        let damage = format!("error: runs/store/{id}/result.json: ");
+        assert!(
+            ran.out.contains(out) && ran.err.contains(&damage) && ran.err.contains(note),
+            "{}{}",
+            ran.out,
+            ran.err
+        );
+    }
+    assert_eq!(read(folder, "a.jsonl").lines().count(), 1);
+}
+
 /// A torn `paused.json` does not hide a conflict, and a complete record replaces the pruned result beside it.
 #[test]
 fn records_replace_pruned_results_with_a_damaged_pause() {

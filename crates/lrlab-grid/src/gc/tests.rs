@@ -213,6 +213,19 @@ fn states_that_no_planned_run_continues_are_removed() {
     );
     assert_eq!(found(all), sorted(vec![states[1].clone(), states[2].clone()]));
 
+    // A run outside the last plan of its experiment may continue any state while its specification is damaged.
+    let damaged = planned(0.4, 4);
+    let third = write("three", &[&alone, &damaged]);
+    store.write_plan(&Plan { runs: vec![alone.clone()], ..third }).unwrap();
+    let run_dir = store.run_dir(&damaged.run_id);
+    std::fs::create_dir_all(&run_dir).unwrap();
+    std::fs::write(run_dir.join("spec.json"), "{").unwrap();
+    assert_eq!(found(all), [PathBuf::new(); 0]);
+    std::fs::write(run_dir.join("spec.json"), serde_json::to_vec(&damaged).unwrap()).unwrap();
+    assert_eq!(found(STATES), [states[1].clone()]);
+    write("three", &[&alone]);
+    std::fs::remove_dir_all(run_dir).unwrap();
+
     // The longer run of one experiment is dropped; that of the other needs the state.
     let without = write("one", &[&short, &other, &alone]);
     assert_eq!(found(STATES), [states[1].clone()]);

@@ -31,6 +31,7 @@ pub(crate) mod records;
 pub(crate) mod redo;
 pub(crate) mod report;
 pub(crate) mod resolve;
+mod results;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod schema;

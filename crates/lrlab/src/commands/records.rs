@@ -13,6 +13,7 @@ use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
 use super::on_record::{self, check_conflicts, import_all, was_superseded};
 use super::print_line;
 use super::resolve::{read_trained, resolve_stored};
+use super::results::finished;
 use crate::program::program;
 use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};
@@ -77,10 +78,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let experiment = read_trained(&args.selection, registry, &Records::default())?;
     let plan = resolve_stored(&experiment, &args.selection, registry)?;
     let store = RunStore::new(&args.selection.out);
-    let mut results = Vec::new();
-    for run in &plan.runs {
-        results.extend(store.result(&run.run_id)?);
-    }
+    let results: Vec<RunResult> = finished(&plan, &store)?.into_iter().map(|(_, result)| result).collect();
     let (_, states) = lrlab_grid::status(&store, &plan)?;
     // A search does not need all seeds of all trials.
     let planned = states.iter().filter(|state| **state != RunState::Unneeded).count();

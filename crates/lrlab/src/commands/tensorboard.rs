@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::print_line;
 use super::resolve::read_trained_plan;
+use super::results::finished;
 use crate::progress::{counted, eprint_line, label};
 use crate::{Exit, Registry};
 
@@ -28,12 +29,7 @@ const COMPARED: [&str; 7] = [
 /// Lays out one folder per finished run, named after its cell, and prints the command that opens them.
 pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (plan, store) = read_trained_plan(&args.selection, &args.on_record, registry)?;
-    let mut done = Vec::new();
-    for run in &plan.runs {
-        if let Some(result) = store.result(&run.run_id)? {
-            done.push((run, result));
-        }
-    }
+    let done = finished(&plan, &store)?;
     let parent = store.experiment_dir(&plan.experiment);
     let folder = parent.join("tensorboard");
     if done.is_empty() {

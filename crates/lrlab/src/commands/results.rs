@@ -1,0 +1,21 @@
+//! The results of a plan.
+
+use lrlab_runs::{Error, Plan, PlannedRun, RunResult, RunStore};
+
+use crate::progress::eprint_line;
+
+/// Returns the finished runs of a plan with their results. A damaged result is reported, and its run counts as not finished.
+pub(crate) fn finished<'a>(
+    plan: &'a Plan,
+    store: &RunStore,
+) -> anyhow::Result<Vec<(&'a PlannedRun, RunResult)>> {
+    let mut finished = Vec::new();
+    for run in &plan.runs {
+        match store.result(&run.run_id) {
+            Ok(result) => finished.extend(result.map(|result| (run, result))),
+            Err(error @ Error::Io { .. }) => return Err(error.into()),
+            Err(damage) => eprint_line(&format!("error: {damage}")),
+        }
+    }
+    Ok(finished)
+}
