@@ -63,10 +63,11 @@ pub struct Comparison {
 impl Comparison {
     /// The compared metrics beside the [leading](crate::Report::metrics) ones: accuracy and F1 on the test split, and accuracy, loss
     /// and generalisation gap on the validation split.
-    pub const METRICS: [Metric; 7] = [
+    pub const METRICS: [Metric; 8] = [
         Metric::best("test_accuracy"),
         Metric::best("test_f1"),
         Metric::last("test_accuracy"),
+        Metric::last("test_f1"),
         Metric::best("val_accuracy"),
         Metric::last("val_accuracy"),
         Metric::last("val_loss"),

@@ -347,7 +347,7 @@ fn metrics_of_different_examples_are_not_compared() {
     };
     assert_eq!(
         along("data.validation vs off").into_iter().collect::<Vec<_>>(),
-        ["best.test_accuracy", "best.test_f1", "final.test_accuracy"]
+        ["best.test_accuracy", "best.test_f1", "final.test_accuracy", "final.test_f1"]
     );
     assert_eq!(along("schedule vs static").len(), lrlab_report::Comparison::METRICS.len());
     let all = sentences(&report);

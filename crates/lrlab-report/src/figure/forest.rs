@@ -85,27 +85,37 @@ pub fn forest(report: &Report) -> Option<Forest> {
     if all == 0 {
         return None;
     }
-    let each = if all > ROWS { ROWS / groups.len().min(ROWS) } else { all };
+    // Intervals over different numbers of seeds would be compared.
+    for (_, rows) in &mut groups {
+        if rows.iter().any(|row| row.complete) {
+            rows.retain(|row| row.complete);
+        }
+    }
+    let fewer = all - groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
+    let each = if all - fewer > ROWS { ROWS / groups.len().min(ROWS) } else { all };
     for (_, rows) in &mut groups {
         rows.sort_by(|a, b| size(b).abs().total_cmp(&size(a).abs()));
         rows.truncate(each);
     }
+    let n = seeds(&groups);
     let groups: Vec<ForestGroup> =
         groups.into_iter().map(|(contrast, rows)| group(report, &metrics, contrast, rows)).collect();
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
-    let left = if shown < all {
-        format!(
-            " Shown: {shown} of {all} differences, the largest of each contrast by {} if it is measured; \
-             tables/differences.csv lists all.",
-            metrics[0].phrase()
-        )
-    } else {
+    let mut left = Vec::new();
+    if shown < all - fewer {
+        left.push(format!("the largest of each contrast by {} if it is measured", metrics[0].phrase()));
+    }
+    if fewer > 0 {
+        left.push(format!("without {fewer} with fewer seeds"));
+    }
+    let left = if left.is_empty() {
         String::new()
+    } else {
+        format!(
+            " Shown: {shown} of {all} differences, {}; tables/differences.csv lists all.",
+            left.join(", ")
+        )
     };
-    let n: Vec<usize> =
-        report.comparisons.iter().filter_map(|c| c.paired.as_ref()).map(|paired| paired.summary.n).collect();
-    let (least, most) = (n.iter().min().unwrap_or(&0), n.iter().max().unwrap_or(&0));
-    let n = if least == most { format!("n = {most}") } else { format!("n = {least} to {most}") };
     let caption = format!(
         "Arm minus baseline, paired by seed ({n}): mean and 95 % t-interval; arrows mark intervals that extend beyond the \
          panel. Better and worse: p < 0.05 in a sign-flip test after Holm's correction.{left}"
@@ -114,21 +124,44 @@ pub fn forest(report: &Report) -> Option<Forest> {
 }
 
 /// An arm and its difference by each metric.
-type Compared = (usize, Vec<Option<ForestPoint>>);
+struct Compared {
+    arm: usize,
+    points: Vec<Option<ForestPoint>>,
+    /// The numbers of its pairs.
+    pairs: Vec<usize>,
+    /// Whether no planned pair is missing.
+    complete: bool,
+}
 
 fn compared(report: &Report, metrics: &[Metric], contrast: usize) -> Vec<Compared> {
-    let mut arms: BTreeMap<usize, Vec<Option<ForestPoint>>> = BTreeMap::new();
+    let mut arms: BTreeMap<usize, Compared> = BTreeMap::new();
     for c in report.summarised(contrast) {
         let Some(panel) = metrics.iter().position(|metric| *metric == c.metric) else { continue };
-        arms.entry(c.arm).or_insert_with(|| vec![None; metrics.len()])[panel] = point(c);
+        let row = arms.entry(c.arm).or_insert_with(|| Compared {
+            arm: c.arm,
+            points: vec![None; metrics.len()],
+            pairs: Vec::new(),
+            complete: true,
+        });
+        row.points[panel] = point(c);
+        let pairs = c.paired.as_ref().map_or(0, |paired| paired.summary.n);
+        row.pairs.push(pairs);
+        row.complete &= pairs == c.planned;
     }
-    arms.into_iter().collect()
+    arms.into_values().collect()
+}
+
+/// "n = 8", or "n = 2 to 8".
+fn seeds(groups: &[(&Contrast, Vec<Compared>)]) -> String {
+    let pairs = || groups.iter().flat_map(|(_, rows)| rows).flat_map(|row| &row.pairs);
+    let (least, most) = (pairs().min().unwrap_or(&0), pairs().max().unwrap_or(&0));
+    if least == most { format!("n = {most}") } else { format!("n = {least} to {most}") }
 }
 
 fn group(report: &Report, metrics: &[Metric], contrast: &Contrast, mut rows: Vec<Compared>) -> ForestGroup {
     let higher = metrics.first().is_none_or(|metric| metric.higher_is_better() != Some(false));
     rows.sort_by(|a, b| if higher { size(b).total_cmp(&size(a)) } else { size(a).total_cmp(&size(b)) });
-    let row = |(arm, points)| {
+    let row = |Compared { arm, points, .. }| {
         let (value, place) = (contrast.value(&report.arms[arm]), place(report, contrast, arm));
         let label = if place.is_empty() { value } else { format!("{value}: {place}") };
         ForestRow { label, points }
@@ -145,8 +178,8 @@ fn point(c: &Comparison) -> Option<ForestPoint> {
 }
 
 /// An arm's mean difference by the first metric it has.
-fn size((_, points): &Compared) -> f64 {
-    points.iter().flatten().next().map_or(0.0, |point| point.mean)
+fn size(row: &Compared) -> f64 {
+    row.points.iter().flatten().next().map_or(0.0, |point| point.mean)
 }
 
 /// Palette index and shape of a finding (see `mark`), and whether the mark is filled.

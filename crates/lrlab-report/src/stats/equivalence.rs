@@ -3,10 +3,10 @@
 use super::{summary, t_cdf};
 
 /// The p-value of the null hypothesis that the mean of `differences` lies outside ±`margin`; p < 0.05 shows equivalence.
-/// `None` for fewer than two differences. If all differences are equal, p is 0 within the margin and 1 outside.
+/// `None` for fewer than three differences, since two may be equal by chance. If all differences are equal, p is 0 within the margin and 1 outside.
 #[must_use]
 pub fn equivalence(differences: &[f64], margin: f64) -> Option<f64> {
-    let s = summary(differences)?;
+    let s = summary(differences).filter(|s| s.n >= 3)?;
     let (std, n) = (s.std?, s.n as f64);
     if std == 0.0 {
         return Some(if s.mean.abs() <= margin { 0.0 } else { 1.0 });
@@ -33,9 +33,9 @@ mod tests {
         check(&eight, 0.016, 0.143_962_739_775_517_52);
         check(&[0.012, -0.021, 0.008, 0.015, 0.019, 0.011], 0.02, 0.041_685_297_858_452_26);
         check(&[1.2, -0.4, 0.7, 2.1, -0.1, 0.9, 1.4, 0.3], 1.5, 0.019_314_041_917_027_146);
-        check(&[0.1, 0.1], 0.2, 0.0);
-        check(&[0.3, 0.3], 0.2, 1.0);
-        check(&[0.0, 0.0], 0.0, 0.0);
-        assert_eq!(equivalence(&[0.3], 0.2), None);
+        check(&[0.1, 0.1, 0.1], 0.2, 0.0);
+        check(&[0.3, 0.3, 0.3], 0.2, 1.0);
+        check(&[0.0, 0.0, 0.0], 0.0, 0.0);
+        assert_eq!(equivalence(&[0.1, 0.1], 0.2), None);
     }
 }

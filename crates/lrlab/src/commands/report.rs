@@ -71,6 +71,12 @@ fn read_plans(args: &ReportArgs, registry: &Registry) -> anyhow::Result<(Vec<Pla
         resolve_for_report(&experiment, &selection, registry, &records)
     };
     let plans = files.into_iter().map(plan).collect::<anyhow::Result<Vec<Plan>>>()?;
+    if records.is_empty() && !args.selection.out.is_dir() {
+        let out = args.selection.out.display();
+        eprint_line(&format!(
+            "warning: {out}: no such folder, and no run is on record: all runs count as missing"
+        ));
+    }
     let store = on_record::with_store(RunStore::new(&args.selection.out), &plans, records)?;
     Ok((plans, store))
 }
