@@ -150,6 +150,8 @@ fn garbage_is_listed_before_it_is_removed() {
             nowhere.err
         );
     }
+    let other = run(place.folder.path(), &["gc", "--out", "."]);
+    assert!(other.code == 2 && other.err.contains("not a store, it has no folder `store`"), "{}", other.err);
     let text = TINY.replace("lr = 0.01", "lr = 0.02");
     std::fs::write(&place.experiment, text).unwrap();
     assert_eq!(place.call("run", &[]).code, 0);

@@ -181,6 +181,10 @@ fn options_out_of_range_are_rejected() {
             "0 < --min-lr < --max-lr, both finite, found --min-lr = 1e0 and --max-lr = 1e-1",
         ),
         (["--min-lr", "0", "--max-lr", "1"], "found --min-lr = 0e0 and --max-lr = 1e0"),
+        (
+            ["--min-lr", "0.1", "--max-lr", "1e308"],
+            "from 1e-30 to 1e30, found --min-lr = 1e-1 and --max-lr = 1e308",
+        ),
         (["--updates", "1", "--smoothing", "0.5"], "--updates above 1, found 1"),
         (["--updates", "40", "--smoothing", "1"], "--smoothing from 0 to below 1, found 1"),
         (["--updates", "40", "--divergence", "NaN"], "--divergence above 1, found NaN"),

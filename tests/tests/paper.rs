@@ -4,6 +4,7 @@
 //! --release -p lrlab-tests paper::`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -104,7 +105,7 @@ fn in_the_readme(name: &str, files: &BTreeMap<String, Vec<u8>>) {
     for part in parts {
         let (_, rest) = part.split_once(&end).unwrap_or_else(|| panic!("README.md has no line {end}"));
         let paragraph = paragraphs.next().unwrap_or_else(|| panic!("{name} has too few paragraphs"));
-        expected += &format!("{start}{}\n{end}{rest}", paragraph.trim());
+        let _ = write!(expected, "{start}{}\n{end}{rest}", paragraph.trim());
     }
     if writes() {
         std::fs::write(&path, &expected).unwrap();

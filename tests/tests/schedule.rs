@@ -252,10 +252,33 @@ fn gains_of_a_finished_run_can_be_replayed() {
     assert_eq!(rates(&of("runs", 0)), rates(&of("sham", 1)));
     assert!(of("sham", 1)["decisions"][0]["reason"].as_str().unwrap().ends_with("on, as written"));
 
-    let ran = lrlab_tests::run(folder, &["schedule", "gains", "with.jsonl", "--run", "0000"]);
-    assert!(
-        ran.code == 2 && ran.err.contains("--run 0000: the records do not contain this run"),
-        "{}",
-        ran.err
+    for (options, expected) in [
+        (["--run", "0000"], "--run 0000: the records do not contain this run"),
+        (
+            ["--source", "moniter"],
+            "--source moniter: no run of the records has a decision of it: expected `monitor`",
+        ),
+    ] {
+        let ran = lrlab_tests::run(folder, &[&["schedule", "gains", "with.jsonl"], &options[..]].concat());
+        assert!(ran.code == 2 && ran.err.contains(expected), "{}", ran.err);
+    }
+}
+
+#[test]
+fn lengths_of_runs_agree_and_have_a_limit() {
+    let check = |lengths: &str, expected: &str| {
+        let args = ["schedule", "trace", "--schedule", "cosine = {}", "--lr", "0.1"];
+        let ran = run(&args.into_iter().chain(lengths.split(' ')).collect::<Vec<_>>());
+        match ran.code {
+            0 => assert_eq!(ran.out.lines().count().to_string(), expected, "{lengths}"),
+            code => assert!(code == 2 && ran.err.contains(expected), "{lengths}: {}", ran.err),
+        }
+    };
+    check("--epochs 3 --updates-per-epoch 2 --updates 6", "6");
+    check("--epochs 3 --updates-per-epoch 2 --updates 7", "do not agree");
+    check("--updates 9007199254740993", "a run of 9007199254740993 updates is too long");
+    check(
+        "--epochs 18446744073709551615 --updates-per-epoch 2",
+        "updates is too long: expected at most 100000000",
     );
 }

@@ -143,7 +143,7 @@ fn the_first_difference_is_reported() {
         ran.out.contains("commit \"0123\" on record, ")
             && ran.out.contains("host \"elsewhere\" on record, \"")
     );
-    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 differ\n"), "{}", ran.out);
+    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 differs\n"), "{}", ran.out);
 
     // The same from a file of records, without store and experiment.
     let alone = tempfile::tempdir().unwrap();

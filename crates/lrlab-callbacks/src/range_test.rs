@@ -12,9 +12,9 @@ const NAME: &str = "range_test";
 /// The configuration of a sweep. The defaults are those of `LearningRateFinder` in Lightning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeTestConfig {
-    /// The first rate, > 0; default 1e-8.
+    /// The first rate, at least 1e-30; default 1e-8.
     pub min_lr: f64,
-    /// The last rate, > `min_lr`; default 1.
+    /// The last rate, > `min_lr` and at most 1e30; default 1.
     pub max_lr: f64,
     /// The number of updates of the sweep, > 1; default 100.
     pub updates: u64,
@@ -44,6 +44,11 @@ impl RangeTestConfig {
         if !(min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite()) {
             return Some(format!(
                 "expected 0 < {min} < {max}, both finite, found {min} = {min_lr:e} and {max} = {max_lr:e}"
+            ));
+        }
+        if min_lr < 1e-30 || max_lr > 1e30 {
+            return Some(format!(
+                "expected {min} and {max} from 1e-30 to 1e30, found {min} = {min_lr:e} and {max} = {max_lr:e}"
             ));
         }
         if updates <= 1 {

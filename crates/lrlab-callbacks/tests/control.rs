@@ -430,6 +430,11 @@ fn the_range_test_sweeps_and_suggests() {
             "min_lr < max_lr, both finite, found min_lr = 0e0",
         ),
         (RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() }, "max_lr = inf"),
+        (
+            RangeTestConfig { max_lr: 1e31, ..config.clone() },
+            "from 1e-30 to 1e30, found min_lr = 1e-4 and max_lr = 1e31",
+        ),
+        (RangeTestConfig { min_lr: 1e-320, ..config.clone() }, "from 1e-30 to 1e30, found min_lr = 1e-320"),
         (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates above 1, found 1"),
         (
             RangeTestConfig { smoothing: 1.0, ..config.clone() },

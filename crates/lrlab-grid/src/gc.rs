@@ -108,7 +108,9 @@ fn listed(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> 
 /// Returns the runs in the store that no other experiment refers to.
 fn unreferenced_by_others(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
     let mut ids: BTreeSet<RunId> = ids(store)?.collect();
-    for other in folders(store.root())?.iter().filter_map(name).filter(|other| other != experiment) {
+    for other in
+        folders(store.root())?.iter().filter_map(|path| name(path)).filter(|other| other != experiment)
+    {
         // The call that needs a damaged plan reports it.
         let planned = store.plan(&other).ok().flatten().map(|plan| plan.runs).unwrap_or_default();
         let listed: Option<Vec<RunId>> = read_json(&list(store, &other)).ok().flatten();
@@ -125,7 +127,7 @@ fn ids(store: &RunStore) -> Result<impl Iterator<Item = RunId>, Error> {
 }
 
 /// Returns the name of a file or folder; `None` if it is not UTF-8.
-fn name(path: &PathBuf) -> Option<String> {
+fn name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_str()?.to_owned())
 }
 

@@ -1,14 +1,15 @@
 //! Atomic writes: a file is either complete or absent.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Writes `bytes` to a temporary name beside `path`, syncs, and renames over `path`.
+/// Writes `bytes` to a temporary name beside `path`, syncs, and renames over `path`. If `path` is a symbolic link, the file
+/// that it names is replaced.
 ///
 /// # Errors
-/// Returns [`Error::Io`] if writing or renaming fails; `path` is then unchanged.
+/// Returns [`Error::Io`] if writing or renaming fails, and if `path` is a folder, a device or a pipe; `path` is then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
@@ -21,9 +22,22 @@ pub fn write_atomic_with(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), Error> {
-    let file = temporary(path, |file| write(file).map_err(|e| Error::io(path, e)))?;
-    file.persist(path).map_err(|e| Error::io(path, e.error))?;
-    sync_parent(path)
+    let target = replaceable(path).map_err(|e| Error::io(path, e))?;
+    let file = temporary(&target, |file| write(file).map_err(|e| Error::io(path, e)))?;
+    file.persist(&target).map_err(|e| Error::io(path, e.error))?;
+    sync_parent(&target)
+}
+
+/// Returns the path that a rename may replace for `path`: the end of a chain of symbolic links.
+fn replaceable(path: &Path) -> std::io::Result<PathBuf> {
+    match path.metadata() {
+        Ok(it) if !it.is_file() => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "is a folder, a device or a pipe, expected a file or a new path",
+        )),
+        Ok(_) if path.is_symlink() => path.canonicalize(),
+        _ => Ok(path.to_path_buf()),
+    }
 }
 
 /// Like [`write_atomic`], but the first writer wins: returns `Ok(false)` if `path` already exists.
@@ -129,5 +143,24 @@ mod tests {
         write_atomic(&path, b"three").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"three");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_files_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "one").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_atomic(&link, b"two").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        assert!(link.is_symlink());
+        for (target, expected) in [("/dev/null", "a device"), (folder.path().to_str().unwrap(), "a folder")] {
+            std::fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let error = write_atomic(&link, b"three").unwrap_err().to_string();
+            assert!(error.contains(expected) && link.is_symlink(), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -39,6 +39,12 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
         {
             let hint = "name a template in the experiment's folder, or below it".to_owned();
             log.error(node.place, format!("`{text}` leads out of the experiment's folder"), hint);
+        } else if Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "html" || extension == "htm")
+        {
+            let hint = "documents are Markdown (`.md`), LaTeX (`.tex`) or plain text".to_owned();
+            log.error(node.place, format!("`{text}` renders to HTML, for which there is no escaping"), hint);
         } else if name.is_empty() || TAKEN.contains(&name) {
             log.error(node.place, format!("the report has its own file `{name}`"), None);
         } else if made.contains(&name) {

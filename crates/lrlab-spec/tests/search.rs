@@ -189,6 +189,16 @@ fn mistakes_in_the_method_are_reported() {
             "x.toml:22:58: \"5 epochs\" is epoch 5 of a run of 4 epochs; rungs increase and lie within the run: 3 … 3",
         ],
     );
+    check(
+        "method = { halving = { rungs = [\"3 epochs\", \"2 epochs\"] } }",
+        &[
+            "x.toml:22:46: \"2 epochs\" is epoch 2, and the rung before it is epoch 3; rungs increase and lie within the run",
+        ],
+    );
+    check(
+        "method = { halving = { trials = 4, rungs = [\"1 epoch\"] } }\nseeds = 5",
+        &["x.toml:23:1: `search.seeds` is 5; expected 1 … 2, the number of seeds in [axes]"],
+    );
     let uneven = "method = { grid = {} }\nspace.schedule.cosine.eta_min = { choice = [0.0, 0.1] }\n\
                   space.lr = { choice = [0.2, 0.3] }";
     bad(

@@ -59,6 +59,12 @@ fn conflicting_results_of_a_run_are_rejected() {
     );
 
     fails(folder, &["records", "import", "none"], "none: No such file");
+    for target in ["/dev/null", "runs"] {
+        let expected =
+            format!("--to {target}: is a folder, a device or a pipe, expected a file or a new path");
+        fails(folder, &["records", "merge", "a.jsonl", "--to", target], &expected);
+        fails(folder, &["records", "export", "tiny.toml", "--to", target], &expected);
+    }
     std::fs::write(folder.join("empty.jsonl"), "").unwrap();
     fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run, expected");
     std::fs::write(folder.join("torn.jsonl"), &text[..text.len() / 4]).unwrap();

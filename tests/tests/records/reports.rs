@@ -119,6 +119,7 @@ fn reports_render_the_documents_of_the_experiment() {
     for (documents, expected) in [
         ("[\"paper.md\"]", "`paper.md` does not end in `.jinja`"),
         ("[\"../paper.md.jinja\"]", "`../paper.md.jinja` leads out of the experiment's folder"),
+        ("[\"page.html.jinja\"]", "`page.html.jinja` renders to HTML, for which there is no escaping"),
         ("[\"report.md.jinja\"]", "the report has its own file `report.md`"),
         ("[\"a/x.md.jinja\", \"b/x.md.jinja\"]", "two templates render to `x.md`"),
     ] {

@@ -220,7 +220,7 @@ fn states_that_no_planned_run_continues_are_removed() {
     let run_dir = store.run_dir(&damaged.run_id);
     std::fs::create_dir_all(&run_dir).unwrap();
     std::fs::write(run_dir.join("spec.json"), "{").unwrap();
-    assert_eq!(found(all), [PathBuf::new(); 0]);
+    assert!(found(all).is_empty());
     std::fs::write(run_dir.join("spec.json"), serde_json::to_vec(&damaged).unwrap()).unwrap();
     assert_eq!(found(STATES), [states[1].clone()]);
     write("three", &[&alone]);

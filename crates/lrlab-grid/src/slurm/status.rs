@@ -89,7 +89,12 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
     if submissions.is_empty() {
         return Ok(SubmissionStatus::default());
     }
-    let all = queue().map_err(|source| Error::Unreachable { jobs: jobs(&submissions), source })?;
+    let all = match queue() {
+        Ok(all) => all,
+        // Scripts were written, but no job is known.
+        Err(_) if jobs(&submissions).is_empty() => return Ok(SubmissionStatus::default()),
+        Err(source) => return Err(Error::Unreachable { jobs: jobs(&submissions), source }),
+    };
     let mut status = SubmissionStatus::default();
     for (folder, submission) in &submissions {
         let (mut wanted, before) = (None, status.queued.len());

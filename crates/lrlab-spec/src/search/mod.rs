@@ -59,6 +59,12 @@ pub(crate) fn read(log: &mut Log, root: &Node, axes: &[Axis]) -> Option<Rules> {
         return None;
     }
     let spec: SearchSpec = serde_json::from_value(rest.json()).ok()?;
+    let planned = axes.iter().find(|axis| axis.name() == "seed").map_or(1, |axis| axis.values.len());
+    if spec.seeds > planned {
+        let hint = format!("expected 1 … {planned}, the number of seeds in [axes]");
+        log.error(node.place_near("seeds"), format!("`search.seeds` is {}", spec.seeds), hint);
+        return None;
+    }
     let (method, eta) = match &spec.method {
         MethodSpec::Grid(_) => ("grid", two()),
         MethodSpec::Random(_) => ("random", two()),
@@ -103,11 +109,17 @@ pub(crate) fn rungs(log: &mut Log, rules: &mut Rules, cells: &[Resolved]) {
                 log.error(*place, format!("\"{span}\": trials are ranked after whole epochs"), hint);
             } else if at <= before || at >= budget {
                 let of = if budget == 1 { "epoch" } else { "epochs" };
-                let message = format!("\"{span}\" is epoch {at} of a run of {budget} {of}");
+                let message = if at <= before {
+                    format!("\"{span}\" is epoch {at}, and the rung before it is epoch {before}")
+                } else {
+                    format!("\"{span}\" is epoch {at} of a run of {budget} {of}")
+                };
                 let room = before + 1 < budget;
-                let hint = room.then(|| {
+                let hint = if room {
                     format!("rungs increase and lie within the run: {} … {}", before + 1, budget - 1)
-                });
+                } else {
+                    "rungs increase and lie within the run".to_owned()
+                };
                 if !log.has_error_at(*place) {
                     log.error(*place, message, hint);
                 }

@@ -74,11 +74,11 @@ impl Dashboard {
     }
 
     /// Every run with its state, and the totals.
-    pub(crate) fn text(&self, plan: &Plan) -> String {
+    pub(crate) fn text(&self, plan: &Plan, store: &RunStore) -> String {
         let mut text = String::new();
         let needed = plan.runs.iter().zip(&self.states).filter(|(_, state)| **state != RunState::Unneeded);
         for (run, state) in needed {
-            let _ = writeln!(text, "{}", line(run, state));
+            let _ = writeln!(text, "{}", line(store, run, state));
         }
         let _ = writeln!(text, "{}", self.totals(plan));
         text

@@ -20,7 +20,7 @@ pub(crate) struct DataArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show the origin, the licence and the known variants of a data set.
+    /// Show the origin, the licence and the known variants of every data set.
     List,
     /// Fetch a data set from the hub's cache or over the network.
     Fetch(Named),

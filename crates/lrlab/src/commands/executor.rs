@@ -36,6 +36,9 @@ impl Executor {
             (Some(path), true) => Some(slurm::read_profile(path, plan)?),
             (None, true) => anyhow::bail!("--emit slurm needs --slurm-profile FILE"),
             (Some(_), false) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
+            (None, false) if args.wait => {
+                anyhow::bail!("--wait is for --executor slurm; the local executor always waits")
+            }
             (None, false) => None,
         };
         let on_failure = if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };

@@ -38,11 +38,10 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run require an experiment file"),
     };
-    if !args.out.is_dir() {
+    if !store.runs_dir().is_dir() {
         let (out, program) = (args.out.display(), program());
-        bail!(
-            "{out}: no such folder: expected a store, which `{program} run` creates; --out names another one"
-        );
+        let what = if args.out.is_dir() { "not a store, it has no folder `store`" } else { "no such folder" };
+        bail!("{out}: {what}: expected a store, which `{program} run` creates; --out names another one");
     }
     let other_runs = match &plan {
         Some(plan) => lrlab_grid::other_runs(&store, plan)?,

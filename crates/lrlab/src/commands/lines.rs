@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use lrlab_grid::{AttemptProgress, RunState, Status};
-use lrlab_runs::PlannedRun;
+use lrlab_runs::{PlannedRun, RunStore};
 
 use crate::progress::{clock, counted, label};
 
 /// `1f2e3d4c  resnet / … / seed 0  running, 45 %, epoch 3 of 10, loss 0.52, 12 s left (process 7 on host)`.
-pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
+pub(crate) fn line(store: &RunStore, run: &PlannedRun, state: &RunState) -> String {
     let state = match state {
         RunState::Done => "done".to_owned(),
         RunState::Running { owner, live, .. } => {
@@ -16,7 +16,14 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
             format!("running{live} ({owner})")
         }
         RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
-        RunState::Missing => "missing".to_owned(),
+        RunState::Missing => match lrlab_runs::progress(&store.run_dir(&run.run_id)) {
+            Some(saved) => format!(
+                "missing, interrupted in epoch {} (update {} is saved)",
+                saved.epoch + 1,
+                saved.update
+            ),
+            None => "missing".to_owned(),
+        },
         RunState::Damaged { error } => format!("damaged, {error}"),
         RunState::Paused { epochs } => format!("paused after epoch {epochs}"),
         RunState::Pruned { epochs } => format!("pruned after epoch {epochs}"),

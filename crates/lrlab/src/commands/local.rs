@@ -146,8 +146,9 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
     let beginnings = grid.beginnings(&grid.plan.runs).unwrap_or_else(|_| vec![None; grid.plan.runs.len()]);
     let runs = grid.plan.runs.iter().zip(&beginnings);
     let seconds = runs.filter(|(run, _)| !grid.store.is_finished(&run.run_id)).map(|(run, beginning)| {
-        let reused_epochs = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
-        Some(costs.seconds(run)? - reused_epochs * costs.epoch_s(run)?)
+        let reused = beginning.as_ref().map_or(0, |beginning| beginning.epochs);
+        let saved = lrlab_runs::progress(&grid.store.run_dir(&run.run_id)).map_or(0, |saved| saved.epoch);
+        Some(costs.seconds(run)? - reused.max(saved) as f64 * costs.epoch_s(run)?)
     });
     let estimate = costs.sum(seconds, jobs);
     let basis = if measured { "" } else { ", estimated from the first updates" };

@@ -47,7 +47,8 @@ fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::
     let planned: BTreeSet<&RunId> = plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
     // --rerun-others has set the recorded results of these runs aside.
     records.retain(|id| planned.contains(id) && !was_superseded(store, id));
-    check_conflicts(store, &records)?;
+    check_conflicts(store, &records)
+        .map_err(|error| anyhow::anyhow!("{error}, or ignore the records with --no-records"))?;
     for plan in plans {
         let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
         eprint_line(&format!("{}: {known} of {} runs are on record", plan.experiment, plan.runs.len()));
@@ -154,8 +155,7 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible), or \
-         ignore the records with --no-records",
+        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible)",
         conflicts.join("\n"),
         program()
     );

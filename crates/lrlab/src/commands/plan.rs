@@ -105,7 +105,7 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     let is_listed =
         |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
     for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| is_listed(state)) {
-        let _ = writeln!(text, "{}", line(run, state));
+        let _ = writeln!(text, "{}", line(store, run, state));
     }
     let file = plan.call.as_ref().map_or("FILE", |call| &call.experiment);
     let _ = writeln!(
@@ -178,7 +178,7 @@ pub(crate) fn listing(
                 )
             })
             .unwrap_or_default();
-        let _ = writeln!(text, "{}{continues}", line(run, state));
+        let _ = writeln!(text, "{}{continues}", line(store, run, state));
     }
     let _ = writeln!(text, "{}: {}", plan.experiment, counts(&status));
     Ok(text)

@@ -145,6 +145,9 @@ fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
     if !path.exists() {
         return Ok(None);
     }
+    if !path.is_file() {
+        bail!("--to {}: is a folder, a device or a pipe, expected a file or a new path", path.display());
+    }
     match on_record::read(&[path.to_path_buf()]) {
         Err(error) if matches!(error.downcast_ref(), Some(lrlab_runs::Error::NoRecords(_))) => Ok(None),
         read => Ok(Some(read.with_context(|| {

@@ -1,5 +1,6 @@
 //! `lrlab schedule`: inspects schedules and controllers without training.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,9 @@ use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Lambdas, Obser
 use super::print;
 use crate::progress::eprint_line;
 use crate::{Exit, Registry};
+
+/// The source of the decisions of an experiment's monitor.
+const MONITOR: &str = "monitor";
 
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArgs {
@@ -61,7 +65,7 @@ enum What {
         #[arg(long, value_name = "RUN_ID")]
         run: Vec<String>,
         /// The callback that made the decisions.
-        #[arg(long, default_value = "monitor")]
+        #[arg(long, default_value = MONITOR)]
         source: String,
     },
     /// Plot the schedule in the terminal or as SVG.
@@ -198,6 +202,9 @@ fn inspect(args: &ScheduleArgs, lambdas: &Lambdas) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The maximum number of updates, whose rates are in memory at once.
+const LONGEST: u64 = 100_000_000;
+
 /// Returns the horizon of a run with one observation at the end of each epoch.
 fn observed_horizon(seen: &[Observation], updates_per_epoch: u64) -> anyhow::Result<Horizon> {
     if updates_per_epoch == 0 {
@@ -249,11 +256,24 @@ fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<St
         }
     }
     records.retain(|run| ids.is_empty() || ids.iter().any(|id| run.as_str().starts_with(id.as_str())));
+    let acts = |record: &Record| record.result.decisions.iter().any(|decision| decision.source == source);
+    if source != MONITOR && !records.iter().any(acts) {
+        let decisions = || records.iter().flat_map(|record| record.result.decisions.clone());
+        let known: BTreeSet<String> = decisions().map(|decision| decision.source).collect();
+        let known = known.into_iter().map(|source| format!("`{source}`")).collect::<Vec<_>>().join(", ");
+        let expected = if known.is_empty() {
+            "there are no decisions in them".to_owned()
+        } else {
+            format!("expected {known}")
+        };
+        bail!("--source {source}: no run of the records has a decision of it: {expected}");
+    }
     let mut text = String::new();
-    for Record { result, .. } in records.iter() {
+    for record @ Record { result, .. } in records.iter() {
         let cell: Vec<String> = result.cell.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
         let script = script(result, source).with_context(|| format!("run {}", result.run_id))?;
-        let _ = writeln!(text, "# {} {}\ncontroller = {script}", result.run_id.short(), cell.join(" "));
+        let none = if acts(record) { String::new() } else { format!(" (no decision of `{source}`)") };
+        let _ = writeln!(text, "# {} {}{none}\ncontroller = {script}", result.run_id.short(), cell.join(" "));
     }
     Ok(text)
 }
@@ -319,6 +339,11 @@ impl Scheduled {
             (Some(updates), Some(epochs), None) if epochs > 0 && updates % epochs == 0 => {
                 Horizon { updates, updates_per_epoch: updates / epochs }
             }
+            (Some(updates), Some(epochs), Some(updates_per_epoch))
+                if epochs.checked_mul(updates_per_epoch) == Some(updates) =>
+            {
+                Horizon { updates, updates_per_epoch }
+            }
             (Some(_), Some(_), _) => bail!(
                 "--updates, --epochs and --updates-per-epoch do not agree: give two of them; epochs must be whole"
             ),
@@ -326,6 +351,9 @@ impl Scheduled {
         };
         if horizon.updates == 0 || horizon.updates_per_epoch == 0 {
             bail!("expected at least one update per run and per epoch");
+        }
+        if horizon.updates > LONGEST {
+            bail!("a run of {} updates is too long: expected at most {LONGEST}", horizon.updates);
         }
         Ok(horizon)
     }
@@ -359,6 +387,9 @@ fn read_observation(line: &str) -> anyhow::Result<Observation> {
     let number = |column: &str| column.parse::<f64>().with_context(|| format!("{column:?} is not a number"));
     let Some(value) = columns.next() else { bail!("expected a number") };
     let observation = Observation { value: number(value)?, stderr: columns.next().map(number).transpose()? };
+    if let Some(stderr) = observation.stderr.filter(|stderr| *stderr < 0.0) {
+        bail!("the standard error is {stderr}: expected at least 0");
+    }
     match columns.next() {
         None => Ok(observation),
         Some(_) => bail!("more than two columns: expected a metric and its standard error"),
@@ -377,6 +408,7 @@ mod tests {
         for (line, expected) in [
             ("0.5 x", "\"x\" is not a number"),
             ("1 2 3", "more than two columns"),
+            ("1 -2", "the standard error is -2"),
             (" ", "expected a number"),
         ] {
             assert!(read_observation(line).unwrap_err().to_string().starts_with(expected), "{line}");

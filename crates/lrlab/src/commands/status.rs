@@ -44,7 +44,7 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
     if args.json {
         print_line(&serde_json::to_string_pretty(&board.json(&plan))?);
     } else {
-        print(&board.text(&plan));
+        print(&board.text(&plan, &store));
     }
     Ok(Exit::Done)
 }

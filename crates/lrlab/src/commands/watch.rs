@@ -102,7 +102,7 @@ fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: 
     let failed = of(|state| matches!(state, RunState::Failed(_)));
     let pruned = of(|state| matches!(state, RunState::Pruned { .. }));
     for (mark, list) in [("✗", failed), ("·", waiting), ("✓", earlier), ("–", pruned)] {
-        lines.extend(list.into_iter().map(|(run, state)| format!("{mark} {}", line(run, state))));
+        lines.extend(list.into_iter().map(|(run, state)| format!("{mark} {}", line(store, run, state))));
     }
     let available = rows.saturating_sub(1).max(3);
     if lines.len() > available {

@@ -111,8 +111,9 @@ pub(super) fn summary(verdicts: &[Verdict]) -> String {
         count(|verdict| matches!(verdict, Verdict::Identical)),
         verdicts.len()
     );
+    let differing = count(|verdict| matches!(verdict, Verdict::Differs(_)));
     for (n, words) in [
-        (count(|verdict| matches!(verdict, Verdict::Differs(_))), "differ"),
+        (differing, if differing == 1 { "differs" } else { "differ" }),
         (count(|verdict| matches!(verdict, Verdict::Failed(_))), "failed"),
         (count(|verdict| matches!(verdict, Verdict::Refused(_))), "cannot be verified"),
         (count(|verdict| matches!(verdict, Verdict::Missing)), "not redone"),
