@@ -192,12 +192,12 @@ fn mistakes_in_the_method_are_reported() {
     check(
         "method = { halving = { rungs = [\"3 epochs\", \"2 epochs\"] } }",
         &[
-            "x.toml:22:46: \"2 epochs\" is epoch 2, and the rung before it is epoch 3; rungs increase and lie within the run",
+            "x.toml:22:45: \"2 epochs\" is epoch 2, and the rung before it is epoch 3; rungs increase and lie within the run",
         ],
     );
     check(
         "method = { halving = { trials = 4, rungs = [\"1 epoch\"] } }\nseeds = 5",
-        &["x.toml:23:1: `search.seeds` is 5; expected 1 … 2, the number of seeds in [axes]"],
+        &["x.toml:23:9: `search.seeds` is 5; expected 1 … 3, the number of seeds in [axes]"],
     );
     let uneven = "method = { grid = {} }\nspace.schedule.cosine.eta_min = { choice = [0.0, 0.1] }\n\
                   space.lr = { choice = [0.2, 0.3] }";
