@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::compare::pairs_needed;
 use crate::label::phrase;
 use crate::stats::summary;
-use crate::table::{Value, p_value, signed};
+use crate::table::{Value, limit, p_value, signed};
 use crate::{Comparison, Contrast, Finding, Metric, Reason, Report, Unit, Verdict};
 
 /// The metric of contrasts between arms that have none of the report's metrics in common.
@@ -219,8 +219,17 @@ fn average(all: &[&Comparison]) -> f64 {
 
 /// A difference, rounded and signed, without its unit.
 pub(crate) fn number(metric: Metric, x: f64) -> String {
-    let digits = if metric.unit().factor() > 1.0 { 1 } else { metric.unit().digits() };
-    signed(x * metric.unit().factor(), digits)
+    signed(x * metric.unit().factor(), digits(metric))
+}
+
+/// An interval of a difference, without its unit.
+pub(crate) fn interval(metric: Metric, (low, high): (f64, f64)) -> String {
+    let [low, high] = [low, high].map(|x| limit(x * metric.unit().factor(), digits(metric)));
+    format!("[{low}, {high}]")
+}
+
+fn digits(metric: Metric) -> usize {
+    if metric.unit().factor() > 1.0 { 1 } else { metric.unit().digits() }
 }
 
 /// As [`number`], with its unit.
@@ -240,8 +249,8 @@ pub(crate) fn unit(metric: Metric) -> &'static str {
 fn in_full(c: &Comparison) -> String {
     let Some(paired) = &c.paired else { return String::new() };
     let mut text = format!("{} {}", name(c.metric), with_unit(c.metric, paired.summary.mean));
-    if let Some((low, high)) = paired.t_interval {
-        let _ = write!(text, " [{}, {}]", number(c.metric, low), number(c.metric, high));
+    if let Some(limits) = paired.t_interval {
+        let _ = write!(text, " {}", interval(c.metric, limits));
     }
     match c.finding() {
         Finding::NotRun | Finding::TooFew => {}

@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::paint::{self, Anchor, escape, shortened, text, text_width};
 use super::path::{Path, short};
 use super::{Scale, mark};
-use crate::answer::{number, place, unit};
+use crate::answer::{interval, number, place, unit};
 use crate::{Comparison, Contrast, Finding, Metric, Report};
 
 /// The file name without extension.
@@ -257,7 +257,7 @@ impl Layout {
 fn mean_and_interval(metric: Metric, point: &ForestPoint) -> String {
     let mean = number(metric, point.mean);
     match point.interval {
-        Some((low, high)) => format!("{mean} [{}, {}]", number(metric, low), number(metric, high)),
+        Some(limits) => format!("{mean} {}", interval(metric, limits)),
         None => mean,
     }
 }

@@ -220,7 +220,7 @@ fn scaled(x: f64, unit: Unit) -> String {
 pub(crate) fn fixed(x: f64, digits: usize) -> String {
     let text = if x.abs() < 1e8 { format!("{x:.digits$}") } else { format!("{x:.2e}") };
     match text.strip_prefix('-') {
-        Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_owned(),
+        Some(rest) if is_zero(rest) => rest.to_owned(),
         Some(rest) => format!("−{rest}"),
         None => text,
     }
@@ -229,8 +229,22 @@ pub(crate) fn fixed(x: f64, digits: usize) -> String {
 /// As [`fixed`], with a plus sign before positive numbers.
 pub(crate) fn signed(x: f64, digits: usize) -> String {
     let text = fixed(x, digits);
-    let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
-    if text.starts_with('−') || zero { text } else { format!("+{text}") }
+    if text.starts_with('−') || is_zero(&text) { text } else { format!("+{text}") }
+}
+
+/// As [`signed`], for a limit of an interval. A limit that rounds to zero keeps its sign, which says whether the interval
+/// contains zero.
+pub(crate) fn limit(x: f64, digits: usize) -> String {
+    let text = signed(x, digits);
+    match x {
+        x if x < 0.0 && is_zero(&text) => format!("−{text}"),
+        x if x > 0.0 && is_zero(&text) => format!("+{text}"),
+        _ => text,
+    }
+}
+
+fn is_zero(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0' | b'.'))
 }
 
 /// "p = 0.047" or "p < 0.001".
@@ -241,6 +255,11 @@ pub(crate) fn p_value(p: f64) -> String {
 
 fn difference(x: f64, unit: Unit) -> String {
     signed(x * unit.factor(), unit.digits())
+}
+
+fn interval((low, high): (f64, f64), unit: Unit) -> String {
+    let [low, high] = [low, high].map(|x| limit(x * unit.factor(), unit.digits()));
+    format!("[{low}, {high}]")
 }
 
 /// "3 (2×), 5".
@@ -285,14 +304,12 @@ impl std::fmt::Display for Value {
             Self::Difference(None, _, planned) => write!(f, "{MISSING}{}", count(0, *planned)),
             Self::Difference(Some(d), unit, planned) => {
                 f.write_str(&difference(d.mean, *unit))?;
-                if let Some((low, high)) = d.interval {
-                    write!(f, " [{}, {}]", difference(low, *unit), difference(high, *unit))?;
+                if let Some(limits) = d.interval {
+                    write!(f, " {}", interval(limits, *unit))?;
                 }
                 f.write_str(&count(d.n, *planned))
             }
-            Self::Interval(Some((low, high)), unit) => {
-                write!(f, "[{}, {}]", difference(*low, *unit), difference(*high, *unit))
-            }
+            Self::Interval(Some((low, high)), unit) => f.write_str(&interval((*low, *high), *unit)),
             Self::P(Some(p)) if *p < 0.0005 => f.write_str("< 0.001"),
             Self::P(Some(p)) => write!(f, "{p:.3}"),
             Self::Label(None)
@@ -359,6 +376,10 @@ mod tests {
         check(Value::P(Some(1e-6)), "< 0.001");
         let d = Difference { mean: 0.0123, interval: Some((-0.004, 0.0286)), n: 6 };
         check(Value::Difference(Some(d), Unit::Points, 6), "+1.23 [−0.40, +2.86]");
+        let near = Difference { mean: -0.000_01, interval: Some((-0.000_02, 0.000_01)), n: 6 };
+        check(Value::Difference(Some(near), Unit::Points, 6), "0.00 [−0.00, +0.00]");
+        let same = Difference { mean: 0.0, interval: Some((0.0, 0.0)), n: 6 };
+        check(Value::Difference(Some(same), Unit::Points, 6), "0.00 [0.00, 0.00]");
         check(
             Value::Difference(Some(Difference { interval: None, n: 1, ..d }), Unit::Points, 2),
             "+1.23 (1/2)",
