@@ -430,9 +430,9 @@ fn the_paper_is_rendered_with_and_without_runs() {
         render(&Arc::new(summarise(&plan, &store).unwrap()), document).unwrap()
     };
     let (whole, none) = (rendered(true, &document), rendered(false, &document));
-    assert!(whole.starts_with("# ") && whole.contains("results of 288 of the 288 runs"), "{whole}");
+    assert!(whole.starts_with("# ") && whole.contains("results of 288 of the 288 planned runs"), "{whole}");
     assert!(
-        none.contains("results of 0 of the 288 runs")
+        none.contains("results of 0 of the 288 planned runs")
             && none.contains("The LSTM has not been run in this grid."),
         "{none}"
     );
@@ -444,7 +444,7 @@ fn the_paper_is_rendered_with_and_without_runs() {
         }
     }
     let (whole, none) = (rendered(true, &latex), rendered(false, &latex));
-    assert!(whole.contains("288 of the 288 runs") && none.contains("0 of the 288 runs"));
+    assert!(whole.contains("288 of the 288 planned runs") && none.contains("0 of the 288 runs"));
     for text in [&whole, &none] {
         assert!(text.starts_with("\\documentclass") && text.ends_with("\\end{document}\n"), "{text}");
         assert_eq!(text.matches("\\begin{").count(), text.matches("\\end{").count());
