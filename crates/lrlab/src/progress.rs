@@ -25,9 +25,8 @@ enum View {
 }
 
 impl Progress {
-    /// Creates the display of `runs`, of which `done` are done.
-    pub(crate) fn new(runs: &[PlannedRun], done: usize) -> Self {
-        let total = runs.len();
+    /// Creates the display of `total` of the `runs`, of which `done` are done.
+    pub(crate) fn new(runs: &[PlannedRun], total: usize, done: usize) -> Self {
         let view = if std::io::stderr().is_terminal() { View::bars(total, done) } else { View::Lines };
         let cells = runs.iter().map(|run| (run.run_id.clone(), run.cell.clone())).collect();
         Self { total, done, cells, latest: BTreeMap::new(), view }
@@ -291,7 +290,7 @@ mod tests {
             (vec![epoch(), finished(Outcome::Stopped)], "stopped early, val_loss 0.5000, val_accuracy –"),
             (vec![epoch(), finished(Outcome::Completed)], "val_loss 0.5000, val_accuracy –"),
         ] {
-            let mut progress = Progress::new(std::slice::from_ref(&run), 0);
+            let mut progress = Progress::new(std::slice::from_ref(&run), 1, 0);
             for event in &events {
                 progress.event(&id, event);
             }

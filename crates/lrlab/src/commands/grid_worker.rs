@@ -169,7 +169,7 @@ fn work(
     launch: &Launcher,
 ) -> anyhow::Result<GridOutcome> {
     let done = workload.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
-    let mut progress = Progress::new(workload.runs, done);
+    let mut progress = Progress::new(workload.runs, workload.runs.len(), done);
     let outcome = executor.run_workload(
         store,
         workload,

@@ -77,7 +77,11 @@ impl Local {
             ..LocalExecutor::default()
         };
         let runs = search::needed_runs(plan, store)?;
-        let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
+        let done = match plan.search {
+            // A trial that the search pruned is done, too.
+            Some(_) => lrlab_grid::status(store, plan)?.0.done,
+            None => runs.iter().filter(|run| store.is_finished(&run.run_id)).count(),
+        };
         let total = runs.len();
         let device = launch.describe_device();
         eprint_line(&format!(
@@ -88,7 +92,7 @@ impl Local {
         if plan.search.is_none() {
             show_estimate(grid, jobs, Some(preflight));
         }
-        let mut progress = Progress::new(&runs, done);
+        let mut progress = Progress::new(&plan.runs, total, done);
         let mut observe = |run: &PlannedRun, notice: Notice<'_>| launch::show(&mut progress, run, notice);
         let stages = search::Stages { plan, store, keep: machine.keep, ours: &|_| true, wait: &|_| false };
         let outcome = stages.run(|runs, stage| {

@@ -51,7 +51,9 @@ fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::
         .map_err(|error| anyhow::anyhow!("{error}, or ignore the records with --no-records"))?;
     for plan in plans {
         let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
-        eprint_line(&format!("{}: {known} of {} runs are on record", plan.experiment, plan.runs.len()));
+        // A search does not need all of its runs.
+        let of = if plan.search.is_some() { String::new() } else { format!(" of {}", plan.runs.len()) };
+        eprint_line(&format!("{}: {known}{of} runs are on record", plan.experiment));
     }
     Ok(records)
 }
