@@ -134,6 +134,37 @@ fn many_arms_are_summarised_and_ranked() {
     assert_eq!((labels[0], labels[5], rows.len()), ("cosine: c", "step: c", 6), "{labels:?}");
 }
 
+/// A network with fewer seeds than planned is not drawn beside complete ones, and nothing is concluded from two seeds.
+#[test]
+fn arms_with_fewer_seeds_are_not_drawn_beside_complete_ones() {
+    let models = ["whole", "partial"].map(Value::from).to_vec();
+    let schedules = ["static", "step", "cosine"].map(Value::from).to_vec();
+    let mut plan = plan(&[("model", models), ("schedule", schedules)], 8);
+    plan.claims = json!([{
+        "id": "step", "text": "Step decay helps", "metric": "final.val_accuracy", "where": { "schedule": "step" },
+        "compare": ">", "than": { "schedule": "static" }, "margin": 0.9,
+    }]);
+    let drawn = |partial: u64| {
+        let done = |cell: &Cell| cell["model"] == "whole" || cell["seed"].as_u64() < Some(partial);
+        let result = |planned: &PlannedRun| done(&planned.cell).then(|| common::result(planned));
+        let (_folder, store) = common::store(&plan, |_, planned| result(planned));
+        let report = summarise(&plan, &store).unwrap();
+        let few = report.comparisons.iter().filter(|c| c.paired.as_ref().is_some_and(|it| it.summary.n == 2));
+        assert!(few.clone().all(|c| c.finding() == Finding::TooFew) && (partial == 8 || few.count() > 0));
+        forest(&report).unwrap()
+    };
+    let whole = drawn(8);
+    assert_eq!(whole.groups[0].rows.len(), 4);
+    assert!(whole.caption.contains("(n = 8)") && !whole.caption.contains("Shown"), "{}", whole.caption);
+    let partial = drawn(2);
+    let labels: Vec<&str> = partial.groups[0].rows.iter().map(|row| row.label.as_str()).collect();
+    assert!(labels.len() == 2 && labels.iter().all(|label| label.ends_with(": whole")), "{labels:?}");
+    let words = "(n = 8): mean and 95 % t-interval";
+    assert!(partial.caption.contains(words), "{}", partial.caption);
+    let words = " Shown: 2 of 4 differences, without 2 with fewer seeds; tables/differences.csv lists all.";
+    assert!(partial.caption.ends_with(words), "{}", partial.caption);
+}
+
 #[test]
 fn too_few_runs_are_pointed_out() {
     let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());
