@@ -92,7 +92,7 @@ fn one_ctrl_c_saves_and_two_kill_the_workers() {
             );
         }
         let listed = lrlab_tests::run(folder.path(), &["plan", "stopped.toml", "--out", &store, "--cells"]);
-        assert_eq!(listed.out.matches("missing, interrupted in epoch ").count(), 2, "{}", listed.out);
+        assert_eq!(listed.out.matches("missing, interrupted after epoch ").count(), 2, "{}", listed.out);
         let again = Ran::of(&command(&store).output().unwrap());
         assert_eq!(again.code, 0, "{}\n{}", again.out, again.err);
         assert!(again.err.contains("resumes at update"), "asked {times} times: {}", again.err);

@@ -256,7 +256,7 @@ fn gains_of_a_finished_run_can_be_replayed() {
         (["--run", "0000"], "--run 0000: the records do not contain this run"),
         (
             ["--source", "moniter"],
-            "--source moniter: no run of the records has a decision of it: expected `monitor`",
+            "--source moniter: no run on record has a decision of `moniter`; expected `monitor`",
         ),
     ] {
         let ran = lrlab_tests::run(folder, &[&["schedule", "gains", "with.jsonl"], &options[..]].concat());
@@ -281,4 +281,10 @@ fn lengths_of_runs_agree_and_have_a_limit() {
         "--epochs 18446744073709551615 --updates-per-epoch 2",
         "updates is too long: expected at most 100000000",
     );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("loss.txt"), "1\n2\n").unwrap();
+    let replay = ["schedule", "replay", "--controller", "plateau = {}", "--metrics", "loss.txt"];
+    let long = ["--schedule", "cosine = {}", "--lr", "0.1", "--updates-per-epoch", "9007199254740993"];
+    let ran = lrlab_tests::run(folder.path(), &[&replay[..], &long].concat());
+    assert!(ran.code == 2 && ran.err.contains("updates is too long"), "{}", ran.err);
 }

@@ -88,6 +88,12 @@ impl Costs {
         self.of_class(&class(run), 1.0)
     }
 
+    /// Returns the expected seconds of `run` after `done` of its epochs; `None` if its class has not been measured.
+    #[must_use]
+    pub fn left_s(&self, run: &PlannedRun, done: u64) -> Option<f64> {
+        self.of_class(&class(run), (epochs(run) - done as f64).max(0.0))
+    }
+
     /// Returns the maximum device memory in MiB among runs of the class of `run`; `None` if it has not been measured.
     #[must_use]
     pub fn device_mib(&self, run: &PlannedRun) -> Option<u64> {

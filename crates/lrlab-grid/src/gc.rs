@@ -220,7 +220,7 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>, states: States<'_>) -> Res
     for experiment in &experiments {
         let status = slurm::submission_status(store, experiment)?;
         named.extend(status.covered);
-        if !status.queued.is_empty() {
+        if status.unknown || !status.queued.is_empty() {
             let submissions = slurm::submissions(store, experiment)?;
             builds.extend(
                 submissions.iter().filter_map(|(_, submission)| build_of(&submission.settings.program)),

@@ -161,7 +161,7 @@ fn arms_with_fewer_seeds_are_not_drawn_beside_complete_ones() {
     assert!(labels.len() == 2 && labels.iter().all(|label| label.ends_with(": whole")), "{labels:?}");
     let words = "(n = 8): mean and 95 % t-interval";
     assert!(partial.caption.contains(words), "{}", partial.caption);
-    let words = " Shown: 2 of 4 differences, without 2 with fewer seeds; tables/differences.csv lists all.";
+    let words = " Shown: 2 of 4 differences, without 2 with missing runs; tables/differences.csv lists all.";
     assert!(partial.caption.ends_with(words), "{}", partial.caption);
 }
 

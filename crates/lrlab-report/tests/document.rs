@@ -446,6 +446,7 @@ fn the_paper_is_rendered_with_and_without_runs() {
     let (whole, none) = (rendered(true, &latex), rendered(false, &latex));
     assert!(whole.contains("288 of the 288 planned runs") && none.contains("0 of the 288 planned runs"));
     for text in [&whole, &none] {
+        assert!(!text.contains("\\$"), "math that was escaped: {text}");
         assert!(text.starts_with("\\documentclass") && text.ends_with("\\end{document}\n"), "{text}");
         assert_eq!(text.matches("\\begin{").count(), text.matches("\\end{").count());
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Writes `bytes` to a temporary name beside `path`, syncs, and renames over `path`. If `path` is a symbolic link, the file
-/// that it names is replaced.
+/// Writes `bytes` to a temporary name beside `path`, syncs, and renames over `path`. If `path` is a symbolic link to a
+/// file, that file is replaced.
 ///
 /// # Errors
 /// Returns [`Error::Io`] if writing or renaming fails, and if `path` is a folder, a device or a pipe; `path` is then unchanged.

@@ -16,6 +16,9 @@ use crate::walk::walk;
 /// The extension of document templates.
 const TEMPLATE: &str = ".jinja";
 
+/// Extensions of languages whose special characters documents do not escape.
+const MARKUP: [&str; 4] = [".html", ".htm", ".xhtml", ".xml"];
+
 /// Names of the report's files and folders, which documents cannot use.
 const TAKEN: [&str; 5] = ["report.md", "report.html", "manifest.json", "tables", "figures"];
 
@@ -39,12 +42,9 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
         {
             let hint = "name a template in the experiment's folder, or below it".to_owned();
             log.error(node.place, format!("`{text}` leads out of the experiment's folder"), hint);
-        } else if Path::new(name)
-            .extension()
-            .is_some_and(|extension| extension == "html" || extension == "htm")
-        {
+        } else if MARKUP.iter().any(|extension| name.to_lowercase().ends_with(extension)) {
             let hint = "documents are Markdown (`.md`), LaTeX (`.tex`) or plain text".to_owned();
-            log.error(node.place, format!("`{text}` renders to HTML, for which there is no escaping"), hint);
+            log.error(node.place, format!("`{text}` renders to a language without escapes"), hint);
         } else if name.is_empty() || TAKEN.contains(&name) {
             log.error(node.place, format!("the report has its own file `{name}`"), None);
         } else if made.contains(&name) {

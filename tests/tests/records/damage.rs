@@ -140,7 +140,7 @@ fn a_damaged_result_does_not_hide_the_others() {
         (&["report", "tiny.toml"], "report: ", ""),
     ] {
         let ran = succeeds(folder, args);
-        let damage = format!("error: runs/store/{id}/result.json: ");
+        let damage = format!(": runs/store/{id}/result.json: ");
         assert!(
             ran.out.contains(out) && ran.err.contains(&damage) && ran.err.contains(note),
             "{}{}",

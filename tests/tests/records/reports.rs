@@ -67,6 +67,10 @@ fn records_beside_an_experiment_are_used_by_default() {
         ran.out,
         ran.err
     );
+    let ran = succeeds(there, &["report", "tiny.toml", "--no-records", "--out", "rusn"]);
+    let words = "warning: rusn: no such folder, and no run is on record: all runs count as missing";
+    assert!(ran.err.contains(words), "{}", ran.err);
+    std::fs::remove_dir_all(there.join("rusn")).unwrap();
     let ran = succeeds(there, &["plan", "tiny.toml", "--no-records"]);
     assert!(ran.out.contains("2 missing"), "{}", ran.out);
     let ran = succeeds(there, &["verify", "tiny.toml", "--device", "cpu"]);
@@ -119,7 +123,7 @@ fn reports_render_the_documents_of_the_experiment() {
     for (documents, expected) in [
         ("[\"paper.md\"]", "`paper.md` does not end in `.jinja`"),
         ("[\"../paper.md.jinja\"]", "`../paper.md.jinja` leads out of the experiment's folder"),
-        ("[\"page.html.jinja\"]", "`page.html.jinja` renders to HTML, for which there is no escaping"),
+        ("[\"page.HTML.jinja\"]", "`page.HTML.jinja` renders to a language without escapes"),
         ("[\"report.md.jinja\"]", "the report has its own file `report.md`"),
         ("[\"a/x.md.jinja\", \"b/x.md.jinja\"]", "two templates render to `x.md`"),
     ] {

@@ -151,3 +151,40 @@ fn scripts_export_what_jobs_need() {
         assert_eq!(exports(&script), BTreeMap::new(), "{script}");
     }
 }
+
+/// Without Slurm on the machine, scripts that were only written do not stop a grid, and their frozen runner is kept, because they
+/// may have been submitted elsewhere. If Slurm fails, their state is unknown.
+#[test]
+fn written_scripts_are_no_jobs_on_a_machine_without_slurm() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    std::fs::create_dir(place.path("bin")).unwrap();
+    let call = |words: &[String]| {
+        Ran::of(&runner(place.folder.path()).args(words).env("PATH", place.path("bin")).output().unwrap())
+    };
+    let profile = ["--slurm-profile", "site.toml"];
+    let emitted = call(&Place::arguments("there", &[&profile[..], &["--emit", "slurm"]].concat()));
+    assert_eq!(emitted.code, 0, "{}", emitted.err);
+    let submitted = call(&Place::arguments("there", &[&profile[..], &["--executor", "slurm"]].concat()));
+    assert!(submitted.code == 2 && submitted.err.contains("is Slurm installed here?"), "{}", submitted.err);
+    assert!(!submitted.err.contains("submitted before"), "{}", submitted.err);
+    let waiting = call(&Place::arguments("there", &["--wait"]));
+    assert!(waiting.code == 2 && waiting.err.contains("--wait is for --executor slurm"), "{}", waiting.err);
+
+    let old = std::time::SystemTime::now() - std::time::Duration::from_hours(3);
+    for folder in std::fs::read_dir(place.path("there/bin")).unwrap() {
+        let folder = folder.unwrap().path();
+        for path in files(&folder).into_iter().chain([folder]) {
+            std::fs::File::open(path).unwrap().set_modified(old).unwrap();
+        }
+    }
+    let gc = ["gc", "--out", "there"].map(str::to_owned);
+    let kept = call(&gc);
+    assert!(kept.code == 0 && !kept.out.contains("frozen runner"), "{}{}", kept.out, kept.err);
+    place.program("squeue", "echo down >&2; exit 1");
+    let failed = call(&gc);
+    assert!(failed.code != 0 && failed.err.contains("down"), "{}{}", failed.out, failed.err);
+    // Without the scripts, nothing refers to the runner.
+    std::fs::remove_dir_all(place.path("there/cases/slurm")).unwrap();
+    let stale = call(&gc);
+    assert!(stale.out.contains("frozen runner"), "{}{}", stale.out, stale.err);
+}

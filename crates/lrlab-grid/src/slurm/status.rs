@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 
+use super::SlurmError;
 use super::client::{Queued, queue};
 use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
@@ -33,6 +34,9 @@ pub struct SubmissionStatus {
     pub covered: BTreeSet<RunId>,
     /// Jobs that were submitted when the store was another folder.
     pub moved: Vec<MovedJobs>,
+    /// Whether scripts were written that may have been submitted elsewhere: no job is recorded, and Slurm is not on this
+    /// machine.
+    pub unknown: bool,
 }
 
 /// Jobs that work in another folder than the store, which was moved or copied after they were submitted.
@@ -83,19 +87,23 @@ pub fn given_up(store: &RunStore, plan: &Plan) -> Result<BTreeSet<RunId>, Error>
 /// Queries Slurm for the status of the recorded jobs of an experiment.
 ///
 /// # Errors
-/// Returns [`Error::Unreachable`] if there are recorded jobs and Slurm cannot be reached.
+/// Returns [`Error::Unreachable`] if there are submissions and Slurm cannot be reached, unless no job is recorded and Slurm is not
+/// on this machine.
 pub fn submission_status(store: &RunStore, experiment: &str) -> Result<SubmissionStatus, Error> {
     let submissions = submissions(store, experiment)?;
     if submissions.is_empty() {
         return Ok(SubmissionStatus::default());
     }
+    let mut status = SubmissionStatus::default();
     let all = match queue() {
         Ok(all) => all,
-        // Scripts were written, but no job is known.
-        Err(_) if jobs(&submissions).is_empty() => return Ok(SubmissionStatus::default()),
+        // Without Slurm on this machine, scripts that were only written say nothing about jobs.
+        Err(SlurmError::Missing { .. }) if jobs(&submissions).is_empty() => {
+            status.unknown = true;
+            return Ok(status);
+        }
         Err(source) => return Err(Error::Unreachable { jobs: jobs(&submissions), source }),
     };
-    let mut status = SubmissionStatus::default();
     for (folder, submission) in &submissions {
         let (mut wanted, before) = (None, status.queued.len());
         let ours = |name: &str, job: Option<u64>| -> Vec<Queued> {

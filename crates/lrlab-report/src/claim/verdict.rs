@@ -74,7 +74,7 @@ pub struct Judged {
     /// The smallest p that this number of seeds can reach, with the same correction.
     pub smallest_p: f64,
     /// p of two one-sided t-tests against the margin, or against the tolerance of a claim that has one; `None` for fewer
-    /// than two seeds.
+    /// than three seeds.
     pub p_equivalent: Option<f64>,
     /// The verdict on these differences.
     pub verdict: Verdict,

@@ -85,7 +85,7 @@ pub fn forest(report: &Report) -> Option<Forest> {
     if all == 0 {
         return None;
     }
-    // Intervals over different numbers of seeds would be compared.
+    // Intervals over different numbers of seeds are not comparable.
     for (_, rows) in &mut groups {
         if rows.iter().any(|row| row.complete) {
             rows.retain(|row| row.complete);
@@ -106,7 +106,7 @@ pub fn forest(report: &Report) -> Option<Forest> {
         left.push(format!("the largest of each contrast by {} if it is measured", metrics[0].phrase()));
     }
     if fewer > 0 {
-        left.push(format!("without {fewer} with fewer seeds"));
+        left.push(format!("without {fewer} with missing runs"));
     }
     let left = if left.is_empty() {
         String::new()
@@ -129,7 +129,7 @@ struct Compared {
     points: Vec<Option<ForestPoint>>,
     /// The numbers of its pairs.
     pairs: Vec<usize>,
-    /// Whether no planned pair is missing.
+    /// Whether all runs of the arm and its baseline have ended.
     complete: bool,
 }
 
@@ -141,12 +141,14 @@ fn compared(report: &Report, metrics: &[Metric], contrast: usize) -> Vec<Compare
             arm: c.arm,
             points: vec![None; metrics.len()],
             pairs: Vec::new(),
-            complete: true,
+            complete: [c.arm, c.baseline].into_iter().all(|arm| {
+                let arm = &report.arms[arm];
+                arm.done() == arm.runs.len()
+            }),
         });
         row.points[panel] = point(c);
         let pairs = c.paired.as_ref().map_or(0, |paired| paired.summary.n);
         row.pairs.push(pairs);
-        row.complete &= pairs == c.planned;
     }
     arms.into_values().collect()
 }

@@ -7,6 +7,7 @@ use lrlab_grid::{ArmStatus, Costs, Estimate, RunState, SearchState, Status};
 use lrlab_runs::{Plan, RunStore};
 
 use super::lines::{counts, line};
+use super::local::saved_epochs;
 use super::search;
 use crate::progress::{clock, counted};
 
@@ -39,7 +40,7 @@ impl Dashboard {
         let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
         warnings.extend(submitted.iter().flat_map(|submitted| &submitted.moved).map(ToString::to_string));
         Ok(Self {
-            left: left(plan, &states, &costs, status.running),
+            left: left(store, plan, &states, &costs, status.running),
             status,
             states,
             other_runs: (others.len(), others_done),
@@ -118,7 +119,7 @@ impl Dashboard {
 }
 
 /// Estimates the remaining work. Running runs count with their remaining time, extrapolated from their own progress.
-fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
+fn left(store: &RunStore, plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
     let open = plan.runs.iter().zip(states);
     let open = open
         .filter(|(_, state)| !matches!(state, RunState::Done | RunState::Pruned { .. } | RunState::Unneeded));
@@ -126,6 +127,7 @@ fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Esti
         RunState::Running { live: Some(live), .. } => {
             live.left_s().or_else(|| costs.seconds(run).map(|all| all * (1.0 - live.share())))
         }
+        RunState::Missing => costs.left_s(run, saved_epochs(store, run)),
         _ => costs.seconds(run),
     });
     costs.sum(seconds, running)

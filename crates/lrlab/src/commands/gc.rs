@@ -40,7 +40,11 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     };
     if !store.runs_dir().is_dir() {
         let (out, program) = (args.out.display(), program());
-        let what = if args.out.is_dir() { "not a store, it has no folder `store`" } else { "no such folder" };
+        let what = match args.out.exists() {
+            true if args.out.is_dir() => "not a store, it has no folder `store`",
+            true => "not a folder",
+            false => "no such folder",
+        };
         bail!("{out}: {what}: expected a store, which `{program} run` creates; --out names another one");
     }
     let other_runs = match &plan {

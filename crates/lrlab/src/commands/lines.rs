@@ -17,11 +17,9 @@ pub(crate) fn line(store: &RunStore, run: &PlannedRun, state: &RunState) -> Stri
         }
         RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
         RunState::Missing => match lrlab_runs::progress(&store.run_dir(&run.run_id)) {
-            Some(saved) => format!(
-                "missing, interrupted in epoch {} (update {} is saved)",
-                saved.epoch + 1,
-                saved.update
-            ),
+            Some(saved) => {
+                format!("missing, interrupted after epoch {} (update {} is saved)", saved.epoch, saved.update)
+            }
             None => "missing".to_owned(),
         },
         RunState::Damaged { error } => format!("damaged, {error}"),

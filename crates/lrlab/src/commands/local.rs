@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use lrlab_grid::{
     Assignment, GridOutcome, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Workload,
 };
-use lrlab_runs::PlannedRun;
+use lrlab_runs::{PlannedRun, RunStore};
 
 use super::follow;
 use super::grid::{Execution, Grid};
@@ -133,6 +133,11 @@ impl Local {
     }
 }
 
+/// Returns the number of completed epochs that an interrupted run resumes after.
+pub(crate) fn saved_epochs(store: &RunStore, run: &PlannedRun) -> u64 {
+    lrlab_runs::progress(&store.run_dir(&run.run_id)).map_or(0, |saved| saved.epoch)
+}
+
 /// Prints an estimate for the missing runs.
 pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&PreflightReport>) {
     let missing = grid.missing();
@@ -151,8 +156,7 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
     let runs = grid.plan.runs.iter().zip(&beginnings);
     let seconds = runs.filter(|(run, _)| !grid.store.is_finished(&run.run_id)).map(|(run, beginning)| {
         let reused = beginning.as_ref().map_or(0, |beginning| beginning.epochs);
-        let saved = lrlab_runs::progress(&grid.store.run_dir(&run.run_id)).map_or(0, |saved| saved.epoch);
-        Some(costs.seconds(run)? - reused.max(saved) as f64 * costs.epoch_s(run)?)
+        costs.left_s(run, reused.max(saved_epochs(grid.store, run)))
     });
     let estimate = costs.sum(seconds, jobs);
     let basis = if measured { "" } else { ", estimated from the first updates" };

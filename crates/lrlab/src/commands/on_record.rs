@@ -47,13 +47,13 @@ fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::
     let planned: BTreeSet<&RunId> = plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
     // --rerun-others has set the recorded results of these runs aside.
     records.retain(|id| planned.contains(id) && !was_superseded(store, id));
-    check_conflicts(store, &records)
-        .map_err(|error| anyhow::anyhow!("{error}, or ignore the records with --no-records"))?;
+    check_conflicts(store, &records, ", or ignore the records with --no-records")?;
     for plan in plans {
         let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
         // A search does not need all of its runs.
         let of = if plan.search.is_some() { String::new() } else { format!(" of {}", plan.runs.len()) };
-        eprint_line(&format!("{}: {known}{of} runs are on record", plan.experiment));
+        let runs = if known == 1 && of.is_empty() { "run is" } else { "runs are" };
+        eprint_line(&format!("{}: {known}{of} {runs} on record", plan.experiment));
     }
     Ok(records)
 }
@@ -141,7 +141,7 @@ fn replace_damage(store: &RunStore, record: &Record) -> anyhow::Result<()> {
 
 /// Rejects runs whose result in the store and whose recorded one differ, unless a search pruned one of them and the other
 /// contains it. Damaged results are ignored.
-pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Result<()> {
+pub(crate) fn check_conflicts(store: &RunStore, records: &Records, hint: &str) -> anyhow::Result<()> {
     let mut conflicts = Vec::new();
     for record in records.iter() {
         let id = &record.result.run_id;
@@ -157,7 +157,7 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible)",
+        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible){hint}",
         conflicts.join("\n"),
         program()
     );

@@ -114,7 +114,7 @@ fn merged(
     let mut records = existing(path)?.unwrap_or_default();
     let again = |id: &RunId| results.iter().any(|result| result.run_id == *id) && was_superseded(store, id);
     records.retain(|id| !again(id));
-    check_conflicts(store, &records)?;
+    check_conflicts(store, &records, "")?;
     let before = records.iter().map(|record| (record.result.run_id.clone(), (*record.result).clone()));
     let mut all: BTreeMap<RunId, RunResult> = before.collect();
     for result in results {
@@ -158,7 +158,7 @@ fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
 
 fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     let (store, records) = (RunStore::new(&args.out), on_record::read(&args.paths)?);
-    check_conflicts(&store, &records)?;
+    check_conflicts(&store, &records, "")?;
     let new = import_all(&store, &records)?;
     let existing = records.len() - new;
     print_line(&format!(

@@ -14,7 +14,7 @@ pub(crate) fn finished<'a>(
         match store.result(&run.run_id) {
             Ok(result) => finished.extend(result.map(|result| (run, result))),
             Err(error @ Error::Io { .. }) => return Err(error.into()),
-            Err(damage) => eprint_line(&format!("error: {damage}")),
+            Err(damage) => eprint_line(&format!("warning: {damage}")),
         }
     }
     Ok(finished)

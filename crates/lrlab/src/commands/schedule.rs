@@ -205,12 +205,19 @@ fn inspect(args: &ScheduleArgs, lambdas: &Lambdas) -> anyhow::Result<Exit> {
 /// The maximum number of updates, whose rates are in memory at once.
 const LONGEST: u64 = 100_000_000;
 
+fn limited(horizon: Horizon) -> anyhow::Result<Horizon> {
+    if horizon.updates > LONGEST {
+        bail!("a run of {} updates is too long: expected at most {LONGEST}", horizon.updates);
+    }
+    Ok(horizon)
+}
+
 /// Returns the horizon of a run with one observation at the end of each epoch.
 fn observed_horizon(seen: &[Observation], updates_per_epoch: u64) -> anyhow::Result<Horizon> {
     if updates_per_epoch == 0 {
         bail!("--updates-per-epoch 0: expected at least 1");
     }
-    Ok(Horizon { updates: updates_per_epoch.saturating_mul(seen.len() as u64), updates_per_epoch })
+    limited(Horizon { updates: updates_per_epoch.saturating_mul(seen.len() as u64), updates_per_epoch })
 }
 
 /// Lists each schedule, and each function that this program registers, with a plot of its rates over ten epochs (base rate
@@ -261,12 +268,12 @@ fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<St
         let decisions = || records.iter().flat_map(|record| record.result.decisions.clone());
         let known: BTreeSet<String> = decisions().map(|decision| decision.source).collect();
         let known = known.into_iter().map(|source| format!("`{source}`")).collect::<Vec<_>>().join(", ");
-        let expected = if known.is_empty() {
-            "there are no decisions in them".to_owned()
+        let known = if known.is_empty() {
+            "the records have no decisions".to_owned()
         } else {
             format!("expected {known}")
         };
-        bail!("--source {source}: no run of the records has a decision of it: {expected}");
+        bail!("--source {source}: no run on record has a decision of `{source}`; {known}");
     }
     let mut text = String::new();
     for record @ Record { result, .. } in records.iter() {
@@ -352,10 +359,7 @@ impl Scheduled {
         if horizon.updates == 0 || horizon.updates_per_epoch == 0 {
             bail!("expected at least one update per run and per epoch");
         }
-        if horizon.updates > LONGEST {
-            bail!("a run of {} updates is too long: expected at most {LONGEST}", horizon.updates);
-        }
-        Ok(horizon)
+        limited(horizon)
     }
 }
 
@@ -387,7 +391,7 @@ fn read_observation(line: &str) -> anyhow::Result<Observation> {
     let number = |column: &str| column.parse::<f64>().with_context(|| format!("{column:?} is not a number"));
     let Some(value) = columns.next() else { bail!("expected a number") };
     let observation = Observation { value: number(value)?, stderr: columns.next().map(number).transpose()? };
-    if let Some(stderr) = observation.stderr.filter(|stderr| *stderr < 0.0) {
+    if let Some(stderr) = observation.stderr.filter(|stderr| stderr.is_nan() || *stderr < 0.0) {
         bail!("the standard error is {stderr}: expected at least 0");
     }
     match columns.next() {
