@@ -32,7 +32,7 @@ fn every_dependency_is_permissive() {
 fn copied_libraries_keep_their_licence() {
     let allowed = allowed(&std::fs::read_to_string(root().join("deny.toml")).unwrap());
     let vendor = root().join("crates/lrlab-report/src/templates/vendor");
-    let page = std::fs::read_to_string(root().join("crates/lrlab-report/src/page.rs")).unwrap();
+    let page = std::fs::read_to_string(root().join("crates/lrlab-report/src/page/content.rs")).unwrap();
     let mut checked = 0;
     for library in std::fs::read_dir(vendor).unwrap() {
         let folder = library.unwrap().path();

@@ -42,14 +42,20 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = match *event.metadata().level() {
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            _ => "note: ",
+        let (word, color) = match *event.metadata().level() {
+            Level::ERROR => ("error", 31),
+            Level::WARN => ("warning", 33),
+            _ => ("note", 36),
+        };
+        let mut text = String::new();
+        context.field_format().format_fields(Writer::new(&mut text), event)?;
+        if !self.0.lock().map_or(true, |mut printed| printed.insert(format!("{word}: {text}"))) {
+            return Ok(());
         }
-        .to_owned();
-        context.field_format().format_fields(Writer::new(&mut line), event)?;
-        let is_new = self.0.lock().map_or(true, |mut printed| printed.insert(line.clone()));
-        if is_new { writeln!(writer, "{line}") } else { Ok(()) }
+        if writer.has_ansi_escapes() {
+            writeln!(writer, "\x1b[1;{color}m{word}\x1b[0m: {text}")
+        } else {
+            writeln!(writer, "{word}: {text}")
+        }
     }
 }
