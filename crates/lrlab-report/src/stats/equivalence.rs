@@ -3,7 +3,8 @@
 use super::{summary, t_cdf};
 
 /// The p-value of the null hypothesis that the mean of `differences` lies outside ±`margin`; p < 0.05 shows equivalence.
-/// `None` for fewer than three differences, since two may be equal by chance. If all differences are equal, p is 0 within the margin and 1 outside.
+/// `None` for fewer than three differences, since two may be equal by chance. If all differences are equal, p is 0 within the
+/// margin and 1 outside.
 #[must_use]
 pub fn equivalence(differences: &[f64], margin: f64) -> Option<f64> {
     let s = summary(differences).filter(|s| s.n >= 3)?;
