@@ -108,7 +108,7 @@ pub enum Action {
         /// The number of updates.
         updates: u64,
     },
-    /// Stop training after this hook.
+    /// Stop training after this hook, if need be within an epoch: [`Session::is_over`](crate::Session::is_over) returns true.
     Stop {
         /// The monitored metric, or empty.
         metric: String,
@@ -139,6 +139,14 @@ pub enum Action {
         /// The reason.
         reason: String,
     },
+    /// Restore the snapshot under a tag and train on from it: [`Action::Restore`], and the average of the weights becomes that
+    /// at the time of the snapshot ([`Host::rewind`]).
+    Rewind {
+        /// The tag.
+        tag: String,
+        /// The reason.
+        reason: String,
+    },
     /// Update or apply an average of the weights.
     Average(Averaging),
     /// Recompute the batch-norm statistics on the training split with the current weights.
@@ -148,10 +156,13 @@ pub enum Action {
 impl Action {
     /// Returns whether the action may change the current weights.
     pub(crate) fn changes_weights(&self) -> bool {
-        matches!(self, Self::Restore { .. } | Self::Average(_) | Self::RecomputeNormStatistics)
+        matches!(
+            self,
+            Self::Restore { .. } | Self::Rewind { .. } | Self::Average(_) | Self::RecomputeNormStatistics
+        )
     }
 
-    /// Carries out an action on weights with `host`: save, discard, restore, average, recompute. Returns `false` for the other
+    /// Carries out an action on weights with `host`: save, discard, restore, rewind, average, recompute. Returns `false` for the other
     /// actions (rate, trials, stop), which the loop carries out.
     ///
     /// # Errors
@@ -161,6 +172,7 @@ impl Action {
             Self::Save { tag } => host.save(tag)?,
             Self::Discard { tag } => host.discard(tag)?,
             Self::Restore { tag, .. } => host.restore(tag)?,
+            Self::Rewind { tag, .. } => host.rewind(tag)?,
             Self::Average(rule) => host.average(*rule)?,
             Self::RecomputeNormStatistics => host.recompute_norm_statistics()?,
             Self::SetGain { .. } | Self::Try { .. } | Self::Stop { .. } | Self::Diverge { .. } => {
@@ -296,6 +308,15 @@ pub trait Host {
     /// # Errors
     /// Returns an error if there is no snapshot under `tag`, or reading it fails.
     fn restore(&mut self, tag: &str) -> Result<(), Error>;
+    /// Restores the snapshot under `tag`, from which training continues. A host with an average of the weights also restores
+    /// the average at the time of the snapshot, because the later one contains the weights that the rewind discards. By
+    /// default this is [`Host::restore`].
+    ///
+    /// # Errors
+    /// As [`Host::restore`].
+    fn rewind(&mut self, tag: &str) -> Result<(), Error> {
+        self.restore(tag)
+    }
     /// Discards the snapshot under `tag`, if there is one.
     ///
     /// # Errors
@@ -304,7 +325,8 @@ pub trait Host {
     /// Updates or applies the average of the weights, for [`WeightAveraging`](crate::WeightAveraging).
     ///
     /// # Errors
-    /// Returns an error if the operation fails, if the average to apply is empty, or, by default, always.
+    /// Returns an error if the operation fails, if there is no average to apply, or, by default, always. An average that a
+    /// rewind emptied leaves the weights as they are.
     fn average(&mut self, _rule: Averaging) -> Result<(), Error> {
         Err(Error::unsupported("average the weights", "average"))
     }

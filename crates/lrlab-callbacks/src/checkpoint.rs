@@ -66,7 +66,8 @@ impl Default for CheckpointConfig {
 }
 
 /// Saves the best, the last, the top k and the failing state of a run. A best epoch is saved before control actions, with the
-/// weights that its metrics were measured on. The last state is saved after control actions, as training continues from it.
+/// weights that its metrics were measured on. The last state is saved after control actions, as training continues from it, and at the end of the run before other
+/// callbacks restore the best weights or apply an average.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: CheckpointConfig,
@@ -145,7 +146,10 @@ impl Callback for Checkpoint {
                 Some(value) => self.epoch(value, metrics.epoch),
                 None => Vec::new(),
             },
+            // Before other callbacks restore the best weights or apply an average.
+            (Phase::Keep, Hook::FitEnd) => self.last(context).into_iter().collect(),
             (Phase::Snapshot, Hook::Failed { .. }) if self.config.on_error => vec![save("error")],
+            (Phase::Snapshot, Hook::FitEnd) => Vec::new(),
             (Phase::Snapshot, _) => self.last(context).into_iter().collect(),
             _ => Vec::new(),
         })

@@ -9,11 +9,13 @@ use crate::metric::times_worse;
 use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "divergence_guard";
-/// The tag of the last weights before divergence.
-const TAG: &str = "divergence_guard-sane";
+/// The tags of snapshots: one has the last weights that are known to be sane, and the other is free, or has later weights
+/// that the next update will confirm.
+const TAGS: [&str; 2] = ["divergence_guard-sane", "divergence_guard-sane-2"];
 
 /// Detects NaN, infinity and explosion in the loss of every update and, with [`OnDivergence::Rewind`], NaN and infinity in the
-/// validation loss of every epoch, which alone shows the effect of the last update of the epoch.
+/// validation loss of every epoch, which alone shows the effect of the last update of the epoch. Where it is not measured, the
+/// weights at the end of an epoch count as sane after the next update, whose loss is computed with them.
 #[derive(Debug, Clone)]
 pub struct DivergenceGuard {
     config: DivergenceConfig,
@@ -29,6 +31,12 @@ struct State {
     /// The number of rewinds or cuts.
     acted: u64,
     gain: f64,
+    /// The index of the tag of the sane weights.
+    #[serde(default)]
+    sane: usize,
+    /// Whether the snapshot under the other tag is later and not confirmed yet.
+    #[serde(default)]
+    unconfirmed: bool,
 }
 
 impl DivergenceGuard {
@@ -51,7 +59,10 @@ impl DivergenceGuard {
                 format!("factor is {factor}, expected a number between 0 and 1"),
             ));
         }
-        Ok(Self { config, state: State { first: None, over: 0, acted: 0, gain: 1.0 } })
+        Ok(Self {
+            config,
+            state: State { first: None, over: 0, acted: 0, gain: 1.0, sane: 0, unconfirmed: false },
+        })
     }
 
     /// Returns a description of the divergence, if there is one.
@@ -90,11 +101,27 @@ impl DivergenceGuard {
         let reason = reason(&verb);
         let mut actions = Vec::new();
         if rewind {
-            actions.push(Action::Restore { tag: TAG.to_owned(), reason: reason.clone() });
+            self.state.unconfirmed = false;
+            actions.push(Action::Rewind { tag: self.sane_tag(), reason: reason.clone() });
         }
         let gain = self.state.gain;
         actions.push(Action::SetGain { gain, metric: metric.to_owned(), value, reason });
         actions
+    }
+
+    fn sane_tag(&self) -> String {
+        TAGS[self.state.sane % TAGS.len()].to_owned()
+    }
+
+    /// Saves the weights at the end of an epoch, after which the loss of the last update did not exceed the bound.
+    fn save(&mut self, val_loss: Option<f64>) -> Vec<Action> {
+        if val_loss.is_some_and(|loss| !loss.is_finite()) {
+            return Vec::new();
+        }
+        let confirmed = val_loss.is_some();
+        self.state.unconfirmed = !confirmed;
+        let tag = if confirmed { self.state.sane } else { self.state.sane + 1 };
+        vec![Action::Save { tag: TAGS[tag % TAGS.len()].to_owned() }]
     }
 }
 
@@ -110,7 +137,13 @@ impl Callback for DivergenceGuard {
                 let finite = loss.is_finite() && grad_norm.is_none_or(f64::is_finite);
                 match self.diagnose(loss, grad_norm) {
                     Some(what) => self.act(("loss", loss), finite, context.update, &what),
-                    None => Vec::new(),
+                    None => {
+                        // An exploded loss, tolerated for a while, does not confirm the weights.
+                        if std::mem::take(&mut self.state.unconfirmed) && self.state.over == 0 {
+                            self.state.sane = (self.state.sane + 1) % TAGS.len();
+                        }
+                        Vec::new()
+                    }
                 }
             }
             (Phase::Control, Hook::EpochEnd(metrics)) if keeps && context.update < context.updates => {
@@ -123,12 +156,10 @@ impl Callback for DivergenceGuard {
                 }
             }
             (Phase::Snapshot, Hook::FitStart) if keeps && context.update == 0 => {
-                vec![Action::Save { tag: TAG.to_owned() }]
+                vec![Action::Save { tag: self.sane_tag() }]
             }
-            (Phase::Snapshot, Hook::EpochEnd(metrics))
-                if keeps && self.state.over == 0 && metrics.val_loss.is_none_or(f64::is_finite) =>
-            {
-                vec![Action::Save { tag: TAG.to_owned() }]
+            (Phase::Snapshot, Hook::EpochEnd(metrics)) if keeps && self.state.over == 0 => {
+                self.save(metrics.val_loss)
             }
             _ => Vec::new(),
         })

@@ -101,8 +101,8 @@ impl ValidationLossMonitor {
             Decision::Keep => Vec::new(),
             Decision::Gain { gain, reason } => vec![self.set_gain(gain, value, reason)],
             Decision::Rewind { gain, reason } => {
-                let restore = Action::Restore { tag: self.tag(), reason: reason.clone() };
-                vec![restore, self.set_gain(gain, value, reason)]
+                let rewind = Action::Rewind { tag: self.tag(), reason: reason.clone() };
+                vec![rewind, self.set_gain(gain, value, reason)]
             }
             Decision::Try { gain, updates, .. } => {
                 self.search_value = value;

@@ -52,10 +52,13 @@ pub enum StopReason {
 /// session.begin(&mut weights)?;
 /// while !session.is_over() {
 ///     session.begin_epoch(&mut weights)?;
-///     for _ in 0..run.updates_per_epoch {
+///     for _ in session.epoch_updates() {
 ///         let loss = weights.loss();
 ///         weights.now -= session.lr() * 2.0 * weights.now;
 ///         session.end_update(loss, None, &mut weights)?;
+///         if session.is_over() {
+///             break; // A callback may stop the run within an epoch.
+///         }
 ///     }
 ///     session.end_epoch(EpochMetrics { val_loss: Some(weights.loss()), ..EpochMetrics::default() }, &mut weights)?;
 /// }
@@ -135,7 +138,7 @@ impl Session {
     /// from the last one, with the same bits as a run that was never interrupted, if the loop derives its batches and its random
     /// numbers from [`Session::update`].
     ///
-    /// A checkpoint at the last update of an epoch is stored after the metrics of the epoch.
+    /// A checkpoint at the last update of an epoch, or after a stop within it, is stored after the metrics of the epoch.
     ///
     /// # Errors
     /// Returns [`Error::Config`] if the interval is not above 0.
@@ -268,7 +271,8 @@ impl Session {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// Returns the 0-based indices of the remaining updates of the current epoch.
+    /// Returns the 0-based indices of the remaining updates of the current epoch. A loop over them checks
+    /// [`Session::is_over`] after each update, because a callback may stop the run within the epoch.
     #[must_use]
     pub fn epoch_updates(&self) -> std::ops::Range<u64> {
         let end = (self.state.epoch + 1) * self.horizon().updates_per_epoch;
@@ -327,7 +331,9 @@ impl Session {
             Some((SaveEvery::Minutes(minutes), last)) => self.elapsed_s() - last >= 60.0 * minutes,
             Some((SaveEvery::Epochs(_), _)) | None => false,
         };
-        if due && !at_epoch_end { self.checkpoint(host) } else { Ok(()) }
+        // The loop may end the epoch early after a stop, which a resumed run would not do.
+        let open = !at_epoch_end && self.state.stop.is_none();
+        if due && open { self.checkpoint(host) } else { Ok(()) }
     }
 
     fn checkpoint(&mut self, host: &mut dyn Host) -> Result<(), Error> {
@@ -479,7 +485,9 @@ impl Session {
             }
             action => {
                 action.carry_out(host)?;
-                let Action::Restore { reason, .. } = action else { return Ok(()) };
+                let (Action::Restore { reason, .. } | Action::Rewind { reason, .. }) = action else {
+                    return Ok(());
+                };
                 (DecisionKind::Rewind, String::new(), f64::NAN, reason)
             }
         };

@@ -4,6 +4,7 @@ use lrlab_runs::{Decision, DecisionKind};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
+use crate::rate::{Gains, product};
 use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "sham_control";
@@ -23,7 +24,8 @@ pub struct ShamControl {
 
 impl ShamControl {
     /// Creates the callback from the recorded decisions of a run (`decisions` of its `result.json`), in order. Rewinds are
-    /// ignored. The `gain` of a decision is the gain after it.
+    /// ignored. The `gain` of a decision is the gain of its source after it; the gain of this callback is the product over the
+    /// sources.
     #[must_use]
     pub fn new(decisions: &[Decision]) -> Self {
         let replayed = decisions.iter().filter(|decision| decision.kind != DecisionKind::Rewind);
@@ -47,8 +49,16 @@ impl Callback for ShamControl {
         // The epoch distinguishes a decision on the metrics of an epoch from one at its last update.
         let rest = &self.decisions[self.done.min(self.decisions.len())..];
         let due = rest.iter().take_while(|d| d.update <= context.update && d.epoch <= context.epoch);
-        let actions: Vec<Action> = due.map(replay).collect();
-        self.done += actions.len();
+        let due = due.count();
+        let mut gains = Gains::new();
+        let mut actions = Vec::new();
+        for (index, decision) in self.decisions[..self.done + due].iter().enumerate() {
+            gains.insert(decision.source.clone(), decision.gain);
+            if index >= self.done {
+                actions.push(replay(decision, product(&gains)));
+            }
+        }
+        self.done += due;
         Ok(actions)
     }
 
@@ -62,14 +72,15 @@ impl Callback for ShamControl {
     }
 }
 
-fn replay(decision: &Decision) -> Action {
+/// Returns the action that repeats a decision, after which `gain` is the product of the gains.
+fn replay(decision: &Decision, gain: f64) -> Action {
     let metric = decision.metric.clone();
     let value = decision.value.unwrap_or(f64::NAN);
     let reason = format!("replayed from {}: {}", decision.source, decision.reason);
     match decision.kind {
         DecisionKind::Stop => Action::Stop { metric, value, reason },
         DecisionKind::Cut | DecisionKind::Raise | DecisionKind::Rewind => {
-            Action::SetGain { gain: decision.gain, metric, value, reason }
+            Action::SetGain { gain, metric, value, reason }
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "snapshot_ensemble";
 
-/// Saves the weights at the end of each cycle, just before the warm restart, and at the end of the run, as
-/// `cycle-0001`, `cycle-0002`, … (Huang et al., ICLR 2017). The restart marks of the schedule delimit the cycles.
+/// Saves the weights at the end of each cycle, just before the warm restart, and after the last update of the run, as
+/// `cycle-0001`, `cycle-0002`, … (Huang et al., ICLR 2017). The restart marks of the schedule delimit the cycles. A run that is
+/// stopped within a cycle has no snapshot of it, because its rate has not fallen.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotEnsemble {
     keep: Option<usize>,

@@ -61,7 +61,7 @@ impl TensorBoardLogger {
             self.write(|out| tfevents::write_restart(out, wall_time(), step))?;
         } else {
             for metrics in context.history {
-                self.epoch(metrics, metrics.epoch * context.updates_per_epoch)?;
+                self.epoch(metrics, (metrics.epoch * context.updates_per_epoch).min(context.update))?;
             }
         }
         self.flush()

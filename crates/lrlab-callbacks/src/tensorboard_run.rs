@@ -18,7 +18,7 @@ pub struct TensorBoardRun<'a> {
     pub hparams: &'a [(String, Value)],
     /// The metrics of the epochs.
     pub history: &'a [EpochMetrics],
-    /// Updates per epoch. The step of a point is the number of completed updates.
+    /// Updates per epoch. The step of a point is its epoch times this number: the number of completed updates.
     pub updates_per_epoch: u64,
     /// The summary values by tag, such as `best/test_accuracy`.
     pub figures: &'a [(String, f64)],

@@ -60,13 +60,13 @@ fn the_monitor_rewinds_to_the_best_epoch_or_the_start() {
     let script = Script { metrics: overfits, epochs: 4, ..Script::default() };
     let make = || Callbacks::default().with(monitor(Plateau { rewind: true, ..plateau() }));
     let (sim, _) = resumes_after_every_event(&script, make);
-    assert_eq!(sim.words()[3..], ["12 restore monitor-best", "12 gain 0.5"]);
+    assert_eq!(sim.words()[3..], ["12 rewind monitor-best", "12 gain 0.5"]);
     assert!((sim.weight - 6.0 * 0.1).abs() < 1e-12, "weights of epoch 2");
 
     let script = Script { metrics: |epoch| val_loss(epoch, f64::NAN), epochs: 1, ..Script::default() };
     let make = || Callbacks::default().with(monitor(Plateau { on_nan: OnNan::Rewind, ..plateau() }));
     let (sim, _) = resumes_after_every_event(&script, make);
-    assert_eq!(sim.words(), ["0 save monitor-best", "3 restore monitor-best", "3 gain 0.5"]);
+    assert_eq!(sim.words(), ["0 save monitor-best", "3 rewind monitor-best", "3 gain 0.5"]);
     assert_eq!(sim.weight, 0.0);
 }
 
@@ -297,7 +297,7 @@ fn the_guard_detects_nan_and_explosion() {
     let sane = "divergence_guard-sane";
     let saves = |updates: &[u64]| updates.iter().map(|u| format!("{u} save {sane}")).collect::<Vec<_>>();
     let actions = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let restore = format!("8 restore {sane}");
+    let rewound = format!("8 rewind {sane}");
     for (what, loss, explosion, patience, action, expected) in [
         ("NaN", nan, None, 1, OnDivergence::Diverge, actions(&["8 diverge"])),
         ("NaN stops", nan, None, 1, OnDivergence::Stop, actions(&["8 stop"])),
@@ -308,7 +308,7 @@ fn the_guard_detects_nan_and_explosion() {
             None,
             1,
             rewind,
-            [saves(&[0, 3, 6]), actions(&[&restore, "8 gain 0.5"]), saves(&[9, 12])].concat(),
+            [saves(&[0, 3, 6]), actions(&[&rewound, "8 gain 0.5"]), saves(&[9, 12])].concat(),
         ),
         ("spikes without an explosion factor", spike, None, 1, OnDivergence::Diverge, actions(&[])),
         ("first spike", spike, Some(4.0), 1, OnDivergence::Diverge, actions(&["5 diverge"])),
@@ -327,7 +327,7 @@ fn the_guard_detects_nan_and_explosion() {
         metrics: |epoch| val_loss(epoch, if epoch == 2 || epoch == 4 { f64::NAN } else { 1.0 }),
         ..Script::default()
     };
-    let back = [saves(&[0, 3]), actions(&[&format!("6 restore {sane}"), "6 gain 0.5"]), saves(&[9])].concat();
+    let back = [saves(&[0, 3]), actions(&[&format!("6 rewind {sane}"), "6 gain 0.5"]), saves(&[9])].concat();
     for (action, expected) in [(rewind, back), (cut, actions(&[])), (OnDivergence::Diverge, actions(&[]))] {
         let config = DivergenceConfig { action, ..DivergenceConfig::default() };
         let (sim, _) = resumes_after_every_event(&spoiled, || guard(config.clone()));
@@ -362,6 +362,53 @@ fn the_timer_waits_for_the_metrics_of_the_epoch() {
         let (sim, _) = resumes_after_every_event(&Script::default(), make);
         assert_eq!(sim.ended.map(|_| (sim.update, sim.epoch)), expected, "{budget} s");
     }
+}
+
+/// Without a validation loss, only the next update shows whether the weights at the end of an epoch are sane.
+#[test]
+fn the_guard_keeps_sane_weights_until_later_ones_are_confirmed() {
+    let action = OnDivergence::Rewind { factor: 0.5, limit: 3 };
+    for (patience, loss, expected) in [
+        (1, (|update| if update == 7 { f64::NAN } else { 1.0 }) as fn(u64) -> f64, "7 rewind 2, 7 gain 0.5"),
+        // The loss with the weights after update 6 is beyond the bound, but not for long enough.
+        (2, |update| if update == 7 { 9.0 } else { 1.0 }, ""),
+        (2, |update| if update == 7 || update == 8 { 9.0 } else { 1.0 }, "8 rewind 2, 8 gain 0.5"),
+    ] {
+        let script = Script {
+            loss,
+            epochs: 4,
+            metrics: |epoch| EpochMetrics { val_loss: None, ..val_loss(epoch, 1.0) },
+            ..Script::default()
+        };
+        let config = DivergenceConfig { explosion: Some(4.0), patience, action };
+        let (sim, _) = resumes_after_every_event(&script, || guard(config.clone()));
+        let words = sim.words().join(", ").replace("divergence_guard-sane-2", "2");
+        let words = words.replace("divergence_guard-sane", "1");
+        let expected = ["0 save 1, 3 save 2, 6 save 1", expected, "9 save 1, 12 save 2"];
+        let expected: Vec<&str> = expected.into_iter().filter(|part| !part.is_empty()).collect();
+        assert_eq!(words, expected.join(", "), "{patience}");
+    }
+}
+
+/// A decision has the gain of its source.
+#[test]
+fn sham_control_multiplies_the_gains_of_several_sources() {
+    let script = Script {
+        metrics: overfits,
+        loss: |update| if update == 5 || update == 17 { 4.5 } else { 1.0 },
+        ..Script::default()
+    };
+    let action = OnDivergence::Cut { factor: 0.7, limit: 9 };
+    let watch = DivergenceConfig { explosion: Some(4.0), action, ..DivergenceConfig::default() };
+    let real = guard(watch).with(monitor(plateau()));
+    let (real, _) = play(&script, real);
+    assert!(real.gain() < 0.7 * 0.7 * 0.5 + 1e-9 && real.decisions.len() >= 4, "{:?}", real.decisions);
+    let make = || Callbacks::default().with(ShamControl::new(&real.decisions));
+    let (sham, _) = resumes_after_every_event(&Script::default(), make);
+    let rates = |decisions: &[lrlab_runs::Decision]| {
+        decisions.iter().map(|d| (d.update, d.epoch, d.lr_after.map(f64::to_bits))).collect::<Vec<_>>()
+    };
+    assert_eq!(rates(&sham.decisions), rates(&real.decisions));
 }
 
 #[test]

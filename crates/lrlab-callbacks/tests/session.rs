@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_callbacks::{
-    Action, Averaging, Callback, Callbacks, Context, Error, Hook, Host, Phase, Session, StopReason,
-    WeightAveraging,
+    Action, Averaging, Callback, Callbacks, Context, Error, Hook, Host, Phase, SaveEvery, Session,
+    StopReason, WeightAveraging,
 };
 use lrlab_runs::{Decision, EpochMetrics};
 use lrlab_schedulers::{Horizon, Observation, ScheduleSpec};
@@ -17,6 +17,7 @@ struct Recorder {
     trials: Vec<Vec<f64>>,
     averages: Vec<Averaging>,
     decisions: Vec<Decision>,
+    checkpoints: Vec<serde_json::Value>,
 }
 
 impl Host for Recorder {
@@ -39,6 +40,10 @@ impl Host for Recorder {
     fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
         self.trials.push(lrs.collect());
         Ok(Observation { value: 0.5, stderr: None })
+    }
+    fn checkpoint(&mut self, session: &serde_json::Value) -> Result<(), Error> {
+        self.checkpoints.push(session.clone());
+        Ok(())
     }
     fn decided(&mut self, decision: &Decision) {
         self.decisions.push(decision.clone());
@@ -95,6 +100,43 @@ fn bounds_apply_to_updates_and_trials() {
     assert_eq!((host.decisions[0].lr_before, host.decisions[0].lr_after), (Some(0.125), Some(0.0625)));
     assert_eq!(epoch(&mut session, &mut host), [0.0625, 0.05, 0.05]);
     assert!(session.is_over() && session.stop_reason().is_none());
+}
+
+/// Stops within the first epoch.
+struct Stops;
+
+impl Callback for Stops {
+    fn name(&self) -> &'static str {
+        "stops"
+    }
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        let due = phase == Phase::Control && context.update == 2 && context.epoch == 0;
+        let stop = Action::Stop { metric: String::new(), value: 0.0, reason: "enough".to_owned() };
+        Ok(if due { vec![stop] } else { Vec::new() })
+    }
+}
+
+/// A run that is killed after a stop within an epoch and continued has the same epochs as one that is not.
+#[test]
+fn a_stop_within_an_epoch_has_no_checkpoint_before_the_end_of_the_epoch() {
+    let make = || session(Callbacks::default().with(Stops), "static").checkpoint_every(SaveEvery::Updates(1));
+    let (mut session, mut host) = (make().unwrap(), Recorder::default());
+    session.begin(&mut host).unwrap();
+    while !session.is_over() {
+        session.begin_epoch(&mut host).unwrap();
+        for _ in session.epoch_updates() {
+            session.end_update(1.0, None, &mut host).unwrap();
+            if session.is_over() {
+                break;
+            }
+        }
+        session.end_epoch(EpochMetrics::default(), &mut host).unwrap();
+    }
+    session.end(&mut host).unwrap();
+    assert_eq!((session.update(), session.epoch()), (2, 1));
+    let places: Vec<_> =
+        host.checkpoints.iter().map(|at| (&at["count"]["update"], &at["count"]["epoch"])).collect();
+    assert_eq!(places, [(&1.into(), &0.into()), (&2.into(), &1.into())]);
 }
 
 #[test]

@@ -83,14 +83,27 @@ fn checkpoints_best_top_k_and_last() {
 fn the_last_checkpoint_precedes_restoring_the_best_weights() {
     let stopping = EarlyStoppingConfig { restore_best: true, patience: 9, ..EarlyStoppingConfig::default() };
     let script = Script { metrics: wavy, ..Script::default() };
-    let make = || {
-        let checkpoint = Checkpoint::new(CheckpointConfig::default()).unwrap();
-        Callbacks::default().with(checkpoint).with(EarlyStopping::new(stopping.clone()).unwrap())
-    };
-    let (sim, _) = resumes_after_every_event(&script, make);
-    assert!((sim.weight - 1.5).abs() < 1e-12, "the weights of epoch 5 are restored");
-    assert!((sim.kept["last"] - 2.4).abs() < 1e-12);
-    assert!((sim.kept["best"] - 1.5).abs() < 1e-12);
+    for last in [SaveEvery::Epochs(1), SaveEvery::Epochs(5), SaveEvery::Updates(7)] {
+        for averaged in [false, true] {
+            let make = || {
+                let config = CheckpointConfig { last: Some(last), ..CheckpointConfig::default() };
+                let average = averaged.then(|| WeightAveraging::swa(Span::Epochs(1.0)).unwrap());
+                let stopping = EarlyStopping::new(stopping.clone()).unwrap();
+                let callbacks = Callbacks::default().with(stopping);
+                let callbacks = match average {
+                    Some(average) => callbacks.with(average),
+                    None => callbacks,
+                };
+                callbacks.with(Checkpoint::new(config).unwrap())
+            };
+            let (sim, _) = resumes_after_every_event(&script, make);
+            assert!((sim.kept["last"] - 2.4).abs() < 1e-12, "{last:?}: {:?}", sim.kept);
+            assert!((sim.kept["best"] - 1.5).abs() < 1e-12);
+            if !averaged {
+                assert!((sim.weight - 1.5).abs() < 1e-12, "the weights of epoch 5 are restored");
+            }
+        }
+    }
 }
 
 /// Loss and accuracy both rise, so that one callback rewinds from an epoch that others save.

@@ -87,7 +87,8 @@ impl Default for LawaConfig {
 /// The interval at which an average samples the weights: `"1 epoch"`, `"10 updates"`, `"cycle"`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum AverageEvery {
-    /// The end of each cycle of the schedule, before its warm restart, and the end of the run.
+    /// The end of each cycle of the schedule, before its warm restart, and the last update of the run. A run that is stopped
+    /// within a cycle has no sample of it.
     Cycle,
     /// A length > 0. Whole epochs are counted from the start of the run, updates from the start of the average.
     Length(Span),

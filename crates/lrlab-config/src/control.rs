@@ -97,7 +97,8 @@ impl Default for DivergenceConfig {
 pub enum OnDivergence {
     /// The run ends as diverged.
     Diverge,
-    /// The run ends as stopped.
+    /// The run ends as stopped, with the weights that it has. A run of the runner whose loss is not finite still ends as
+    /// diverged.
     Stop,
     /// Weights and optimizer are reset to the end of the last finite epoch (or the start), and the gain is multiplied by
     /// `factor`. Time is not reset: updates, epochs, schedule and the order of the data continue. A validation loss that is

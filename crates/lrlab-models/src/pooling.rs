@@ -29,8 +29,10 @@ fn last(mask: &Tensor) -> Result<Tensor> {
 fn max(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let lowest = Tensor::full(f32::MIN, x.shape(), x.device())?.to_dtype(x.dtype())?;
     let tokens = mask.unsqueeze(2)?.broadcast_as(x.shape())?.ne(0.0)?;
-    let any = mask.max_keepdim(1)?;
-    tokens.where_cond(x, &lowest)?.max(1)?.broadcast_mul(&any)
+    let highest = tokens.where_cond(x, &lowest)?.max(1)?;
+    // `lowest` is infinite in half types, so that a product with 0 would be NaN.
+    let any = mask.max_keepdim(1)?.broadcast_as(highest.shape())?.ne(0.0)?;
+    any.where_cond(&highest, &highest.zeros_like()?)
 }
 
 #[cfg(test)]
@@ -65,5 +67,18 @@ mod tests {
         check(Pooling::Last, [2.0, -9.0])?;
         check(Pooling::Mean, [2.0, -5.0])?;
         check(Pooling::Max, [3.0, -2.0])
+    }
+
+    #[test]
+    fn half_types_pool_texts_without_tokens_to_0() -> Result<()> {
+        use candle_core::DType;
+        for dtype in [DType::F16, DType::BF16] {
+            for pooling in [Pooling::Last, Pooling::Mean, Pooling::Max] {
+                let (x, mask) = example()?;
+                let y = pool(pooling, &x.to_dtype(dtype)?, &mask.to_dtype(dtype)?)?;
+                assert_eq!(y.to_dtype(DType::F32)?.to_vec2::<f32>()?[2], [0.0, 0.0], "{dtype:?} {pooling:?}");
+            }
+        }
+        Ok(())
     }
 }

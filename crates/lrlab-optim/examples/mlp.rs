@@ -50,6 +50,9 @@ pub(crate) fn train(folder: &std::path::Path, callbacks: Callbacks) -> Outcome {
         session.begin_epoch(&mut host)?;
         for update in session.epoch_updates() {
             host.update(&mut session, &loss(update as usize % 12 * 32, 32)?)?;
+            if session.is_over() {
+                break; // A callback may stop the run within an epoch.
+            }
         }
         let val_loss = Some(loss(384, 128)?.to_scalar::<f32>()?.into());
         session.end_epoch(EpochMetrics { val_loss, ..Default::default() }, &mut host)?;

@@ -40,6 +40,9 @@ type Observe = Box<dyn FnMut() -> Result<Observation>>;
 ///     session.begin_epoch(&mut host)?;
 ///     for _ in session.epoch_updates() {
 ///         host.update(&mut session, &w.sqr()?.sum_all()?)?;
+///         if session.is_over() {
+///             break; // A callback may stop the run within an epoch.
+///         }
 ///     }
 ///     session.end_epoch(EpochMetrics::default(), &mut host)?;
 /// }
@@ -61,6 +64,7 @@ pub struct VarMapHost {
     optimizer: Box<dyn Optimizer>,
     clip: f64,
     snapshots: SnapshotStore,
+    /// The average with its rule; empty after a rewind to a snapshot before the first average.
     average: Option<(Averaging, WeightAverage)>,
     recompute: Option<Recompute>,
     trial: Option<(Loss, Observe)>,
@@ -92,8 +96,8 @@ impl VarMapHost {
     }
 
     /// Stores snapshots as `TAG.safetensors` in `folder`, which is created if missing, and checkpoints beside them
-    /// ([`Session::checkpoint_every`]). Weights have their names, and the optimizer state has the names `optimizer/NAME`. A
-    /// checkpoint contains the snapshots of its time. Use one folder per run.
+    /// ([`Session::checkpoint_every`]). Weights have their names, the optimizer state has the names `optimizer/NAME`,
+    /// and an average `average/NAME`. A checkpoint contains the snapshots of its time. Use one folder per run.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be created.
@@ -121,7 +125,8 @@ impl VarMapHost {
     }
 
     /// Sets the functions of a trial, for controllers that search: `loss` computes the training loss of the next update, and
-    /// `observe` the validation loss after the trial.
+    /// `observe` the validation loss after the trial. A trial varies the rate only: scheduled constants such as momentum keep
+    /// their values of the last update.
     #[must_use]
     pub fn trial_with(
         mut self,
@@ -189,6 +194,7 @@ impl VarMapHost {
     fn apply_averaging(&mut self, rule: Averaging) -> Result<()> {
         if rule == Averaging::Apply {
             return match &self.average {
+                Some((_, average)) if average.seen() == 0 => Ok(()),
                 Some((_, average)) => average.apply(&self.params),
                 None => bail!("no weights were averaged yet"),
             };
@@ -197,11 +203,35 @@ impl VarMapHost {
         average.update(&self.params)
     }
 
-    fn store(&self, session: &Value) -> Result<()> {
-        let mut run = self.snapshot()?;
+    /// Returns the weights, the optimizer state and the state of the average, if there is one.
+    fn with_average(&self) -> Result<Tensors> {
+        let mut all = self.snapshot()?;
         if let Some((_, average)) = &self.average {
-            run.extend(with_prefix("average", average.state()?));
+            all.extend(with_prefix("average", average.state()?));
         }
+        Ok(all)
+    }
+
+    /// Restores the weights and the optimizer state of a snapshot, and returns the state of its average.
+    fn put_back(&mut self, tag: &str) -> Result<Tensors> {
+        let (average, snapshot) = split("average", self.snapshots.get(tag)?);
+        self.set(snapshot)?;
+        Ok(average)
+    }
+
+    fn rewind_to(&mut self, tag: &str) -> Result<()> {
+        let state = self.put_back(tag)?;
+        if let Some((rule, average)) = &mut self.average {
+            *average = average_of(*rule);
+            if !state.is_empty() {
+                average.restore(&state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&self, session: &Value) -> Result<()> {
+        let run = self.with_average()?;
         let file =
             SessionFile { session: session.clone(), average: self.average.as_ref().map(|(rule, _)| *rule) };
         let file = serde_json::to_vec(&file).map_err(candle_core::Error::wrap)?;
@@ -247,13 +277,16 @@ impl VarMapHost {
 
 impl Host for VarMapHost {
     fn save(&mut self, tag: &str) -> std::result::Result<(), Error> {
-        let saved = self.snapshot().and_then(|snapshot| self.snapshots.save(tag, snapshot));
+        let saved = self.with_average().and_then(|snapshot| self.snapshots.save(tag, snapshot));
         saved.map_err(|error| failed(&format!("save {tag:?}"), error))
     }
 
     fn restore(&mut self, tag: &str) -> std::result::Result<(), Error> {
-        let restored = self.snapshots.get(tag).and_then(|snapshot| self.set(snapshot));
-        restored.map_err(|error| failed(&format!("restore {tag:?}"), error))
+        self.put_back(tag).map(drop).map_err(|error| failed(&format!("restore {tag:?}"), error))
+    }
+
+    fn rewind(&mut self, tag: &str) -> std::result::Result<(), Error> {
+        self.rewind_to(tag).map_err(|error| failed(&format!("rewind to {tag:?}"), error))
     }
 
     fn discard(&mut self, tag: &str) -> std::result::Result<(), Error> {

@@ -161,6 +161,22 @@ fn snapshots_and_averages_in_memory_and_on_disk() {
         assert_eq!(value(&host), 4.0);
         host.restore("best").unwrap();
         assert_eq!(value(&host), 1.0);
+
+        // A rewind discards the averages since the snapshot, and a restore does not.
+        host.average(Averaging::Uniform).unwrap();
+        host.save("sane").unwrap();
+        set(f32::INFINITY);
+        host.average(Averaging::Uniform).unwrap();
+        host.rewind("sane").unwrap();
+        set(7.0);
+        host.average(Averaging::Uniform).unwrap();
+        host.restore("best").unwrap();
+        host.average(Averaging::Apply).unwrap();
+        assert_eq!(value(&host), 4.0, "of 3, 5, 1 and 7");
+        host.rewind("best").unwrap();
+        host.average(Averaging::Apply).unwrap();
+        assert_eq!(value(&host), 1.0, "the average is empty, as at the time of the snapshot");
+
         host.discard("best").unwrap();
         let error = host.restore("best").unwrap_err().to_string();
         assert!(error.starts_with("the host failed to restore \"best\": "), "{error}");

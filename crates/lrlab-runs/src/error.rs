@@ -47,6 +47,11 @@ pub enum Error {
         /// The class of this process.
         expected: String,
     },
+    /// A record file is compressed.
+    #[error(
+        "{0}: a file compressed by gzip, expected lines of JSON: decompress it first (`gunzip --keep {0}`)"
+    )]
+    CompressedRecords(PathBuf),
     /// A line of a record file is not a record.
     #[error(
         "{path}:{line}:{column}: not a record of a run ({why}), expected a complete result.json on one line"

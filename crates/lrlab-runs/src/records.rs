@@ -18,6 +18,9 @@ use crate::{Conflict, Error, RunId, RunResult};
 /// The byte-order mark that some editors write at the beginning of a file in UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// The first bytes of files compressed by gzip.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
 /// A finished run and its place in a record file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -66,6 +69,9 @@ impl Records {
         let (mut text, mut line, mut empty) = (Vec::new(), 0, true);
         while file.read_until(b'\n', &mut text).map_err(|e| Error::io(path, e))? > 0 {
             line += 1;
+            if line == 1 && text.starts_with(GZIP) {
+                return Err(Error::CompressedRecords(path.to_path_buf()));
+            }
             // Files that were joined may each begin with a mark.
             let record = text.strip_prefix(MARK).unwrap_or(&text);
             if !record.trim_ascii().is_empty() {

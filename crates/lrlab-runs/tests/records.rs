@@ -68,6 +68,12 @@ fn mistakes_have_file_and_line() {
     let printed = fails(&["cut.jsonl"]);
     assert!(printed.starts_with("cut.jsonl:3:100: not a record of a run (EOF while parsing"), "{printed}");
     assert!(printed.ends_with("), expected a complete result.json on one line"), "{printed}");
+    std::fs::write(path("packed.jsonl.gz"), b"\x1f\x8b\x08\0").unwrap();
+    assert_eq!(
+        fails(&["packed.jsonl.gz"]),
+        "packed.jsonl.gz: a file compressed by gzip, expected lines of JSON: decompress it first (`gunzip --keep \
+         packed.jsonl.gz`)"
+    );
     std::fs::write(
         path("other.jsonl"),
         format!("{}\n{}\n", line(2, 0.5, "completed"), line(1, 0.25, "completed")),

@@ -210,8 +210,7 @@ impl<S: Schedule> Schedule for Repeat<S> {
         let n = (at.update / self.period).min(self.limit - 1);
         let mut time = at.since(n * self.period);
         if time.update > self.period {
-            let share = self.period as f64 / time.update as f64;
-            time = Time { update: self.period, epoch: time.epoch * share };
+            time = time.rescaled(self.period);
         }
         let base = if n == 0 { base } else { saturate(base * saturate(libm::pow(self.decay, n as f64))) };
         self.of.lr(base, time)

@@ -40,8 +40,10 @@ impl Curve<'_> {
     /// Returns the SVG.
     #[must_use]
     pub fn svg(&self) -> String {
+        let finite = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+        let points: Vec<(f64, f64)> = self.points.iter().copied().filter(finite).collect();
         let along = |x: f64| if self.x.1 { x.max(f64::MIN_POSITIVE).log10() } else { x };
-        let (begin, end) = match (self.points.first(), self.points.last()) {
+        let (begin, end) = match (points.first(), points.last()) {
             (Some(first), Some(last)) if along(last.0) > along(first.0) => (along(first.0), along(last.0)),
             (Some(first), _) => (along(first.0), along(first.0) + 1.0),
             (None, _) => (0.0, 1.0),
@@ -98,7 +100,7 @@ impl Curve<'_> {
             );
         }
         svg.push_str("<polyline fill=\"none\" stroke=\"#2563eb\" stroke-width=\"1.5\" points=\"");
-        for (at, value) in thinned(self.points, 1000) {
+        for (at, value) in thinned(points, 1000) {
             let _ = write!(svg, "{:.2},{:.2} ", x(at), y(value));
         }
         svg.push_str("\"/>\n</svg>\n");
@@ -212,9 +214,7 @@ fn ceiling(rates: &[f64]) -> f64 {
 }
 
 /// Returns about `most` points or fewer: the first, lowest, highest and last point of equal parts, in order.
-fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
-    let points: Vec<(f64, f64)> =
-        points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+fn thinned(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most {
         return points;
     }
@@ -260,9 +260,19 @@ mod tests {
         let mut rates = vec![0.1; 100_000];
         rates[77_777] = 0.9;
         let points: Vec<(f64, f64)> = rates.iter().enumerate().map(|(i, &rate)| (i as f64, rate)).collect();
-        let kept = thinned(&points, 1000);
+        let kept = thinned(points, 1000);
         assert!(kept.len() <= 1004 && kept.contains(&(77_777.0, 0.9)), "{}", kept.len());
         assert!(kept.is_sorted_by(|a, b| a.0 <= b.0));
+    }
+
+    #[test]
+    fn points_that_are_not_finite_have_no_effect() {
+        let (whole, more) =
+            ([(1e-4, 2.0), (1e-2, 1.0)], [(0.0, f64::NAN), (1e-4, 2.0), (1e-2, 1.0), (f64::INFINITY, 9.0)]);
+        let svg = |points: &[(f64, f64)]| {
+            Curve { title: "", points, x: ("rate", true), y: (0.0, 4.0), mark: None }.svg()
+        };
+        assert_eq!(svg(&whole), svg(&more));
     }
 
     #[test]

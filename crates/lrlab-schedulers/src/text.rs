@@ -121,7 +121,7 @@ pub fn replay_under(
     let mut decided = decisions(controller, seen)?.into_iter().peekable();
     let (mut gain, mut rates) = (1.0, Vec::new());
     for update in 0..run.updates {
-        let observed = update / run.updates_per_epoch;
+        let observed = update / run.updates_per_epoch.max(1);
         while let Some((_, decision)) = decided.next_if(|(at, _)| *at as u64 <= observed) {
             match decision {
                 Decision::Gain { gain: new, .. } | Decision::Rewind { gain: new, .. } => gain = new,

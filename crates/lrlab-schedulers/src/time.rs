@@ -18,9 +18,23 @@ impl Time {
     /// Returns this time relative to update `start`; 0 before it.
     #[must_use]
     pub fn since(&self, start: u64) -> Self {
-        let update = self.update.saturating_sub(start);
-        let share = if self.update == 0 { 0.0 } else { update as f64 / self.update as f64 };
-        Self { update, epoch: self.epoch * share }
+        self.rescaled(self.update.saturating_sub(start))
+    }
+
+    /// Returns the time of another update of the same run.
+    pub(crate) fn rescaled(&self, update: u64) -> Self {
+        let epoch = if self.update == 0 {
+            0.0
+        } else {
+            // Dividing by the updates of an epoch does not round whole epochs down.
+            let per_epoch = (self.update as f64 / self.epoch).round();
+            if self.update as f64 / per_epoch == self.epoch {
+                update as f64 / per_epoch
+            } else {
+                self.epoch * (update as f64 / self.update as f64)
+            }
+        };
+        Self { update, epoch }
     }
 }
 

@@ -90,7 +90,9 @@ fn schedule(ours: &str, run: &Horizon) -> Box<dyn Schedule> {
                 |epoch, lr| if epoch < 4 { lr } else { f64::max(lr * 0.8 - 0.001 * epoch as f64, 0.01) };
             return Box::new(recursive(next, 20));
         }
-        "keras piecewise_constant" => keras::piecewise_constant(&[5, 20, 30], &[0.3, 0.0, 0.5, 0.01]),
+        "keras piecewise_constant" => {
+            keras::piecewise_constant(&[5, 20, 30], &[0.3, 0.0, 0.5, 0.01]).unwrap()
+        }
         "keras cosine_decay" => keras::cosine_decay(0.05, 25, 0.1, 0.3, 8),
         "keras cosine_decay_restarts" => keras::cosine_decay_restarts(5, 1.5, 0.7, 0.1),
         "timm cosine" => {

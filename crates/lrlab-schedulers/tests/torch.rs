@@ -200,6 +200,33 @@ fn check_cases(random: &Value, least: usize) {
     }
 }
 
+/// A step that fails, even behind one that succeeds, changes neither the group nor the scheduler.
+#[test]
+fn a_failed_step_changes_nothing() {
+    for spec in [
+        "one_cycle = { max_lr = 0.1, total_steps = 3 }",
+        "chained = { schedulers = [{ exponential = { gamma = 0.5 } }, { one_cycle = { max_lr = 0.1, total_steps = 3 } }] }",
+        "sequential = { milestones = [1], schedulers = [{ constant = {} }, { one_cycle = { max_lr = 0.1, total_steps = 3 } }] }",
+    ] {
+        let mut group = Group::new(0.1, 0.9);
+        let mut scheduler = Scheduler::new(&Spec::parse(spec).unwrap(), &mut group).unwrap();
+        let mut steps = 0;
+        let first = loop {
+            let before = group.clone();
+            match scheduler.step(&mut group) {
+                Ok(()) => steps += 1,
+                Err(error) => {
+                    assert_eq!(group, before, "{spec}");
+                    break error.to_string();
+                }
+            }
+            assert!(steps < 10, "{spec}");
+        };
+        let again = scheduler.step(&mut group).unwrap_err().to_string();
+        assert_eq!(again, first, "{spec}");
+    }
+}
+
 #[test]
 fn raises_where_pytorch_does() {
     let check = |text: &str, steps: u64, words: &str| {

@@ -14,6 +14,8 @@ use crate::trainer::{Snapshot, Trainer};
 /// A snapshot saved under a tag.
 struct Saved {
     snapshot: Snapshot,
+    /// The average at the time of the snapshot, if there was one.
+    average: Option<WeightAverage>,
     /// The index in the history of the metrics that were measured on its weights.
     measured: Option<usize>,
 }
@@ -23,6 +25,7 @@ pub(crate) struct TrainingHost<'a> {
     pub(crate) trainer: Trainer<'a>,
     pub(crate) report: &'a mut (dyn FnMut(&Event) + 'a),
     saved: BTreeMap<String, Saved>,
+    /// The average with its rule; empty after a rewind to a snapshot before the first average.
     average: Option<(Averaging, WeightAverage)>,
     /// The length of the history.
     epochs: usize,
@@ -73,7 +76,7 @@ impl<'a> TrainingHost<'a> {
     }
 
     fn restore_saved(&mut self, tag: &str) -> candle_core::Result<()> {
-        let Some(Saved { snapshot, measured }) = self.saved.get(tag) else {
+        let Some(Saved { snapshot, measured, .. }) = self.saved.get(tag) else {
             candle_core::bail!("no snapshot is saved under this tag");
         };
         let measured_last = self.measured.is_some_and(|index| index + 1 == self.epochs);
@@ -85,7 +88,19 @@ impl<'a> TrainingHost<'a> {
         Ok(())
     }
 
+    fn rewind_to(&mut self, tag: &str) -> candle_core::Result<()> {
+        self.restore_saved(tag)?;
+        if let Some((rule, average)) = &mut self.average {
+            let kept = self.saved.get(tag).and_then(|saved| saved.average.clone());
+            *average = kept.unwrap_or_else(|| new_average(*rule));
+        }
+        Ok(())
+    }
+
     fn average_weights(&mut self, rule: Averaging) -> candle_core::Result<()> {
+        if rule == Averaging::Apply && self.average.as_ref().is_some_and(|(_, average)| average.seen() == 0) {
+            return Ok(());
+        }
         self.measured = None;
         if rule == Averaging::Apply {
             self.averaged = true;
@@ -112,9 +127,12 @@ impl<'a> TrainingHost<'a> {
             tensors.put("average", average.state()?);
         }
         let mut figures = BTreeMap::new();
-        for (i, (tag, Saved { snapshot, measured })) in self.saved.iter().enumerate() {
+        for (i, (tag, Saved { snapshot, average, measured })) in self.saved.iter().enumerate() {
             tensors.put(format!("kept/{i}"), snapshot.params.clone());
             tensors.put(format!("kept-optimizer/{i}"), snapshot.optimizer.clone());
+            if let Some(average) = average {
+                tensors.put(format!("kept-average/{i}"), average.state()?);
+            }
             figures.extend(measured.map(|index| (tag.clone(), index)));
         }
         if let Some(weights) = &self.replaced {
@@ -150,11 +168,21 @@ impl<'a> TrainingHost<'a> {
                 Some((rule, average))
             }
         };
-        let saved = |(i, tag): (usize, &String)| {
+        self.saved.clear();
+        for (i, tag) in state.kept.iter().enumerate() {
             let snapshot = snapshot(&format!("kept/{i}"), &format!("kept-optimizer/{i}"));
-            (tag.clone(), Saved { snapshot, measured: state.figures.get(tag).copied() })
-        };
-        self.saved = state.kept.iter().enumerate().map(saved).collect();
+            let kept = tensors.get(&format!("kept-average/{i}"));
+            let average = match state.average.filter(|_| !kept.is_empty()) {
+                None => None,
+                Some(rule) => {
+                    let mut average = new_average(rule);
+                    average.restore(&kept)?;
+                    Some(average)
+                }
+            };
+            let measured = state.figures.get(tag).copied();
+            self.saved.insert(tag.clone(), Saved { snapshot, average, measured });
+        }
         self.epochs = epochs;
         self.measured = state.measured;
         self.replaced = state.undone.then(|| tensors.get("undone"));
@@ -174,12 +202,17 @@ fn new_average(rule: Averaging) -> WeightAverage {
 impl Host for TrainingHost<'_> {
     fn save(&mut self, tag: &str) -> Result<(), Error> {
         let snapshot = self.trainer.snapshot().map_err(|e| failed(&format!("save {tag:?}"), &e))?;
-        self.saved.insert(tag.to_owned(), Saved { snapshot, measured: self.measured });
+        let average = self.average.as_ref().map(|(_, average)| average.clone());
+        self.saved.insert(tag.to_owned(), Saved { snapshot, average, measured: self.measured });
         Ok(())
     }
 
     fn restore(&mut self, tag: &str) -> Result<(), Error> {
         self.restore_saved(tag).map_err(|e| failed(&format!("restore {tag:?}"), &e))
+    }
+
+    fn rewind(&mut self, tag: &str) -> Result<(), Error> {
+        self.rewind_to(tag).map_err(|e| failed(&format!("rewind to {tag:?}"), &e))
     }
 
     fn discard(&mut self, tag: &str) -> Result<(), Error> {

@@ -62,13 +62,13 @@ impl Settings {
     /// Returns the number of batches of one epoch over `examples` examples.
     #[must_use]
     pub fn batches_per_epoch(&self, examples: usize) -> u64 {
-        examples.div_ceil(self.batch_size) as u64
+        examples.div_ceil(self.batch_size.max(1)) as u64
     }
 
     /// Returns the number of updates of one epoch: `ceil(batches / accumulate)`.
     #[must_use]
     pub fn updates_per_epoch(&self, examples: usize) -> u64 {
-        self.batches_per_epoch(examples).div_ceil(self.accumulate as u64)
+        self.batches_per_epoch(examples).div_ceil(self.accumulate.max(1) as u64)
     }
 
     pub(crate) fn horizon(&self, examples: usize) -> Horizon {

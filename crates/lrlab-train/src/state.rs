@@ -47,7 +47,7 @@ pub(crate) struct HostState {
     pub(crate) figures: BTreeMap<String, usize>,
     /// Whether the group `undone` exists.
     pub(crate) undone: bool,
-    /// Tags; the tensors of the i-th are the groups `kept/i` and `kept-optimizer/i`.
+    /// Tags; the tensors of the i-th are the groups `kept/i`, `kept-optimizer/i` and, if it has an average, `kept-average/i`.
     pub(crate) kept: Vec<String>,
     pub(crate) average: Option<Averaging>,
 }

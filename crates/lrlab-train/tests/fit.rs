@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Tensor};
 use lrlab_callbacks::{
     Action, Callback, Callbacks, Context, DivergenceConfig, DivergenceGuard, EarlyStopping,
-    EarlyStoppingConfig, Error as CallbackError, Hook, OnDivergence, Phase,
+    EarlyStoppingConfig, Error as CallbackError, Hook, OnDivergence, Phase, WeightAveraging,
 };
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
 use lrlab_kernels::{Params, Role};
@@ -298,6 +298,55 @@ fn the_guard_rewinds_after_a_nan_validation_loss() {
     }
 }
 
+/// One update makes the weights NaN.
+struct Poisoned {
+    model: Box<dyn Model>,
+    /// The batch of that update.
+    batch: u64,
+}
+
+impl Model for Poisoned {
+    fn forward(&self, input: &Input, mode: Mode) -> candle_core::Result<Tensor> {
+        let logits = self.model.forward(input, mode)?;
+        if matches!(mode, Mode::Train { batch, .. } if batch == self.batch) {
+            for (_, param) in self.params().iter() {
+                param.var.set(&(param.var.as_detached_tensor() * f64::NAN)?)?;
+            }
+        }
+        Ok(logits)
+    }
+
+    fn params(&self) -> &Params {
+        self.model.params()
+    }
+}
+
+/// The loss of the next update, or the validation loss, shows what an update did to the weights, after the average has them.
+#[test]
+fn a_rewind_restores_the_average_of_its_time() {
+    let data = data();
+    let action = OnDivergence::Rewind { factor: 0.5, limit: 1 };
+    let guard = || DivergenceGuard::new(DivergenceConfig { action, ..DivergenceConfig::default() }).unwrap();
+    let average = || WeightAveraging::ema(0.9).unwrap();
+    let settings = Settings { epochs: 3, batch_size: 20, ..Settings::new(0.01) };
+    for batch in [1, 5, 7] {
+        for callbacks in [
+            Callbacks::default().with(guard()).with(average()),
+            Callbacks::default().with(average()).with(guard()),
+        ] {
+            let model = Box::new(Poisoned { model: linear(&data), batch });
+            let (fitted, _) =
+                train_with(&data, model, &settings, "static", callbacks, &AtomicBool::new(false));
+            assert_eq!((fitted.stop, fitted.decisions[0].kind), (Stop::Completed, DecisionKind::Rewind));
+            for (name, weights) in &fitted.last_weights {
+                let values = weights.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert!(values.iter().all(|value| value.is_finite()), "{batch} {name}: {values:?}");
+            }
+            assert!(fitted.last.metrics.val_loss.is_some(), "{batch}");
+        }
+    }
+}
+
 /// Early stopping with `restore_best` decides the final weights, whether it stopped the run or not.
 #[test]
 fn restored_weights_are_the_final_weights() {
@@ -444,6 +493,8 @@ fn invalid_settings_are_rejected() {
     ] {
         let data = data();
         let model = linear(&data);
+        // A caller has the length of the run before `fit` checks the settings.
+        assert!(Fit::horizon(&settings, data.train.len()).updates_per_epoch > 0);
         let horizon = Fit::horizon(&Settings::new(0.1), data.train.len());
         let parts = Fit {
             optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params())

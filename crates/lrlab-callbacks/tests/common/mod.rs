@@ -212,7 +212,9 @@ impl Sim {
         let before = self.gain();
         let about_weights = action.carry_out(self)?;
         let (kind, metric, value, reason) = match action {
-            Action::Restore { reason, .. } => (DecisionKind::Rewind, String::new(), f64::NAN, reason),
+            Action::Restore { reason, .. } | Action::Rewind { reason, .. } => {
+                (DecisionKind::Rewind, String::new(), f64::NAN, reason)
+            }
             _ if about_weights => return Ok(()),
             Action::SetGain { gain, metric, value, reason } => {
                 self.gains.insert(source.clone(), gain);
@@ -229,6 +231,7 @@ impl Sim {
             }
             other => panic!("already carried out: {other:?}"),
         };
+        let gain = self.gains.get(&source).copied().unwrap_or(1.0);
         self.decisions.push(Decision {
             update: self.update,
             epoch: self.epoch,
@@ -236,7 +239,7 @@ impl Sim {
             kind,
             lr_before: finite(self.script.lr * before),
             lr_after: finite(self.script.lr * self.gain()),
-            gain: self.gain(),
+            gain,
             metric,
             value: finite(value),
             reason,
@@ -255,6 +258,7 @@ pub(crate) fn word(action: &Action) -> String {
         Action::Save { tag } => format!("save {tag}"),
         Action::Discard { tag } => format!("discard {tag}"),
         Action::Restore { tag, .. } => format!("restore {tag}"),
+        Action::Rewind { tag, .. } => format!("rewind {tag}"),
         Action::Average(Averaging::Apply) => "apply".to_owned(),
         Action::Average(_) => "average".to_owned(),
         Action::RecomputeNormStatistics => "recompute".to_owned(),

@@ -49,7 +49,11 @@ impl Prefetch {
     fn new(batches: Batches, depth: usize) -> Self {
         match depth {
             0 => Self { source: Source::OnDemand(Box::new(batches)), waited: Duration::ZERO },
-            _ => Self::ahead(batches, depth),
+            // The channel allocates its capacity.
+            _ => {
+                let depth = depth.min(batches.total());
+                Self::ahead(batches, depth)
+            }
         }
     }
 

@@ -86,7 +86,7 @@ fn prefetched_batches_are_identical() {
     let augment = AugmentConfig { crop_padding: 1, flip: true, cutout: 1 };
     for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
         for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
-            for (depth, first_batch) in [(0, 0), (1, 0), (2, 1), (3, 3), (9, 0), (2, 5)] {
+            for (depth, first_batch) in [(0, 0), (1, 0), (2, 1), (3, 3), (9, 0), (2, 5), (usize::MAX, 0)] {
                 let plan = BatchPlan { augment, first_batch, ..BatchPlan::new(2, order) };
                 let here: Vec<_> = split.batches(plan.clone()).map(contents).collect();
                 let ahead: Vec<_> = split.batches(plan).prefetch(depth).map(contents).collect();

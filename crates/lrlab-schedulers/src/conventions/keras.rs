@@ -3,8 +3,8 @@
 
 use super::{ScheduleSpec, Span, WarmupClock, above, warm};
 use crate::{
-    ControllerSpec, CosineSpec, CosineWarmRestartsSpec, Every, Interpolation, Knot, Mode, PatienceRule,
-    PiecewiseLinearSpec, Plateau, ThresholdMode,
+    ControllerSpec, CosineSpec, CosineWarmRestartsSpec, Error, Every, Interpolation, Knot, Mode,
+    PatienceRule, PiecewiseLinearSpec, Plateau, Problem, ThresholdMode,
 };
 
 /// `ReduceLROnPlateau(factor, patience, min_delta, cooldown)` as a controller: a cut at the `patience`-th bad
@@ -77,15 +77,26 @@ pub fn cosine_decay_restarts(first_decay_steps: u64, t_mul: f64, m_mul: f64, alp
 /// `PiecewiseConstantDecay(boundaries, values)` for the base rate 1: `values` are rates, and each of them but the first
 /// begins one update after its boundary. Boundaries are updates.
 ///
+/// # Errors
+/// Returns an error unless there is one value more than boundaries.
+///
 /// ```
 /// use lrlab_schedulers::{Horizon, keras};
 /// let run = Horizon { updates: 30, updates_per_epoch: 10 };
-/// let schedule = keras::piecewise_constant(&[10, 20], &[1.0, 0.5, 0.1]).build(&run)?;
+/// let schedule = keras::piecewise_constant(&[10, 20], &[1.0, 0.5, 0.1])?.build(&run)?;
 /// assert_eq!([0, 10, 11, 20, 21].map(|t| schedule.lr(1.0, run.at(t))), [1.0, 1.0, 0.5, 0.5, 0.1]);
+/// let error = keras::piecewise_constant(&[10, 20], &[1.0, 0.5]).unwrap_err().to_string();
+/// assert!(error.starts_with("piecewise_constant.values: "), "{error}");
 /// # Ok::<(), lrlab_schedulers::Error>(())
 /// ```
-#[must_use]
-pub fn piecewise_constant(boundaries: &[u64], values: &[f64]) -> ScheduleSpec {
+pub fn piecewise_constant(boundaries: &[u64], values: &[f64]) -> Result<ScheduleSpec, Error> {
+    if values.len() != boundaries.len() + 1 {
+        let expected = format!("{}: one more than boundaries", boundaries.len() + 1);
+        return Err(Error::new(
+            "piecewise_constant.values",
+            Problem::Length { found: values.len(), expected },
+        ));
+    }
     let moments = boundaries.iter().map(|boundary| Span::Updates(boundary.saturating_add(1)));
     let jump = |(at, pair): (Span, &[f64])| {
         [Knot { at, factor: pair[0] }, Knot { at, factor: pair[pair.len() - 1] }]
@@ -94,5 +105,5 @@ pub fn piecewise_constant(boundaries: &[u64], values: &[f64]) -> ScheduleSpec {
     if knots.is_empty() {
         knots.extend(values.first().map(|&factor| Knot { at: Span::Updates(0), factor }));
     }
-    PiecewiseLinearSpec { knots, every: Every::Update, interpolate: Interpolation::Linear }.into()
+    Ok(PiecewiseLinearSpec { knots, every: Every::Update, interpolate: Interpolation::Linear }.into())
 }

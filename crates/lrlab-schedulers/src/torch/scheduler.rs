@@ -142,7 +142,8 @@ impl Scheduler {
     /// # Errors
     /// Returns an error, and changes nothing, if `PyTorch` raises an exception.
     pub fn step(&mut self, group: &mut Group) -> Result<(), Error> {
-        self.advance(group, false)
+        let before = (self.clone(), group.clone());
+        self.advance(group, false).inspect_err(|_| (*self, *group) = before)
     }
 
     /// `step(epoch)` of `CosineAnnealingWarmRestarts`, for fractional epochs.

@@ -1,6 +1,8 @@
 //! Decisions for given metrics with their reasons, and the rates that follow from them.
 
-use lrlab_schedulers::{Compat, ControllerSpec, Decision, Observation, replay};
+use lrlab_schedulers::{
+    Compat, ControllerSpec, Decision, Horizon, Observation, ScheduleSpec, replay, replay_under,
+};
 
 use crate::{decisions, seen};
 
@@ -91,6 +93,10 @@ fn replayed_rates() {
         Compat::Torch,
         &[0.1, 0.1, 0.05, 0.05, 0.04],
     );
+    let no_epochs = Horizon { updates: 1, updates_per_epoch: 0 };
+    let fixed =
+        ScheduleSpec::parse("static").unwrap().build(&Horizon { updates: 1, updates_per_epoch: 1 }).unwrap();
+    assert_eq!(replay_under(&*fixed, "plateau", 0.1, &no_epochs, &[]).unwrap(), [0.1]);
     let error = replay("plateau = { min_lr = 0.04 }", 0.1, &observed, Compat::Lrlab).unwrap_err();
     assert!(error.to_string().contains("unknown field `min_lr`"), "{error}");
 }

@@ -47,6 +47,20 @@ proptest! {
     }
 }
 
+#[test]
+fn relative_times_have_whole_epochs() {
+    // Whole epochs after a start within an epoch are not rounded down.
+    for (updates_per_epoch, start) in [(391, 500), (352, 500), (97, 13), (7, 5), (1, 3)] {
+        let run = Horizon { updates: 1_000_000, updates_per_epoch };
+        for epoch in 0..300 {
+            let since = run.at(start + epoch * updates_per_epoch).since(start);
+            assert_eq!(since, run.at(epoch * updates_per_epoch), "{updates_per_epoch} {start}");
+        }
+    }
+    // Of a time that no whole number of updates explains, the share is kept.
+    assert_eq!(Time { update: 4, epoch: 3.0 }.since(2), Time { update: 2, epoch: 1.5 });
+}
+
 /// A schedule has no state.
 #[test]
 fn rates_do_not_depend_on_the_order_of_calls() {
