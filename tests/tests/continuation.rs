@@ -183,6 +183,30 @@ fn two_processes_share_shorter_runs() {
     assert_eq!(penultimate(&folder.path().join("runs")), 0);
 }
 
+/// The state of a shorter run is kept until the last run that continues it is done.
+#[test]
+fn several_runs_continue_one_shorter_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = EXPERIMENT
+        .replace("[\"resnet\", \"lstm\"]", "[\"lstm\"]")
+        .replace(
+            "schedule = [\"static\", \"step\", \"exponential\", \"restarts\", \"cosine\"]",
+            "schedule = [\"static\", \"step\"]",
+        )
+        .replace("monitor = [\"on\"]", "monitor = [\"off\"]")
+        .replace("step_size = \"1 epoch\"", "step_size = \"3 epochs\"")
+        .replace("epochs = [2, 6, 3]", "epochs = [2, 4]");
+    std::fs::write(folder.path().join("longer.toml"), experiment).unwrap();
+    for jobs in ["1", "2"] {
+        let args = ["run", "longer.toml", "--out", jobs, "--jobs", jobs, "--threads", "1", "--device", "cpu"];
+        let ran = run(folder.path(), &args);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        assert_eq!(ran.err.matches(": continues ").count(), 2, "{}", ran.err);
+        assert!(!ran.err.contains("cannot continue"), "{}", ran.err);
+        assert_eq!(penultimate(&folder.path().join(jobs)), 0);
+    }
+}
+
 #[test]
 fn a_finished_grid_is_extended() {
     let folder = tempfile::tempdir().unwrap();
@@ -199,8 +223,8 @@ fn a_finished_grid_is_extended() {
     let mut runs = results(&folder.path().join("runs"));
     runs.retain(|id, _| scratch.contains_key(id));
     same(&runs, &scratch);
-    // Only the runs that do not continue another keep their state.
-    assert_eq!(penultimate(&folder.path().join("runs")), 1);
+    // The states that --keep all kept remain for further runs.
+    assert_eq!(penultimate(&folder.path().join("runs")), 5);
 
     // A damaged state is reported and not used.
     std::fs::write(&file, with("2")).unwrap();

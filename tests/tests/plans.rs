@@ -173,6 +173,22 @@ fn a_required_digest_does_not_change_ids() {
     assert_eq!(plan(), after);
 }
 
+/// Of two experiments with the run, `redo` uses the one whose file is there.
+#[test]
+fn a_run_of_several_experiments_is_redone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "tiny.toml", &[]);
+    write(folder, "early.toml", &[("name = \"tiny\"", "name = \"early\"")]);
+    good(run(folder, &RUN));
+    good(run(folder, &["run", "early.toml", "--device", "cpu"]));
+    std::fs::remove_file(folder.join("early.toml")).unwrap();
+    let id = results(&folder.join("runs")).into_keys().next().unwrap();
+    let ran = good(run(folder, &["redo", &id, "--device", "cpu"]));
+    holds(&ran.err, &["note: early also has this run: `lrlab report` renews the reports"]);
+    holds(&ran.out, &["report: ", "tiny"]);
+}
+
 /// The earlier result is set aside, the new one has its bits, and the experiment's plan is unchanged.
 #[test]
 fn one_run_is_redone() {
@@ -213,6 +229,8 @@ fn one_run_is_redone() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(plan(), two);
+    let report = std::fs::read_to_string(folder.join("runs/tiny/report/report.md")).unwrap();
+    holds(&report, &["of 2 runs"]);
     // Repeated, it resumes the interrupted attempt instead of setting it aside. The worker notices the end of its parent, and
     // may have finished before.
     while !good(run(folder, &["status", "tiny.toml"])).out.contains(" 0 running") {

@@ -165,7 +165,15 @@ fn plots_are_text_or_svg() {
     let file = folder.path().join("cosine.svg");
     let ran = run(&[&args[..], &["--out", &file.display().to_string()]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(std::fs::read_to_string(file).unwrap().starts_with("<svg"));
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("<svg"));
+    let file = file.with_extension("png");
+    let ran = run(&[&args[..], &["--out", &file.display().to_string()]].concat());
+    assert!(
+        ran.code == 2 && ran.err.contains("plots are written as SVG: expected a name like"),
+        "{}",
+        ran.err
+    );
+    assert!(!file.exists());
 }
 
 #[test]

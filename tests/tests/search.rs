@@ -73,6 +73,7 @@ fn halving_finds_the_winners_of_the_grid_repeatably() {
     {
         let ran = search(folder.path(), method, jobs);
         assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        assert!(ran.out.contains("20 of 20 runs are done (20 in this call)"), "{}", ran.out);
     }
     let (first, second, grid) = (results(halved.path()), results(again.path()), results(whole.path()));
     assert_eq!(first, second, "the order in which runs end does not matter");
@@ -232,6 +233,8 @@ fn a_grid_completes_pruned_trials() {
     call(folder.path(), "report");
     let page = std::fs::read_to_string(folder.path().join("runs/plain/report/report.md")).unwrap();
     assert!(page.contains("0 of 2 runs are done (2 missing, 0 failed)"), "{page}");
+    let export = run(folder.path(), &["records", "export", "plain.toml", "--to", "plain.jsonl"]);
+    assert!(export.code == 2 && export.err.contains("none of the 2 runs"), "{}{}", export.out, export.err);
     call(folder.path(), "run");
     call(alone.path(), "run");
     let (together, alone) = (results(folder.path()), results(alone.path()));
@@ -242,6 +245,9 @@ fn a_grid_completes_pruned_trials() {
     let ran = search(folder.path(), HALVING, "2");
     assert!(ran.code == 0 && ran.out.contains("(0 in this call)"), "{}\n{}", ran.out, ran.err);
     assert_eq!(results(folder.path()), together, "the search comes to the same");
+    // Nothing is left to do, although the search did not need all of its trials.
+    let dry = run(folder.path(), &["run", "found.toml", "--dry-run", "--device", "cpu"]);
+    assert!(dry.code == 0 && !dry.err.contains("to do"), "{}\n{}", dry.out, dry.err);
 }
 
 /// Commands for GNU parallel: those of the current rung, then those of the next, then none.

@@ -30,6 +30,9 @@ pub struct Plan {
     /// The call that made the plan; `None` in plans of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// The options that selected the runs, if they are not all runs of the experiment: `--filter model=lstm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// The runs, in the order of the experiment's axes.
     pub runs: Vec<PlannedRun>,
     /// The claims of the experiment, as in its file, for the report.

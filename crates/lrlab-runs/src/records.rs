@@ -45,8 +45,8 @@ impl Record {
 pub struct Records(BTreeMap<RunId, Record>);
 
 impl Records {
-    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines and
-    /// byte-order marks are skipped.
+    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines, byte-order marks and
+    /// empty files of folders are skipped.
     ///
     /// If two records of one run do not differ ([`RunResult::difference`]), the first one is kept with its times and its
     /// provenance. If one of them contains the other, which a search pruned ([`RunResult::contains`]), the longer one is kept.
@@ -57,8 +57,19 @@ impl Records {
     pub fn read(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut records = Self::default();
         for path in paths {
+            let mut empty = true;
             for file in files(path)? {
-                records.read_file(&file)?;
+                match records.read_file(&file) {
+                    // An empty file beside others, such as one that is about to be written.
+                    Err(Error::NoRecords(_)) if path.is_dir() => {}
+                    read => {
+                        read?;
+                        empty = false;
+                    }
+                }
+            }
+            if empty {
+                return Err(Error::NoRecords(path.clone()));
             }
         }
         Ok(records)

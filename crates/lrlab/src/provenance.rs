@@ -30,11 +30,12 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
     }
 }
 
-/// Describes the results whose numerics class differs from that of this device, one line per class. `results` contains
-/// classes and their numbers of results; `all` is the total number of results.
+/// Describes the results whose numerics class differs from `class`, one line per class: `this device has` it, or whatever
+/// `holder` says. `results` contains classes and their numbers of results; `all` is the total number of results.
 pub(crate) fn other_numerics<'a>(
     results: impl Iterator<Item = (&'a str, usize)>,
     all: usize,
+    holder: &str,
     class: &str,
 ) -> Vec<String> {
     let mut others: BTreeMap<&str, usize> = BTreeMap::new();
@@ -43,7 +44,7 @@ pub(crate) fn other_numerics<'a>(
     }
     let describe = |(other, count): (&str, usize)| {
         format!(
-            "{count} of {all} results have the numerics class {other:?}, this device has {class:?}: equal bits are not \
+            "{count} of {all} results have the numerics class {other:?}, {holder} {class:?}: equal bits are not \
              guaranteed across the two"
         )
     };

@@ -212,6 +212,25 @@ fn refused_calls_move_no_damaged_results() {
     assert!(ran.out.contains("2 of 2 runs are done (1 in this call)"), "{}", ran.out);
 }
 
+/// A result that was set aside because it was damaged says nothing about a record, which counts and can be in conflict.
+#[test]
+fn records_count_after_damage() {
+    let folder = place(true);
+    let folder = folder.path();
+    succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
+    let id = results(&folder.join("runs")).into_keys().next().unwrap();
+    let path = format!("runs/store/{id}/result.json");
+    std::fs::write(folder.join(&path), "{").unwrap();
+    succeeds(folder, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
+    assert!(folder.join("runs/store").join(&id).join("superseded").is_dir());
+    let ran = succeeds(folder, &["plan", "tiny.toml", "--records", "a.jsonl"]);
+    assert!(ran.err.contains("2 of 2 runs are on record"), "{}", ran.err);
+    let changed = read(folder, "a.jsonl").replace("\"val_loss\":", "\"val_loss\":1");
+    std::fs::write(folder.join("a.jsonl"), &changed).unwrap();
+    fails(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"], "another result of run ");
+    assert_eq!(read(folder, "a.jsonl"), changed);
+}
+
 /// A record has the id of its specification and its data, unless somebody changed it.
 #[test]
 fn changed_records_are_rejected() {

@@ -152,8 +152,8 @@ fn scripts_export_what_jobs_need() {
     }
 }
 
-/// Without Slurm on the machine, scripts that were only written do not stop a grid, and their frozen runner is kept, because they
-/// may have been submitted elsewhere. If Slurm fails, their state is unknown.
+/// Scripts that were only written do not stop a grid where Slurm is missing or fails, and their frozen runner is kept, because
+/// they may have been submitted elsewhere.
 #[test]
 fn written_scripts_are_no_jobs_on_a_machine_without_slurm() {
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
@@ -182,9 +182,13 @@ fn written_scripts_are_no_jobs_on_a_machine_without_slurm() {
     assert!(kept.code == 0 && !kept.out.contains("frozen runner"), "{}{}", kept.out, kept.err);
     place.program("squeue", "echo down >&2; exit 1");
     let failed = call(&gc);
-    assert!(failed.code != 0 && failed.err.contains("down"), "{}{}", failed.out, failed.err);
+    assert!(failed.code == 0 && !failed.out.contains("frozen runner"), "{}{}", failed.out, failed.err);
     // Without the scripts, nothing refers to the runner.
     std::fs::remove_dir_all(place.path("there/cases/slurm")).unwrap();
     let stale = call(&gc);
     assert!(stale.out.contains("frozen runner"), "{}{}", stale.out, stale.err);
+    for _ in 0..2 {
+        let emitted = call(&Place::arguments("there", &[&profile[..], &["--emit", "slurm"]].concat()));
+        assert!(emitted.code == 0 && emitted.out.contains("#SBATCH"), "{}{}", emitted.out, emitted.err);
+    }
 }

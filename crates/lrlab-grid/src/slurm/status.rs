@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 
-use super::SlurmError;
 use super::client::{Queued, queue};
 use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
@@ -87,8 +86,7 @@ pub fn given_up(store: &RunStore, plan: &Plan) -> Result<BTreeSet<RunId>, Error>
 /// Queries Slurm for the status of the recorded jobs of an experiment.
 ///
 /// # Errors
-/// Returns [`Error::Unreachable`] if there are submissions and Slurm cannot be reached, unless no job is recorded and Slurm is not
-/// on this machine.
+/// Returns [`Error::Unreachable`] if Slurm cannot be reached, unless no job is recorded.
 pub fn submission_status(store: &RunStore, experiment: &str) -> Result<SubmissionStatus, Error> {
     let submissions = submissions(store, experiment)?;
     if submissions.is_empty() {
@@ -97,8 +95,8 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
     let mut status = SubmissionStatus::default();
     let all = match queue() {
         Ok(all) => all,
-        // Without Slurm on this machine, scripts that were only written say nothing about jobs.
-        Err(SlurmError::Missing { .. }) if jobs(&submissions).is_empty() => {
+        // Scripts that were only written say nothing about jobs.
+        Err(_) if jobs(&submissions).is_empty() => {
             status.unknown = true;
             return Ok(status);
         }

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use lrlab_runs::write_atomic;
+use lrlab_runs::{KeptFor, PlannedRun, kept_penultimate, remove_penultimate, write_atomic};
 
 use super::active::Active;
 use super::grid::Grid;
@@ -13,7 +13,9 @@ use crate::failure::{PAUSED, stopped_by_signal};
 use crate::plan::write_spec;
 use crate::progress::Recorder;
 use crate::retry::{RetryDecision, furthest, retry_decision};
-use crate::{Assignment, Attempt, Ending, Error, Failure, FailureKind, Notice, classify, to_json};
+use crate::{
+    Assignment, Attempt, Beginning, Ending, Error, Failure, FailureKind, Notice, Workload, classify, to_json,
+};
 
 /// The interval between two checks of silent workers.
 const TICK: Duration = Duration::from_millis(50);
@@ -118,6 +120,22 @@ impl Grid<'_> {
         Ok(())
     }
 
+    /// Removes the state of the shorter run that a finished run continued, once no other run needs it.
+    fn remove_beginning(&self, index: usize) -> Result<(), Error> {
+        let Workload { runs, beginnings, continued_elsewhere, .. } = &self.workload;
+        let Some(Beginning { run_id, .. }) = &beginnings[index] else { return Ok(()) };
+        let folder = self.store.run_dir(run_id);
+        let is_for_plan = matches!(kept_penultimate(&folder), Some((_, KeptFor::Plan)));
+        let needed = |(run, beginning): (&PlannedRun, &Option<Beginning>)| {
+            beginning.as_ref().is_some_and(|other| other.run_id == *run_id)
+                && !self.store.is_finished(&run.run_id)
+        };
+        if !is_for_plan || continued_elsewhere.contains(run_id) || runs.iter().zip(beginnings).any(needed) {
+            return Ok(());
+        }
+        Ok(remove_penultimate(&folder)?)
+    }
+
     fn ended(&mut self, active: Active, status: ExitStatus) -> Result<(), Error> {
         let (index, seconds) = (active.index, active.attempt.elapsed().as_secs_f64());
         let run = &self.workload.runs[index];
@@ -158,6 +176,7 @@ impl Grid<'_> {
             self.end.done += 1;
             self.end.executed += 1;
             self.costs.add(self.store, run);
+            self.remove_beginning(index)?;
         }
         let left = self.left();
         (self.observe)(run, Notice::Ended { ending: &ending, seconds, again, left });

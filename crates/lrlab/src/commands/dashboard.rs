@@ -6,9 +6,11 @@ use lrlab_grid::slurm::{self, Queued};
 use lrlab_grid::{ArmStatus, Costs, Estimate, RunState, SearchState, Status};
 use lrlab_runs::{Plan, RunStore};
 
+use super::grid::beginnings;
 use super::lines::{counts, line};
 use super::local::saved_epochs;
 use super::search;
+use crate::Registry;
 use crate::progress::{clock, counted};
 
 /// The current state of a grid.
@@ -28,7 +30,8 @@ pub(crate) struct Dashboard {
 }
 
 impl Dashboard {
-    pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
+    /// Reads the state of a plan. `reused` has the epochs that each run takes from a shorter one ([`reused_epochs`]).
+    pub(crate) fn read(plan: &Plan, store: &RunStore, reused: &[u64]) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
         let others = lrlab_grid::other_runs(store, plan)?;
         let mut others_done = 0;
@@ -40,7 +43,7 @@ impl Dashboard {
         let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
         warnings.extend(submitted.iter().flat_map(|submitted| &submitted.moved).map(ToString::to_string));
         Ok(Self {
-            left: left(store, plan, &states, &costs, status.running),
+            left: left(store, plan, (&states, reused), &costs, status.running),
             status,
             states,
             other_runs: (others.len(), others_done),
@@ -118,17 +121,32 @@ impl Dashboard {
     }
 }
 
+/// Returns the epochs that each run of a plan takes from a shorter one.
+pub(crate) fn reused_epochs(plan: &Plan, store: &RunStore, registry: &Registry) -> anyhow::Result<Vec<u64>> {
+    let beginnings = beginnings(plan, store, &plan.runs, registry)?;
+    Ok(beginnings.into_iter().map(|beginning| beginning.map_or(0, |beginning| beginning.epochs)).collect())
+}
+
 /// Estimates the remaining work. Running runs count with their remaining time, extrapolated from their own progress.
-fn left(store: &RunStore, plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
-    let open = plan.runs.iter().zip(states);
-    let open = open
-        .filter(|(_, state)| !matches!(state, RunState::Done | RunState::Pruned { .. } | RunState::Unneeded));
-    let seconds = open.map(|(run, state)| match state {
+fn left(
+    store: &RunStore,
+    plan: &Plan,
+    (states, reused): (&[RunState], &[u64]),
+    costs: &Costs,
+    running: usize,
+) -> Estimate {
+    let open = plan.runs.iter().zip(states.iter().zip(reused));
+    let open = open.filter(|(_, (state, _))| {
+        !matches!(state, RunState::Done | RunState::Pruned { .. } | RunState::Unneeded)
+    });
+    let seconds = open.map(|(run, (state, &reused))| match state {
         RunState::Running { live: Some(live), .. } => {
             live.left_s().or_else(|| costs.seconds(run).map(|all| all * (1.0 - live.share())))
         }
-        RunState::Missing => costs.left_s(run, saved_epochs(store, run)),
-        _ => costs.seconds(run),
+        RunState::Missing | RunState::Paused { .. } => {
+            costs.left_s(run, reused.max(saved_epochs(store, run)))
+        }
+        _ => costs.left_s(run, reused),
     });
     costs.sum(seconds, running)
 }

@@ -1,10 +1,12 @@
 //! `lrlab run --emit commands`: prints a command for each run.
 
 use lrlab_grid::SearchState;
+use lrlab_options::Machine;
 use lrlab_runs::PlannedRun;
 
 use super::grid::Grid;
 use super::{print_line, search};
+use crate::device;
 use crate::program::program;
 use crate::progress::eprint_line;
 use crate::provenance;
@@ -14,6 +16,8 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
     let Grid { plan, store, machine, .. } = grid;
     let frozen = provenance::freeze(store)?.display().to_string();
     let out = std::path::absolute(store.root())?.display().to_string();
+    // The commands of one grid train on one kind of device, wherever they are executed.
+    let machine = Machine { device: device::choice(grid.device), ..**machine };
     let print = |run: &PlannedRun, until: Option<u64>| {
         let mut words: Vec<String> =
             [&frozen, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
@@ -23,7 +27,15 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         print_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
     };
     let Some(search) = SearchState::read(store, plan)? else {
-        grid.missing().into_iter().for_each(|run| print(run, None));
+        grid.missing()?.into_iter().for_each(|run| print(run, None));
+        let longer = grid.beginnings(&plan.runs)?.iter().flatten().count();
+        if longer > 0 {
+            eprint_line(&format!(
+                "note: each command trains its run from the first update; `{} run` continues shorter runs in {longer} of \
+                 them",
+                program()
+            ));
+        }
         return Ok(());
     };
     search.prune(store, plan, machine.keep.checkpoints())?;

@@ -1,7 +1,7 @@
 //! The context that the steps of `lrlab run` and `lrlab verify` share.
 
 use candle_core::Device;
-use lrlab_grid::Beginning;
+use lrlab_grid::{Beginning, Role, SearchState};
 use lrlab_options::Machine;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
@@ -18,12 +18,19 @@ pub(crate) struct Grid<'a> {
     pub(crate) device: &'a Device,
     /// Whether the runs train on the device of this process.
     pub(crate) trains_here: bool,
+    /// The plan of the report: `plan`, or the stored plan that contains its run.
+    pub(crate) reported: &'a Plan,
 }
 
 impl<'a> Grid<'a> {
-    /// Returns the runs that are not finished.
-    pub(crate) fn missing(&self) -> Vec<&'a PlannedRun> {
-        self.plan.runs.iter().filter(|run| !self.store.is_finished(&run.run_id)).collect()
+    /// Returns the runs that are to be trained: those that are not finished, without the trials that a search does not need
+    /// and those that it eliminated.
+    pub(crate) fn missing(&self) -> anyhow::Result<Vec<&'a PlannedRun>> {
+        let roles = SearchState::read(self.store, self.plan)?.map(|search| search.roles());
+        let open = |index: usize| roles.as_ref().is_none_or(|roles| roles[index] == Role::Open);
+        let missing =
+            |(index, run): &(usize, &PlannedRun)| open(*index) && !self.store.is_finished(&run.run_id);
+        Ok(self.plan.runs.iter().enumerate().filter(missing).map(|(_, run)| run).collect())
     }
 
     /// Returns for each of `runs` the shorter one that it continues, unless all are trained from scratch.

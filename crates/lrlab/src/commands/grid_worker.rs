@@ -98,9 +98,15 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
             machine: &machine,
             device: &device,
             trains_here: true,
+            reported: &plan,
         };
         let beginnings = grid.beginnings(runs)?;
-        let workload = Workload { runs, since, until, first: task(), beginnings, memory: None };
+        // Other jobs may have longer runs with the same beginning.
+        let all = plan.runs.iter().zip(grid.beginnings(&plan.runs)?);
+        let elsewhere = all.filter(|(run, _)| !members.contains_key(&run.run_id));
+        let continued_elsewhere = elsewhere.filter_map(|(_, beginning)| Some(beginning?.run_id)).collect();
+        let workload =
+            Workload { runs, since, until, first: task(), beginnings, continued_elsewhere, memory: None };
         let outcome = work(&executor, &store, workload, &interrupt, &launch)?;
         started += outcome.started;
         Ok(outcome)
@@ -145,6 +151,7 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = device::open(args.machine.device)?;
+    check_numerics(&store, &runs, &provenance::numerics(&device))?;
     let launch = Launcher::new(&store, &args.machine, &device)?;
     let executor = LocalExecutor {
         threads: args.machine.threads.map(NonZeroUsize::get),

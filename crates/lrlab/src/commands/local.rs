@@ -1,12 +1,13 @@
 //! Executes the runs of a plan in worker processes on this machine, as many at once as fit.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 
 use lrlab_grid::{
     Assignment, GridOutcome, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Workload,
 };
-use lrlab_runs::{PlannedRun, RunStore};
+use lrlab_runs::{PlannedRun, RunId, RunStore};
 
 use super::follow;
 use super::grid::{Execution, Grid};
@@ -33,7 +34,7 @@ impl Local {
         let (launch, interrupt) =
             (Launcher::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
         let outcome = std::thread::scope(|scope| {
-            let _up_to_date = follow::follow(scope, grid.plan, grid.store);
+            let _up_to_date = follow::follow(scope, grid.reported, grid.store);
             self.run(grid, &launch, preflight, &interrupt, |_| None)
         });
         let outcome = match outcome {
@@ -41,7 +42,7 @@ impl Local {
             // The store contains the progress of started runs, so the same command resumes them.
             Err(error) => {
                 report_error(&error);
-                if let Err(error) = report::refresh(grid.plan, grid.store, false) {
+                if let Err(error) = report::refresh(grid.reported, grid.store, false) {
                     eprint_line(&format!("error: the report could not be written: {}", with_causes(&error)));
                 }
                 eprint_line(
@@ -140,7 +141,8 @@ pub(crate) fn saved_epochs(store: &RunStore, run: &PlannedRun) -> u64 {
 
 /// Prints an estimate for the missing runs.
 pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&PreflightReport>) {
-    let missing = grid.missing();
+    // An error is ignored here, because executing the grid reports it.
+    let missing = grid.missing().unwrap_or_default();
     if missing.is_empty() {
         return;
     }
@@ -151,10 +153,10 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
             costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
         }
     }
-    // An error is ignored here, because executing the grid reports it.
     let beginnings = grid.beginnings(&grid.plan.runs).unwrap_or_else(|_| vec![None; grid.plan.runs.len()]);
+    let open: BTreeSet<&RunId> = missing.iter().map(|run| &run.run_id).collect();
     let runs = grid.plan.runs.iter().zip(&beginnings);
-    let seconds = runs.filter(|(run, _)| !grid.store.is_finished(&run.run_id)).map(|(run, beginning)| {
+    let seconds = runs.filter(|(run, _)| open.contains(&run.run_id)).map(|(run, beginning)| {
         let reused = beginning.as_ref().map_or(0, |beginning| beginning.epochs);
         costs.left_s(run, reused.max(saved_epochs(grid.store, run)))
     });

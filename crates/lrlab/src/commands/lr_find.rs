@@ -15,8 +15,8 @@ use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::{Experiment, RunSpec};
 use serde_json::Value as Json;
 
-use super::print;
 use super::resolve::{cells, read_experiment};
+use super::{print, svg_path};
 use crate::device;
 use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble};
@@ -44,7 +44,7 @@ pub(crate) struct LrFindArgs {
     #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
     divergence: f64,
     /// Also plot the smoothed loss against the learning rate as SVG.
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = svg_path)]
     plot: Option<PathBuf>,
     /// Write rates, losses and the suggestion as JSON to this file; - is standard output.
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub(crate) mod bench;
@@ -68,6 +69,21 @@ pub(crate) fn note_write(written: std::io::Result<()>) {
 /// Returns the first error of writing to standard output.
 pub(crate) fn write_error() -> Option<&'static std::io::Error> {
     WRITE_ERROR.get()
+}
+
+/// Parses the path of an SVG file to write. A path without an extension is accepted.
+///
+/// # Errors
+/// Returns an error if the extension is another one, because that file would not contain what it promises.
+fn svg_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(extension) if !extension.eq_ignore_ascii_case("svg") => Err(format!(
+            "plots are written as SVG: expected a name like {}",
+            path.with_extension("svg").display()
+        )),
+        _ => Ok(path),
+    }
 }
 
 /// Like [`print`], with a line break.

@@ -6,7 +6,7 @@ use std::slice;
 
 use lrlab_data::Source;
 use lrlab_options::RecordFiles;
-use lrlab_runs::{Conflict, Error, Plan, Record, Records, RunId, RunStore};
+use lrlab_runs::{Conflict, Error, Plan, Record, Records, RunId, RunResult, RunStore};
 use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 
@@ -45,8 +45,9 @@ fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::
         return Ok(records);
     }
     let planned: BTreeSet<&RunId> = plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
-    // --rerun-others has set the recorded results of these runs aside.
-    records.retain(|id| planned.contains(id) && !was_superseded(store, id));
+    // These results have been set aside, to be repeated.
+    let superseded = superseded(store, &records)?;
+    records.retain(|id| planned.contains(id) && !superseded.contains(id));
     check_conflicts(store, &records, ", or ignore the records with --no-records")?;
     for plan in plans {
         let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
@@ -99,13 +100,34 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
     Ok(records)
 }
 
-/// Returns whether an earlier result of the run was set aside in order to repeat it.
-pub(crate) fn was_superseded(store: &RunStore, id: &RunId) -> bool {
-    store.run_dir(id).join("superseded").is_dir()
+/// Returns the runs whose results on record were set aside in the store in order to repeat them.
+pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<BTreeSet<RunId>> {
+    let mut found = BTreeSet::new();
+    for record in records.iter() {
+        let id = &record.result.run_id;
+        let folders = match std::fs::read_dir(store.run_dir(id).join("superseded")) {
+            Ok(folders) => folders.flatten(),
+            Err(_) => continue,
+        };
+        for folder in folders {
+            // A damaged result says nothing about the one on record.
+            let aside = std::fs::read(folder.path().join("result.json"));
+            let aside = aside.ok().and_then(|bytes| serde_json::from_slice::<RunResult>(&bytes).ok());
+            if aside.is_some_and(|aside| aside.difference(&record.result).is_none()) {
+                found.insert(id.clone());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the folder of records beside an experiment file, if it contains any.
 pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
+    // A link to an experiment has the records beside the file that it refers to.
+    beside(experiment).or_else(|| beside(&experiment.canonicalize().ok()?))
+}
+
+fn beside(experiment: &Path) -> Option<PathBuf> {
     let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
     let mut files = std::fs::read_dir(&folder).ok()?.flatten();
     files

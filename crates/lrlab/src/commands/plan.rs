@@ -36,7 +36,7 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
         let experiment = read_experiment(&args.selection, registry)?;
         let Cells { filter, seeds, .. } = &args.selection.part.cells;
         let texts = experiment.explain(filter, *seeds)?;
-        print_line(&narrowed(texts, &experiment, &args.selection, registry)?.join("\n"));
+        print_line(&narrowed(texts, &experiment, &args.selection, &args.on_record, registry)?.join("\n"));
         return Ok(Exit::Done);
     }
     let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;

@@ -123,7 +123,7 @@ fn model_key(run: &PlannedRun) -> String {
 /// Tests the store and the models of the missing runs: with a full batch, or with a few examples if the runs train
 /// elsewhere.
 pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> {
-    let missing = grid.missing();
+    let missing = grid.missing()?;
     let mut report = PreflightReport::default();
     if missing.is_empty() {
         return Ok(report);

@@ -10,7 +10,7 @@ use lrlab_grid::RunState;
 use lrlab_options::{STORE, Selection};
 use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
 
-use super::on_record::{self, check_conflicts, import_all, was_superseded};
+use super::on_record::{self, check_conflicts, import_all, superseded};
 use super::print_line;
 use super::resolve::{read_trained, resolve_stored};
 use super::results::finished;
@@ -112,8 +112,8 @@ fn merged(
     results: &[RunResult],
 ) -> anyhow::Result<BTreeMap<RunId, RunResult>> {
     let mut records = existing(path)?.unwrap_or_default();
-    let again = |id: &RunId| results.iter().any(|result| result.run_id == *id) && was_superseded(store, id);
-    records.retain(|id| !again(id));
+    let superseded = superseded(store, &records)?;
+    records.retain(|id| !superseded.contains(id) || results.iter().all(|result| result.run_id != *id));
     check_conflicts(store, &records, "")?;
     let before = records.iter().map(|record| (record.result.run_id.clone(), (*record.result).clone()));
     let mut all: BTreeMap<RunId, RunResult> = before.collect();

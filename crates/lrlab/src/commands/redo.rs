@@ -110,6 +110,21 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     if found.iter().any(|(_, run)| Some(&run.run_id) != first.as_ref()) {
         bail!("several runs have ids that start with {id}: give more digits");
     }
+    // The first one whose file is there. The report of its experiment is written anew.
+    let file = |plan: &Plan| {
+        let call = plan.call.as_ref()?;
+        Path::new(&call.folder).join(&call.experiment).is_file().then_some(())
+    };
+    found.sort_by_key(|(plan, _)| file(plan).is_none());
+    let others: Vec<&str> = found.iter().skip(1).map(|(plan, _)| plan.experiment.as_str()).collect();
+    if !others.is_empty() {
+        eprint_line(&format!(
+            "note: {} also {} this run: `{} report` renews the reports",
+            others.join(", "),
+            if others.len() == 1 { "has" } else { "have" },
+            program()
+        ));
+    }
     found.into_iter().next().with_context(|| {
         let (root, program) = (root.display(), program());
         format!(

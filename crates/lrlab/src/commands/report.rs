@@ -5,7 +5,7 @@ use std::slice;
 use std::sync::Arc;
 
 use anyhow::Context;
-use lrlab_options::{Cells, Part, ReportArgs, Selection};
+use lrlab_options::{ReportArgs, Selection};
 use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
@@ -25,21 +25,17 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
             None => left_out(plan, &store).iter().for_each(|note| eprint_line(&format!("note: {note}"))),
         }
     }
-    let part = selected(&args.selection.part);
-    if let Some(part) = &part {
+    if let Some(part) = plans.first().and_then(covers) {
         eprint_line(&format!("note: {part}"));
     }
-    let report = summarised(&plans, &store, part)?;
+    let report = summarised(&plans, &store)?;
     let to = args.to.clone().unwrap_or_else(|| folder(&report, &store));
-    let mut documents = documents(&plans, &report);
-    if !args.selection.part.is_whole() {
-        documents.leave_out_failed();
-    }
+    let documents = documents(&plans, &report);
     // Frees the memory of records before the tables need it.
     drop((plans, store));
-    write(&report, &documents, &to)?;
+    let exit = write(&report, &documents, &to)?;
     if !args.check {
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let verdicts = lrlab_report::check(&report);
     if verdicts.is_empty() {
@@ -58,7 +54,7 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
         ));
     }
     let all = verdicts.iter().all(ClaimVerdict::as_expected);
-    Ok(if all { Exit::Done } else { Exit::UnexpectedVerdict })
+    Ok(if all { exit } else { Exit::UnexpectedVerdict })
 }
 
 /// Reads the selected runs of every experiment, and the store together with the runs on record.
@@ -82,40 +78,40 @@ fn read_plans(args: &ReportArgs, registry: &Registry) -> anyhow::Result<(Vec<Pla
 }
 
 /// Reads the results of one experiment, or of several that share a report.
+///
+/// The first warning of the report of a part of an experiment says so.
 fn summarise(plans: &[Plan], store: &RunStore) -> anyhow::Result<Report> {
-    Ok(match plans {
+    let mut report = match plans {
         [plan] => lrlab_report::summarise(plan, store)?,
         _ => lrlab_report::summarise_together(plans, store)?,
-    })
+    };
+    report.warnings.splice(0..0, plans.first().and_then(covers));
+    Ok(report)
+}
+
+/// Says which runs the report of a part of an experiment covers.
+fn covers(plan: &Plan) -> Option<String> {
+    let part = plan.part.as_ref()?;
+    Some(format!("This report covers only the runs that `{part}` selects."))
 }
 
 /// Writes the report of a grid that ended and prints its summary. Returns the exit code.
 pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
-    let reported = summarised(slice::from_ref(plan), store, None).and_then(|report| {
+    let reported = summarised(slice::from_ref(plan), store).and_then(|report| {
         let documents = documents(slice::from_ref(plan), &report);
         write(&report, &documents, &folder(&report, store))
     });
     print_line(summary);
-    let Err(error) = reported else { return exit };
-    eprint_line(&format!("error: {}", with_causes(&error)));
-    if exit == Exit::Done { Exit::SomeFailed } else { exit }
+    let written = reported.unwrap_or_else(|error| {
+        eprint_line(&format!("error: {}", with_causes(&error)));
+        Exit::OutputFailed
+    });
+    if exit == Exit::Done { written } else { exit }
 }
 
-/// Says which runs the report of a part covers; `None` if they are all runs of the experiment, with or without overrides.
-fn selected(part: &Part) -> Option<String> {
-    let Part { cells: Cells { filter, seeds, .. }, run } = part;
-    let filters = filter.iter().map(|filter| format!("--filter {filter}"));
-    let seeds = seeds.iter().map(|seeds| format!("--seeds {seeds}"));
-    let options: Vec<String> =
-        filters.chain(seeds).chain(run.iter().map(|run| format!("--run {run}"))).collect();
-    let options = options.join(" ");
-    (!options.is_empty()).then(|| format!("This report covers only the runs that `{options}` selects."))
-}
-
-/// Reads the results, and reports every damaged one. The report has a note about the `part` that it covers.
-fn summarised(plans: &[Plan], store: &RunStore, part: Option<String>) -> anyhow::Result<Arc<Report>> {
-    let mut report = summarise(plans, store)?;
-    report.warnings.splice(0..0, part);
+/// Reads the results, and reports every damaged one.
+fn summarised(plans: &[Plan], store: &RunStore) -> anyhow::Result<Arc<Report>> {
+    let report = summarise(plans, store)?;
     for run in report.runs().filter(|run| run.result().is_none()) {
         if let Some(damage) = store.damage(&run.id)? {
             eprint_line(&format!("error: {damage}"));
@@ -131,8 +127,8 @@ fn summarised(plans: &[Plan], store: &RunStore, part: Option<String>) -> anyhow:
     Ok(Arc::new(report))
 }
 
-/// Writes a report and prints its table. Documents that could not be rendered are an error, after the rest is written.
-fn write(report: &Report, documents: &Documents, to: &Path) -> anyhow::Result<()> {
+/// Writes a report, prints its table, and reports documents that could not be rendered. Returns the exit code.
+fn write(report: &Report, documents: &Documents, to: &Path) -> anyhow::Result<Exit> {
     let written =
         lrlab_report::write(report, &documents.rendered, to).context("the report could not be written")?;
     print_line(&lrlab_report::terminal_table(report));
@@ -143,13 +139,10 @@ fn write(report: &Report, documents: &Documents, to: &Path) -> anyhow::Result<()
         print_line(&format!("document: {}", document.display()));
     }
     print_line(&format!("report: {}", written.html.display()));
-    let failed: Vec<String> = documents.failed.iter().map(with_causes).collect();
-    anyhow::ensure!(
-        failed.is_empty(),
-        "the report was written without documents that have errors: {}",
-        failed.join("; ")
-    );
-    Ok(())
+    for error in &documents.failed {
+        eprint_line(&format!("error: {}; the report was written without this document", with_causes(error)));
+    }
+    Ok(if documents.failed.is_empty() { Exit::Done } else { Exit::OutputFailed })
 }
 
 /// Writes the report of the current state of a grid without output. While runs are in progress (`open`), the page reloads
@@ -158,7 +151,7 @@ pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Resu
     let report = Arc::new(summarise(slice::from_ref(plan), store)?);
     let write = if open { lrlab_report::write_open } else { lrlab_report::write };
     // A document may refer to runs that are not finished; the final report tells.
-    write(&report, &documents(slice::from_ref(plan), &report).rendered, &folder(&report, store))?;
+    write(&report, &render(slice::from_ref(plan), &report).rendered, &folder(&report, store))?;
     Ok(())
 }
 
@@ -176,20 +169,25 @@ struct Documents {
     failed: Vec<anyhow::Error>,
 }
 
-impl Documents {
-    /// Replaces the errors by warnings: in a report of a part of an experiment, a document may refer to other runs.
-    fn leave_out_failed(&mut self) {
-        for error in self.failed.drain(..) {
+/// Renders the documents of a report. If it covers a part of an experiment or has overrides, a document may refer to other
+/// runs, and its error is a warning.
+fn documents(plans: &[Plan], report: &Arc<Report>) -> Documents {
+    let mut documents = render(plans, report);
+    let is_whole =
+        |plan: &Plan| plan.part.is_none() && plan.call.as_ref().is_none_or(|call| call.set.is_empty());
+    if !plans.iter().all(is_whole) {
+        for error in documents.failed.drain(..) {
             let error = with_causes(&error);
             eprint_line(&format!(
                 "warning: {error}; this report of a part of the experiment leaves the document out"
             ));
         }
     }
+    documents
 }
 
 /// Renders the documents of an experiment; a report of several experiments has none.
-fn documents(plans: &[Plan], report: &Arc<Report>) -> Documents {
+fn render(plans: &[Plan], report: &Arc<Report>) -> Documents {
     let mut documents = Documents::default();
     let [plan] = plans else { return documents };
     for template in &plan.documents {

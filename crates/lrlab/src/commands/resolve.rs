@@ -5,7 +5,7 @@ use std::slice;
 use std::sync::Arc;
 
 use anyhow::bail;
-use lrlab_options::{Cells, RecordFiles, Selection};
+use lrlab_options::{Cells, Part, RecordFiles, Selection};
 use lrlab_runs::{Call, Cell, Plan, Records, RunId, RunStore};
 use lrlab_spec::{Catalog, DataSpec, Experiment, RunSpec};
 
@@ -181,7 +181,8 @@ pub(crate) fn cells(
     registry: &Registry,
 ) -> anyhow::Result<Vec<(Cell, RunSpec)>> {
     let Cells { filter, seeds, .. } = &selection.part.cells;
-    narrowed(experiment.cells(filter, *seeds)?, experiment, selection, registry)
+    let files = RecordFiles { paths: Vec::new(), no_records: false };
+    narrowed(experiment.cells(filter, *seeds)?, experiment, selection, &files, registry)
 }
 
 /// Narrows values in the order of the cells to that of the run that `--run` selects.
@@ -189,12 +190,20 @@ pub(super) fn narrowed<T>(
     all: Vec<T>,
     experiment: &Experiment,
     selection: &Selection,
+    files: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<Vec<T>> {
     if selection.part.run.is_none() {
         return Ok(all);
     }
-    let plan = resolve_all(experiment, selection, registry, &Known::default())?;
+    let (store, records) =
+        (RunStore::new(&selection.out), on_record::read_for(files, &selection.experiment)?);
+    let known = Known {
+        stored: Some(Stored::of(experiment, &store)),
+        missing: MissingData::DownloadUnknown,
+        ..Known::recorded(&records)
+    };
+    let plan = resolve_all(experiment, selection, registry, &known)?;
     let index = selected_run(&plan, selection)?.unwrap_or_default();
     Ok(all.into_iter().skip(index).take(1).collect())
 }
@@ -228,7 +237,18 @@ fn resolve_all(
     plan.paper = experiment.paper;
     plan.search.clone_from(&experiment.search);
     plan.call = call(selection);
+    plan.part = part(selection);
     Ok(plan)
+}
+
+/// Returns the options that select some of the experiment's runs; `None` if all are selected.
+fn part(selection: &Selection) -> Option<String> {
+    let Part { cells: Cells { filter, seeds, .. }, run } = &selection.part;
+    let filters = filter.iter().map(|filter| format!("--filter {filter}"));
+    let seeds = seeds.iter().map(|seeds| format!("--seeds {seeds}"));
+    let options: Vec<String> =
+        filters.chain(seeds).chain(run.iter().map(|run| format!("--run {run}"))).collect();
+    (!options.is_empty()).then(|| options.join(" "))
 }
 
 /// Returns the index in the plan of the run that `--run` selects.

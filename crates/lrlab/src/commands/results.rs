@@ -1,6 +1,6 @@
 //! The results of a plan.
 
-use lrlab_runs::{Error, Plan, PlannedRun, RunResult, RunStore};
+use lrlab_runs::{Error, Outcome, Plan, PlannedRun, RunResult, RunStore};
 
 use crate::progress::eprint_line;
 
@@ -12,6 +12,8 @@ pub(crate) fn finished<'a>(
     let mut finished = Vec::new();
     for run in &plan.runs {
         match store.result(&run.run_id) {
+            // A grid trains the runs that a search pruned to their end.
+            Ok(Some(result)) if result.outcome == Outcome::Pruned && plan.search.is_none() => {}
             Ok(result) => finished.extend(result.map(|result| (run, result))),
             Err(error @ Error::Io { .. }) => return Err(error.into()),
             Err(damage) => eprint_line(&format!("warning: {damage}")),

@@ -1,9 +1,11 @@
 //! `lrlab run`: executes a grid, from the experiment file to the report.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use candle_core::Device;
-use lrlab_grid::{Origin, Origins};
+use lrlab_grid::{Origin, Origins, Owner, RunState};
 use lrlab_options::RunArgs;
-use lrlab_runs::{Plan, Records, RunStore};
+use lrlab_runs::{Plan, PlannedRun, Records, RunId, RunStore};
 
 use super::executor::Executor;
 use super::grid::{Execution, Grid};
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
             machine,
             device: &device,
             trains_here,
+            reported: &plan,
         })?;
         return Ok(Exit::Done);
     }
@@ -49,7 +52,9 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     {
         eprint_line(&format!("warning: {namesake}"));
     }
-    let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here };
+    let kept = if args.keep_plan { store.plan(&plan.experiment)? } else { None };
+    let reported = kept.as_ref().unwrap_or(&plan);
+    let grid = Grid { plan: &plan, store: &store, registry, machine, device: &device, trains_here, reported };
     on_record::import(&store, &plan, records, |store, records| {
         check_origins(&Grid { store, ..grid }, records, args)
     })?;
@@ -62,8 +67,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     if !preflight.show() {
         return Ok(Exit::BadInput);
     }
-    let kept = if args.keep_plan { store.plan(&plan.experiment)? } else { None };
-    match kept {
+    match &kept {
         Some(_) => lrlab_grid::record_runs(&store, &plan)?,
         None => lrlab_grid::record(&store, &plan)?,
     }
@@ -71,17 +75,34 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         lrlab_grid::set_referenced(&store, &plan)?;
     }
     match executor.execute(&grid, &preflight)? {
-        Execution::Ended { summary, exit } => {
-            Ok(report::conclude(kept.as_ref().unwrap_or(&plan), &store, &summary, exit))
-        }
+        Execution::Ended { summary, exit } => Ok(report::conclude(reported, &store, &summary, exit)),
         Execution::Left(exit) => Ok(exit),
     }
 }
 
-/// Sets damaged results aside that no record has replaced, so that their runs are redone.
+/// Returns the runs that a process is training, with a description of the process.
+fn running<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Vec<(&'a PlannedRun, Owner)>> {
+    let (_, states) = lrlab_grid::status(store, plan)?;
+    let running = plan.runs.iter().zip(states).filter_map(|(run, state)| match state {
+        RunState::Running { owner, .. } => Some((run, owner)),
+        _ => None,
+    });
+    Ok(running.collect())
+}
+
+/// Sets damaged results aside that no record has replaced, so that their runs are redone. Those of runs that are running are
+/// left to their process.
 fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
+    let mut damaged = Vec::new();
     for run in &plan.runs {
-        if let Some(damage) = store.damage(&run.run_id)? {
+        damaged.extend(store.damage(&run.run_id)?.map(|damage| (run, damage)));
+    }
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let running = running(plan, store)?;
+    for (run, damage) in damaged {
+        if running.iter().all(|(other, _)| other.run_id != run.run_id) {
             lrlab_grid::supersede(store, &run.run_id)?;
             eprint_line(&format!("note: {damage}; its files are now in `superseded` in the run's folder"));
         }
@@ -95,10 +116,11 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let mut all = lrlab_grid::origins(store, &plan.runs)?;
+    let missing: BTreeSet<&RunId> = grid.missing()?.into_iter().map(|run| &run.run_id).collect();
     let mut complete = true;
     for id in plan.runs.iter().map(|run| &run.run_id) {
         match (store.damage(id)?, records.get(id)) {
-            (None, _) => complete &= store.is_done(id),
+            (None, _) => complete &= !missing.contains(id),
             (Some(_), None) => complete = false,
             (Some(_), Some(record)) if store.result(id).is_err() => {
                 all.0.entry(Origin::from(&record.result.provenance)).or_default().push(id.clone());
@@ -111,7 +133,11 @@ fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::
         return Ok(());
     };
     let numerics = classes.0.iter().map(|(origin, runs)| (origin.numerics.as_str(), runs.len()));
-    let others = provenance::other_numerics(numerics, all.len(), &class);
+    let of = if grid.trains_here { "this device has" } else { "most others have" };
+    let others = provenance::other_numerics(numerics, all.len(), of, &class);
+    if let (Some(others), false, false) = (others.first(), complete, grid.trains_here) {
+        anyhow::bail!("{others}. Use another --out, or --rerun-others to repeat them");
+    }
     if let (Some(others), false) = (others.first(), complete || args.accept_numerics) {
         anyhow::bail!(
             "{others}. Use the --device of the earlier runs, another --out, --rerun-others to repeat them here, or \
@@ -135,7 +161,16 @@ fn supersede_others(grid: &Grid<'_>) -> anyhow::Result<()> {
     let Some((_, classes, builds)) = others(grid, &lrlab_grid::origins(store, &plan.runs)?) else {
         return Ok(());
     };
-    let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
+    let again: BTreeSet<&RunId> = classes.0.values().chain(builds.0.values()).flatten().collect();
+    for (run, owner) in running(plan, store)? {
+        if again.contains(&run.run_id) {
+            anyhow::bail!(
+                "{} is running ({owner}), and its earlier result is one that --rerun-others sets aside: stop that process \
+                 first",
+                run.run_id.short()
+            );
+        }
+    }
     again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
     if !again.is_empty() {
         eprint_line(&format!(
@@ -151,9 +186,18 @@ fn supersede_others(grid: &Grid<'_>) -> anyhow::Result<()> {
 fn others(grid: &Grid<'_>, all: &Origins) -> Option<(String, Origins, Origins)> {
     let build = provenance::own_build().unwrap_or_default();
     let here = grid.trains_here.then(|| provenance::numerics(grid.device));
-    let class = here.or_else(|| Some(all.0.keys().next()?.numerics.clone()))?;
+    let class = here.or_else(|| most_frequent(all))?;
     let (classes, builds) = all.others(&build, &class);
     Some((class, classes, builds))
+}
+
+/// Returns the numerics class of most results.
+fn most_frequent(all: &Origins) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (origin, runs) in &all.0 {
+        *counts.entry(&origin.numerics).or_default() += runs.len();
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(class, _)| class.to_owned())
 }
 
 fn describe_builds(builds: &Origins) -> Vec<String> {

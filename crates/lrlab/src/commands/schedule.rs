@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use lrlab_runs::{DecisionKind, Record, Records, RunResult};
 use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Lambdas, Observation, ScheduleSpec};
 
-use super::print;
+use super::{print, svg_path};
 use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
@@ -76,7 +76,7 @@ enum What {
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
         /// An SVG file; by default the plot goes to the terminal.
-        #[arg(long, value_name = "FILE.svg")]
+        #[arg(long, value_name = "FILE.svg", value_parser = svg_path)]
         out: Option<PathBuf>,
     },
     /// Check for valid but unlikely settings: lengths that do not fit the run, controllers that cannot act.

@@ -39,6 +39,7 @@ impl Stages<'_> {
     ) -> anyhow::Result<GridOutcome> {
         let (mut all, mut failed) = (GridOutcome::default(), BTreeSet::new());
         let mut before: Vec<Due> = Vec::new();
+        let mut worked_on = BTreeSet::new();
         loop {
             let Some(state) = SearchState::read(self.store, self.plan)? else {
                 let ours = self.plan.runs.iter().filter(|run| (self.ours)(&run.run_id));
@@ -47,8 +48,9 @@ impl Stages<'_> {
             };
             state.prune(self.store, self.plan, self.keep.checkpoints())?;
             let (due, next) = self.due(&state, &failed);
+            worked_on.extend(due.iter().map(|due| due.run));
             if due.is_empty() {
-                return Ok(self.finish(all, &state));
+                return Ok(self.finish(all, &state, &worked_on));
             }
             anyhow::ensure!(due != before, "the last stage of the search made no progress");
             let runs: Vec<PlannedRun> = due.iter().map(|due| self.plan.runs[due.run].clone()).collect();
@@ -60,7 +62,6 @@ impl Stages<'_> {
             failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
             let newly_failed = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
             all = GridOutcome {
-                executed: all.executed + end.executed,
                 started: all.started + end.started,
                 failed: all.failed.into_iter().chain(newly_failed).collect(),
                 ..end
@@ -68,7 +69,7 @@ impl Stages<'_> {
             let stopped = end.interrupted || end.out_of_time || end.missing > end.elsewhere;
             if stopped || (end.elsewhere > 0 && !(self.wait)(next)) {
                 let state = SearchState::read(self.store, self.plan)?.unwrap_or(state);
-                return Ok(self.finish(all, &state));
+                return Ok(self.finish(all, &state, &worked_on));
             }
             before = if end.elsewhere > 0 { Vec::new() } else { due };
         }
@@ -94,17 +95,19 @@ impl Stages<'_> {
         format!("{}: {}", self.plan.experiment, describe_due(due))
     }
 
-    /// Returns the totals over the runs that the search needs.
-    fn finish(&self, all: GridOutcome, state: &SearchState) -> GridOutcome {
-        let (mut total, mut done) = (0, 0);
-        for (run, role) in self.plan.runs.iter().zip(state.roles()) {
+    /// Returns the totals over the runs that the search needs. The runs that this call `worked_on` and that are done count
+    /// as executed, eliminated trials included.
+    fn finish(&self, all: GridOutcome, state: &SearchState, worked_on: &BTreeSet<usize>) -> GridOutcome {
+        let (mut total, mut done, mut executed) = (0, 0, 0);
+        for (index, (run, role)) in self.plan.runs.iter().zip(state.roles()).enumerate() {
             total += usize::from(role != Role::Unneeded);
-            done += usize::from(
-                role == Role::Eliminated || role == Role::Open && self.store.is_finished(&run.run_id),
-            );
+            if role == Role::Eliminated || role == Role::Open && self.store.is_finished(&run.run_id) {
+                done += 1;
+                executed += usize::from(worked_on.contains(&index));
+            }
         }
         let missing = total - done - all.failed.len().min(total - done);
-        GridOutcome { done, missing, ..all }
+        GridOutcome { done, executed, missing, ..all }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Executes a grid on Slurm: submits missing runs, waits for them and writes the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use clap::Args;
 use lrlab_grid::slurm::{self, Settings, Submission, SubmitMode, SubmitOutcome};
 use lrlab_grid::{Interrupt, RunState, SearchState, Status};
 use lrlab_options::{Keep, Machine};
-use lrlab_runs::{Plan, RunStore};
+use lrlab_runs::{Plan, RunId, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::grid::{Execution, Grid};
@@ -108,7 +108,11 @@ pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Res
     provenance::freeze(grid.store)?;
     let outcome = slurm::submit(grid.store, grid.plan, settings, SubmitMode::WriteOnly)?;
     let Some((folder, submission)) = outcome.submitted else {
-        eprint_line("queued jobs already cover all missing runs");
+        eprint_line(if outcome.before.covered.is_empty() {
+            "no run is missing"
+        } else {
+            "queued jobs already cover all missing runs"
+        });
         return Ok(());
     };
     let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
@@ -305,11 +309,17 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
     let submitted = Submission::plan(&args.submission)?;
-    // A plain grid may have been extended since its submission; a search keeps its submitted plan.
-    let plan = match submitted.filter(|plan| plan.search.is_some()) {
-        Some(plan) => plan,
-        None => {
-            store.plan(&submission.experiment)?.context("the plan of this experiment no longer exists")?
+    // A plain grid may have been extended since its submission; a search keeps its submitted plan, and so does a grid of
+    // which a later call selected a part.
+    let stored = store.plan(&submission.experiment)?;
+    let plan = match (submitted, stored) {
+        (Some(submitted), Some(stored)) => {
+            let ids: BTreeSet<&RunId> = stored.runs.iter().map(|run| &run.run_id).collect();
+            let lacks = submitted.runs.iter().any(|run| !ids.contains(&run.run_id));
+            if submitted.search.is_some() || (stored.part.is_some() && lacks) { submitted } else { stored }
+        }
+        (submitted, stored) => {
+            submitted.or(stored).context("the plan of this experiment no longer exists")?
         }
     };
     let keep = machine(settings)?.keep;

@@ -4,7 +4,7 @@ use anyhow::bail;
 use lrlab_options::StatusArgs;
 use lrlab_runs::RunStore;
 
-use super::dashboard::Dashboard;
+use super::dashboard::{Dashboard, reused_epochs};
 use super::experiment_file::experiment_name;
 use super::on_record;
 use super::resolve::read_trained_plan;
@@ -18,17 +18,19 @@ use crate::{Exit, Registry};
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.selection.out);
     let file = &args.selection.experiment;
-    let is_whole = args.selection.part.is_whole() && on_record::has_none(&args.on_record, file);
+    let is_whole = args.selection.part.is_whole();
     let planned = if is_whole { stored_plan(file, &store)? } else { None };
     let (plan, store) = match planned {
         Some(plan) => {
             if let Some(changes) = changes(file, &plan, registry) {
                 eprint_line(&format!("note: {changes}"));
             }
+            let records = on_record::read_for(&args.on_record, file)?;
+            let store = on_record::with_store(store, std::slice::from_ref(&plan), records)?;
             (plan, store)
         }
         // A store without a plan has results if they were imported.
-        None if is_whole && store.done()?.is_empty() => bail!(
+        None if is_whole && on_record::has_none(&args.on_record, file) && store.done()?.is_empty() => bail!(
             "{} contains no plan of {:?}: `{} run {}` creates one",
             store.root().display(),
             experiment_name(file)?,
@@ -37,10 +39,11 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
         ),
         None => read_trained_plan(&args.selection, &args.on_record, registry)?,
     };
+    let reused = reused_epochs(&plan, &store, registry)?;
     if args.watch {
-        return watch::watch(&plan, &store);
+        return watch::watch(&plan, &store, &reused);
     }
-    let board = Dashboard::read(&plan, &store)?;
+    let board = Dashboard::read(&plan, &store, &reused)?;
     if args.json {
         print_line(&serde_json::to_string_pretty(&board.json(&plan))?);
     } else {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use lrlab_callbacks::{TensorBoardRun, write_tensorboard_experiment};
+use lrlab_grid::RunState;
 use lrlab_options::TensorBoardArgs;
 use lrlab_runs::{Cell, Evaluation, Outcome, PlannedRun, RunResult};
 use serde_json::Value;
@@ -40,7 +41,10 @@ pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow
     lay_out(&done, staged.path())?;
     replace(staged, &folder).with_context(|| folder.display().to_string())?;
 
-    let left = plan.runs.len() - done.len();
+    // A search does not need all seeds of all trials.
+    let (_, states) = lrlab_grid::status(&store, &plan)?;
+    let needed = states.iter().filter(|state| **state != RunState::Unneeded).count();
+    let left = needed.saturating_sub(done.len());
     if left > 0 {
         eprint_line(&format!("note: {} not done and not exported", counted(left, "run")));
     }

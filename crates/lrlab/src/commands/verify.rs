@@ -59,8 +59,15 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         checkpoint_every: CheckpointEvery::default(),
         from_scratch: true,
     };
-    let grid =
-        Grid { plan: &plan, store: &store, registry, machine: &machine, device: &device, trains_here: true };
+    let grid = Grid {
+        plan: &plan,
+        store: &store,
+        registry,
+        machine: &machine,
+        device: &device,
+        trains_here: true,
+        reported: &plan,
+    };
     let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };
     let mut rerun = match rerun(&grid, local, &sound, &interrupt) {
         Ok(Some(rerun)) => rerun,
@@ -123,7 +130,7 @@ fn rerun(
     if plan.runs.is_empty() {
         return Ok(Some(rerun));
     }
-    let grid = Grid { plan: &plan, ..*grid };
+    let grid = Grid { plan: &plan, reported: &plan, ..*grid };
     lrlab_grid::record(grid.store, &plan)?;
     // A run that a search pruned is redone to the same epoch.
     let pruned: BTreeMap<&RunId, u64> = sound
@@ -154,7 +161,7 @@ fn planned(result: &RunResult) -> PlannedRun {
 fn note_other_classes(recorded: &[Recorded], class: &str) {
     let results = recorded.iter().filter_map(|run| run.result.as_ref().ok());
     let numerics = results.map(|result| (result.provenance.numerics.as_str(), 1));
-    for others in provenance::other_numerics(numerics, recorded.len(), class) {
+    for others in provenance::other_numerics(numerics, recorded.len(), "this device has", class) {
         eprint_line(&format!("note: {others}"));
     }
 }

@@ -22,16 +22,16 @@ const CURVE: usize = 16;
 const JUST_DONE: usize = 3;
 
 /// Shows the page until the grid is done or the user requests a stop.
-pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
+pub(crate) fn watch(plan: &Plan, store: &RunStore, reused: &[u64]) -> anyhow::Result<Exit> {
     if !std::io::stdout().is_terminal() {
-        print(&page(plan, store, &Dashboard::read(plan, store)?, usize::MAX, 100));
+        print(&page(plan, store, &Dashboard::read(plan, store, reused)?, usize::MAX, 100));
         return Ok(Exit::Done);
     }
     let interrupt = Interrupt::on_signals()?;
     let term = Term::stdout();
     let screen = Screen::open();
     loop {
-        let board = Dashboard::read(plan, store)?;
+        let board = Dashboard::read(plan, store, reused)?;
         let (rows, columns) = term.size();
         let ended = board.status.done + board.status.failed == board.status.total;
         let text = page(plan, store, &board, usize::from(rows), usize::from(columns));

@@ -19,7 +19,7 @@ use lrlab_options::{Keep, Machine};
 use lrlab_runs::{
     Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, KeptFor, Outcome, PlannedRun,
     Provenance, RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work,
-    remove_penultimate, settle_penultimate,
+    settle_penultimate,
 };
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
@@ -169,25 +169,10 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
     settle_penultimate(&run_dir, args.penultimate_kept_for(outcome))?;
-    if !args.machine.keep.checkpoints() {
-        remove_states(&store, &result, checkpoints)?;
-    }
-    Ok(Exit::Done)
-}
-
-/// Removes the checkpoints of a finished run, and the state of the shorter run that it continued.
-fn remove_states(
-    store: &RunStore,
-    result: &RunResult,
-    checkpoints: Option<Checkpoints>,
-) -> anyhow::Result<()> {
-    if let Some(continued) = &result.provenance.continued {
-        remove_penultimate(&store.run_dir(&continued.run_id))?;
-    }
-    if let Some(checkpoints) = checkpoints {
+    if let (Some(checkpoints), false) = (checkpoints, args.machine.keep.checkpoints()) {
         checkpoints.remove_all()?;
     }
-    Ok(())
+    Ok(Exit::Done)
 }
 
 /// An attempt whose data are loaded.
