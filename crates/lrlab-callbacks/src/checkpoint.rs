@@ -146,11 +146,10 @@ impl Callback for Checkpoint {
                 Some(value) => self.epoch(value, metrics.epoch),
                 None => Vec::new(),
             },
-            // Before other callbacks restore the best weights or apply an average.
-            (Phase::Keep, Hook::FitEnd) => self.last(context).into_iter().collect(),
             (Phase::Snapshot, Hook::Failed { .. }) if self.config.on_error => vec![save("error")],
             (Phase::Snapshot, Hook::FitEnd) => Vec::new(),
-            (Phase::Snapshot, _) => self.last(context).into_iter().collect(),
+            // At the end of the run, before other callbacks restore the best weights or apply an average.
+            (Phase::Keep, Hook::FitEnd) | (Phase::Snapshot, _) => self.last(context).into_iter().collect(),
             _ => Vec::new(),
         })
     }

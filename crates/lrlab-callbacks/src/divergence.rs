@@ -135,16 +135,14 @@ impl Callback for DivergenceGuard {
         Ok(match (phase, context.hook) {
             (Phase::Control, Hook::UpdateEnd { loss, grad_norm, .. }) => {
                 let finite = loss.is_finite() && grad_norm.is_none_or(f64::is_finite);
-                match self.diagnose(loss, grad_norm) {
-                    Some(what) => self.act(("loss", loss), finite, context.update, &what),
-                    None => {
-                        // An exploded loss, tolerated for a while, does not confirm the weights.
-                        if std::mem::take(&mut self.state.unconfirmed) && self.state.over == 0 {
-                            self.state.sane = (self.state.sane + 1) % TAGS.len();
-                        }
-                        Vec::new()
-                    }
+                if let Some(what) = self.diagnose(loss, grad_norm) {
+                    return Ok(self.act(("loss", loss), finite, context.update, &what));
                 }
+                // An exploded loss, tolerated for a while, does not confirm the weights.
+                if std::mem::take(&mut self.state.unconfirmed) && self.state.over == 0 {
+                    self.state.sane = (self.state.sane + 1) % TAGS.len();
+                }
+                Vec::new()
             }
             (Phase::Control, Hook::EpochEnd(metrics)) if keeps && context.update < context.updates => {
                 match metrics.val_loss.filter(|loss| !loss.is_finite()) {

@@ -47,14 +47,12 @@ enum Source {
 impl Prefetch {
     /// Starts the thread, unless `depth` is 0.
     fn new(batches: Batches, depth: usize) -> Self {
-        match depth {
-            0 => Self { source: Source::OnDemand(Box::new(batches)), waited: Duration::ZERO },
-            // The channel allocates its capacity.
-            _ => {
-                let depth = depth.min(batches.total());
-                Self::ahead(batches, depth)
-            }
+        if depth == 0 {
+            return Self { source: Source::OnDemand(Box::new(batches)), waited: Duration::ZERO };
         }
+        // The channel allocates its capacity.
+        let depth = depth.min(batches.total());
+        Self::ahead(batches, depth)
     }
 
     fn ahead(batches: impl Iterator<Item = BatchResult> + Send + 'static, depth: usize) -> Self {

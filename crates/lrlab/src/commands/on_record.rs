@@ -46,7 +46,7 @@ fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::
     }
     let planned: BTreeSet<&RunId> = plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
     // These results have been set aside, to be repeated.
-    let superseded = superseded(store, &records)?;
+    let superseded = superseded(store, &records);
     records.retain(|id| planned.contains(id) && !superseded.contains(id));
     check_conflicts(store, &records, ", or ignore the records with --no-records")?;
     for plan in plans {
@@ -101,7 +101,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
 }
 
 /// Returns the runs whose results on record were set aside in the store in order to repeat them.
-pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<BTreeSet<RunId>> {
+pub(crate) fn superseded(store: &RunStore, records: &Records) -> BTreeSet<RunId> {
     let mut found = BTreeSet::new();
     for record in records.iter() {
         let id = &record.result.run_id;
@@ -118,7 +118,7 @@ pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<
             }
         }
     }
-    Ok(found)
+    found
 }
 
 /// Returns the folder of records beside an experiment file, if it contains any.
