@@ -192,3 +192,28 @@ fn written_scripts_are_no_jobs_on_a_machine_without_slurm() {
         assert!(emitted.code == 0 && emitted.out.contains("#SBATCH"), "{}{}", emitted.out, emitted.err);
     }
 }
+
+/// A later call for a part of the experiment does not take the other runs from the report job.
+#[test]
+fn the_report_job_keeps_the_submitted_runs() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    // An empty queue, and a controller that accepts nothing.
+    place.program("squeue", "exit 0");
+    place.program("sbatch", "echo down >&2; exit 1");
+    let call = |words: &[String]| {
+        Ran::of(&runner(place.folder.path()).args(words).env("PATH", place.path("bin")).output().unwrap())
+    };
+    let emit = ["--slurm-profile", "site.toml", "--emit", "slurm"];
+    let emitted = call(&Place::arguments("there", &emit));
+    assert_eq!(emitted.code, 0, "{}", emitted.err);
+    let part = call(&Place::arguments("there", &["--filter", "seed=0"]));
+    assert!(part.code == 0 && part.out.contains("1 of 1 runs are done"), "{}{}", part.out, part.err);
+    let submission = place.path("there/cases/slurm/attempts/1").display().to_string();
+    let reported = call(&["grid-report", "--submission", &submission].map(str::to_owned));
+    assert!(
+        reported.code == 1 && reported.out.contains("1 of 4 runs are done"),
+        "{}{}",
+        reported.out,
+        reported.err
+    );
+}
