@@ -20,6 +20,8 @@ pub(crate) struct Machine {
     roots: Vec<PathBuf>,
     /// Whether the driver reports a GPU.
     gpu: bool,
+    /// The compute capability of the first GPU, if known.
+    capability: Option<u32>,
 }
 
 impl Machine {
@@ -27,16 +29,25 @@ impl Machine {
     pub(crate) fn detect() -> Self {
         let quiet = || Stdio::null();
         let listed = Command::new("nvidia-smi").arg("-L").stdout(quiet()).stderr(quiet()).status();
+        let queried = Command::new("nvidia-smi")
+            .args(["--query-gpu=compute_cap", "--format=csv,noheader"])
+            .stderr(quiet())
+            .output();
+        // Older drivers do not know the property.
+        let queried = queried.ok().filter(|output| output.status.success());
+        let first =
+            queried.and_then(|output| capability(String::from_utf8_lossy(&output.stdout).lines().next()?));
         Self {
+            capability: first,
             variable: Box::new(|name| std::env::var(name).ok()),
             roots: ROOTS.map(PathBuf::from).into(),
             gpu: listed.is_ok_and(|status| status.success()),
         }
     }
 
-    /// Returns whether `--device auto` includes CUDA: there are a GPU and a compiler for it.
+    /// Returns whether `--device auto` includes CUDA: there are a GPU that the kernels can be compiled for, and a compiler.
     pub(crate) fn auto(&self) -> bool {
-        self.gpu && self.compiler().is_some()
+        self.gpu && self.capability.is_none_or(|capability| capability >= LEAST) && self.compiler().is_some()
     }
 
     /// Checks that `--device cuda` can be built.
@@ -55,6 +66,14 @@ impl Machine {
                 "--device cuda is compiled for one kind of GPU, and nvidia-smi shows none here: set CUDA_COMPUTE_CAP \
                  to the compute capability of the GPU that it will run on (80 for an A100, 89 for an RTX 40, 90 for \
                  an H100)"
+            );
+        }
+        if let Some(low) = self.capability.filter(|capability| *capability < LEAST)
+            && self.set("CUDA_COMPUTE_CAP").is_none()
+        {
+            bail!(
+                "nvidia-smi shows a GPU of compute capability {low}, and the kernels need instructions of {LEAST} or \
+                 higher (an A100, RTX 30 or later): use --device cpu"
             );
         }
         if let Some(low) =
@@ -115,7 +134,7 @@ pub(crate) fn fake_machine(variables: &[(&str, String)], roots: &[PathBuf], gpu:
         variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let variable =
         move |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    Machine { variable: Box::new(variable), roots: roots.to_vec(), gpu }
+    Machine { variable: Box::new(variable), roots: roots.to_vec(), gpu, capability: None }
 }
 
 #[cfg(test)]
@@ -164,6 +183,12 @@ mod tests {
         check(&[("CUDA_COMPUTE_CAP", "90a".to_owned())], &toolkit, true, true, None);
         let old = "CUDA_COMPUTE_CAP is 75";
         check(&[("CUDA_COMPUTE_CAP", "75".to_owned())], &toolkit, true, true, Some(old));
+        // The GPU itself may be too old, as a T4 is.
+        for (compute, auto) in [("7.5", false), ("8.0", true), ("12.0", true)] {
+            let capability = capability(compute);
+            let machine = Machine { capability, ..fake_machine(&[], std::slice::from_ref(&toolkit), true) };
+            assert_eq!((machine.auto(), machine.cuda().is_ok()), (auto, auto), "{compute}");
+        }
         for made in [bare, toolkit] {
             std::fs::remove_dir_all(made).unwrap();
         }

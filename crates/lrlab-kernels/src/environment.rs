@@ -50,20 +50,21 @@ pub fn cpu_numerics() -> String {
     if own_kernels() { VERSION.to_string() } else { format!("candle {}", std::env::consts::ARCH) }
 }
 
-/// Identifies the arithmetic on NVIDIA GPUs of one model: `f32`, or `tf32` with `LRLAB_CUDA_TF32=on`, followed by `candle`
-/// with `LRLAB_KERNELS=candle`, where candle's own operators run, some of whose sums have no fixed order.
+/// The version of this crate's arithmetic on NVIDIA GPUs. It is raised whenever a change alters the bits of a result.
+const CUDA_VERSION: u32 = 1;
+
+/// Identifies the arithmetic on NVIDIA GPUs of one model: `f32`, or `tf32` with `LRLAB_CUDA_TF32=on`, and the version of this
+/// crate's arithmetic, as in `f32/1`, or, with `LRLAB_KERNELS=candle`, `candle`, where candle's own operators run, some of
+/// whose sums have no fixed order. The matrix products are those of the installed cuBLAS, whose bits may differ between its
+/// versions.
 #[must_use]
-pub fn cuda_numerics() -> &'static str {
+pub fn cuda_numerics() -> String {
     cuda_class(own_kernels(), tf32())
 }
 
-fn cuda_class(own: bool, tf32: bool) -> &'static str {
-    match (own, tf32) {
-        (true, false) => "f32",
-        (true, true) => "tf32",
-        (false, false) => "f32 candle",
-        (false, true) => "tf32 candle",
-    }
+fn cuda_class(own: bool, tf32: bool) -> String {
+    let products = if tf32 { "tf32" } else { "f32" };
+    if own { format!("{products}/{CUDA_VERSION}") } else { format!("{products} candle") }
 }
 
 /// Whether products of f32 on NVIDIA GPUs may round their operands to TF32, as `LRLAB_CUDA_TF32=on` asks: several times
@@ -89,6 +90,6 @@ mod tests {
     fn classes_of_gpus_differ_by_arithmetic() {
         let all = [(true, false), (true, true), (false, false), (false, true)]
             .map(|(own, tf32)| cuda_class(own, tf32));
-        assert_eq!(all, ["f32", "tf32", "f32 candle", "tf32 candle"]);
+        assert_eq!(all, ["f32/1", "tf32/1", "f32 candle", "tf32 candle"]);
     }
 }

@@ -70,7 +70,8 @@ pub fn cross_entropy_each(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>> 
     let Some(labels) = check::indices(name, "labels", &labels.to_device(&Device::Cpu)?, classes)? else {
         bail!("{name}: the labels did not come to the host");
     };
-    let rows = logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    // Not every device has f64.
+    let rows = logits.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let losses = rows.iter().zip(labels).map(|(row, label)| {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         libm::log(row.iter().map(|z| libm::exp(z - max)).sum()) + max - row[label as usize]

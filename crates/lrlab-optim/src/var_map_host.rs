@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::VarMap;
 use lrlab_callbacks::{Averaging, Error, Host, Session};
 use lrlab_kernels::Params;
@@ -174,7 +174,9 @@ impl VarMapHost {
         let mut grads = lrlab_kernels::backward(loss)?;
         let norm = clip_grad_norm(&self.params, &mut grads, self.clip)?;
         self.optimizer.step_groups(lr, &grads)?;
-        Ok((loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, norm))
+        // Not every device has f64.
+        let loss = loss.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()?;
+        Ok((loss, norm))
     }
 
     /// Returns the weights and the optimizer state.

@@ -337,7 +337,7 @@ pub struct Provenance {
     /// The number of trainable parameters.
     pub parameters: usize,
     /// The numerics class, within which equal specifications give equal bits: the kind of device and its
-    /// arithmetic, and on NVIDIA GPUs also the name of the GPU, as in `cpu/f32/1` or `cuda/NAME/tf32`.
+    /// arithmetic, and on NVIDIA GPUs also the name of the GPU, as in `cpu/f32/1` or `cuda/NAME/tf32/1`.
     pub numerics: String,
     /// The user-registered networks, data sets and functions of time that the run uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -52,7 +52,7 @@ pub(crate) fn other_numerics<'a>(
 }
 
 /// Returns the class within which equal specifications give equal bits: the kind of device and its arithmetic, and on
-/// NVIDIA GPUs also the name of the GPU, as in `cpu/f32/1` or `cuda/NAME/tf32`. The precision of products is part of the specification.
+/// NVIDIA GPUs also the name of the GPU, as in `cpu/f32/1` or `cuda/NAME/tf32/1`. The precision of products is part of the specification.
 pub(crate) fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu/f32/{}", lrlab_kernels::cpu_numerics()),

@@ -81,7 +81,8 @@ const PARAMETERS: [&str; 12] = [
 
 impl EncoderLayer<'_> {
     /// Maps `x (b, l, w)` to `(b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding. As in
-    /// [`attention`](crate::attention()), a sequence without tokens attends to nothing.
+    /// [`attention`](crate::attention()), a sequence without tokens attends to nothing. On a GPU with CUDA, the values at
+    /// padding have to be finite.
     ///
     /// # Errors
     /// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0

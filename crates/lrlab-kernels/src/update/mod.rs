@@ -8,7 +8,7 @@ mod step;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
 use crate::check;
@@ -262,6 +262,8 @@ pub fn squared_norm(x: &Tensor) -> Result<f64> {
     if crate::cuda::is_f32(&[&x]) {
         return crate::cuda::squared_norm(&[&x]);
     }
+    // Not every device has f64.
+    let x = x.to_device(&Device::Cpu)?;
     if host::is_f32(&[&x]) {
         let parts: Vec<f64> =
             host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(|x| dispatch(Squares(x))).collect()))?;

@@ -96,7 +96,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
             time.name
         );
     }
-    let sum = last.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    let sum = last.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if !sum.is_finite() {
         bail!("{name}: the result is not finite");
     }
