@@ -225,7 +225,7 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
     out.average =
         judge::average(&out.measured, condition, out.margin).filter(|_| out.scope == Scope::Average);
     out.verdict = overall(&out);
-    out.note = note(&out, arms);
+    out.note = note(&out, condition, arms);
     out
 }
 
@@ -357,7 +357,7 @@ fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
     format!("{subject}{sign} {value}")
 }
 
-fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
+fn note(verdict: &ClaimVerdict, condition: Condition, arms: &[Arm]) -> String {
     if verdict.measured.is_empty() {
         return "no arm of the grid matches `where`".to_owned();
     }
@@ -410,6 +410,7 @@ fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
     let seeds = judged().map(|judged| judged.summary.n).max();
     if let Some(seeds) = seeds
         && verdict.verdict == Verdict::Undecided
+        && !matches!(condition, Condition::Within(_))
         && judged().all(|judged| judged.smallest_p >= ALPHA)
     {
         notes.push(format!("n = {seeds} is too small for p < {ALPHA}"));
