@@ -62,6 +62,13 @@ fn listed_commands_do_each_run_once() {
     assert_eq!(lines.len(), 2, "{}", listed.out);
     assert_eq!(place.json("status", &[])["status"]["missing"], 2);
     let shell = |line: &str| Command::new("sh").args(["-c", line]).status().unwrap().code();
+    // On a machine of another numerics class, a command trains nothing.
+    let elsewhere = lines[0].replace("--numerics=cpu/f32/", "--numerics=cpu/f32/9");
+    assert!(elsewhere != lines[0], "{}", lines[0]);
+    assert_eq!(
+        (shell(&elsewhere), place.json("status", &[])["status"]["missing"].clone()),
+        (Some(2), 2.into())
+    );
     assert_eq!(lines.iter().map(|line| shell(line)).collect::<Vec<_>>(), [Some(0), Some(0)]);
     let done: Vec<_> = place.results().iter().map(|path| modified(path)).collect();
     assert_eq!((done.len(), shell(lines[0])), (2, Some(0)));

@@ -57,6 +57,16 @@ fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
     }
 }
 
+/// The list of results says how many runs of the paper are on record.
+#[test]
+fn the_list_of_results_counts_the_runs() {
+    let results = root().join("experiments/results");
+    let runs = std::fs::read_to_string(results.join("paper/runs.jsonl")).unwrap().lines().count();
+    let list = std::fs::read_to_string(results.join("README.md")).unwrap();
+    let row = list.lines().find(|line| line.starts_with("| `paper` |")).unwrap();
+    assert!(row.contains(&format!("{runs} of 384 runs")), "{runs} runs: {row}");
+}
+
 #[test]
 fn the_paper_says_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();

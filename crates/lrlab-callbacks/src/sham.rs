@@ -47,18 +47,19 @@ impl Callback for ShamControl {
             return Ok(Vec::new());
         }
         // The epoch distinguishes a decision on the metrics of an epoch from one at its last update.
-        let rest = &self.decisions[self.done.min(self.decisions.len())..];
+        let done = self.done.min(self.decisions.len());
+        let rest = &self.decisions[done..];
         let due = rest.iter().take_while(|d| d.update <= context.update && d.epoch <= context.epoch);
         let due = due.count();
         let mut gains = Gains::new();
         let mut actions = Vec::new();
-        for (index, decision) in self.decisions[..self.done + due].iter().enumerate() {
+        for (index, decision) in self.decisions[..done + due].iter().enumerate() {
             gains.insert(decision.source.clone(), decision.gain);
-            if index >= self.done {
+            if index >= done {
                 actions.push(replay(decision, product(&gains)));
             }
         }
-        self.done += due;
+        self.done = done + due;
         Ok(actions)
     }
 

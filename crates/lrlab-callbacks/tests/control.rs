@@ -409,6 +409,10 @@ fn sham_control_multiplies_the_gains_of_several_sources() {
         decisions.iter().map(|d| (d.update, d.epoch, d.lr_after.map(f64::to_bits))).collect::<Vec<_>>()
     };
     assert_eq!(rates(&sham.decisions), rates(&real.decisions));
+    // The state of a longer recording does not panic.
+    let mut longer = Callbacks::default().with(ShamControl::new(&real.decisions[..1]));
+    longer.restore(play(&Script::default(), make()).1.state()).unwrap();
+    play(&Script::default(), longer);
 }
 
 #[test]

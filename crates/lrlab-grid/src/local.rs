@@ -1,6 +1,5 @@
 //! The options, work items, notices and outcome of the executor that runs a grid on this machine.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -91,8 +90,8 @@ pub struct Workload<'a> {
     pub first: Option<usize>,
     /// For each run, the shorter one that it continues: see [`beginnings`](crate::beginnings).
     pub beginnings: Vec<Option<Beginning>>,
-    /// Runs that runs outside this workload continue, too, so that their states are kept.
-    pub continued_elsewhere: BTreeSet<RunId>,
+    /// Shorter runs that runs outside this workload continue, each with such a run, until whose end its state is kept.
+    pub continued_elsewhere: Vec<(RunId, RunId)>,
     /// The memory of the devices and of the runs. If `None`, only the number of jobs is limited.
     pub memory: Option<Memory>,
 }
@@ -115,7 +114,7 @@ impl<'a> Workload<'a> {
     pub fn all(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Self, Error> {
         let since = runs.iter().map(|run| baseline(store, run)).collect::<Result<_, _>>()?;
         let (until, beginnings) = (vec![None; runs.len()], vec![None; runs.len()]);
-        let continued_elsewhere = BTreeSet::new();
+        let continued_elsewhere = Vec::new();
         Ok(Self { runs, since, until, first: None, beginnings, continued_elsewhere, memory: None })
     }
 }

@@ -1,5 +1,6 @@
 //! A [`Host`] for a candle `VarMap`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -66,6 +67,8 @@ pub struct VarMapHost {
     snapshots: SnapshotStore,
     /// The average with its rule; empty after a rewind to a snapshot before the first average.
     average: Option<(Averaging, WeightAverage)>,
+    /// The tags of snapshots since the last update. An average of their weights belongs to them too.
+    current: BTreeSet<String>,
     recompute: Option<Recompute>,
     trial: Option<(Loss, Observe)>,
 }
@@ -92,7 +95,16 @@ impl VarMapHost {
         let params = Params::of_var_map(map)?;
         let optimizer = Box::new(optimizer(&params)?);
         let (snapshots, clip) = (SnapshotStore::Memory([].into()), f64::INFINITY);
-        Ok(Self { params, optimizer, clip, snapshots, average: None, recompute: None, trial: None })
+        Ok(Self {
+            params,
+            optimizer,
+            clip,
+            snapshots,
+            average: None,
+            current: BTreeSet::new(),
+            recompute: None,
+            trial: None,
+        })
     }
 
     /// Stores snapshots as `TAG.safetensors` in `folder`, which is created if missing, and checkpoints beside them
@@ -163,6 +175,7 @@ impl VarMapHost {
                 set = self.optimizer.set(group, hyper, value);
             }
         });
+        self.current.clear();
         let stepped = set.and_then(|()| self.step(loss, &rate));
         let (value, norm) = stepped.map_err(|error| failed("make an update", error))?;
         session.end_update(value, Some(norm), self)?;
@@ -202,7 +215,31 @@ impl VarMapHost {
             };
         }
         let (_, average) = self.average.get_or_insert_with(|| (rule, average_of(rule)));
-        average.update(&self.params)
+        average.update(&self.params)?;
+        let state = average.state()?;
+        for tag in std::mem::take(&mut self.current) {
+            let (_, mut snapshot) = split("average", self.snapshots.get(&tag)?);
+            // A loop may change the weights without `update`.
+            if self.has_weights(&snapshot)? {
+                snapshot.extend(with_prefix("average", state.clone()));
+                self.snapshots.save(&tag, snapshot)?;
+                self.current.insert(tag);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the current weights are those of a snapshot.
+    fn has_weights(&self, snapshot: &Tensors) -> Result<bool> {
+        for (name, param) in self.params.iter() {
+            let Some(kept) = snapshot.get(name) else { return Ok(false) };
+            let kept = kept.to_device(param.var.device())?;
+            let differ = param.var.as_detached_tensor().ne(&kept)?.to_dtype(DType::F32)?.sum_all()?;
+            if differ.to_scalar::<f32>()? != 0.0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the weights, the optimizer state and the state of the average, if there is one.
@@ -218,6 +255,7 @@ impl VarMapHost {
     fn put_back(&mut self, tag: &str) -> Result<Tensors> {
         let (average, snapshot) = split("average", self.snapshots.get(tag)?);
         self.set(snapshot)?;
+        self.current.clear();
         Ok(average)
     }
 
@@ -280,6 +318,7 @@ impl VarMapHost {
 impl Host for VarMapHost {
     fn save(&mut self, tag: &str) -> std::result::Result<(), Error> {
         let saved = self.with_average().and_then(|snapshot| self.snapshots.save(tag, snapshot));
+        self.current.insert(tag.to_owned());
         saved.map_err(|error| failed(&format!("save {tag:?}"), error))
     }
 
@@ -292,6 +331,7 @@ impl Host for VarMapHost {
     }
 
     fn discard(&mut self, tag: &str) -> std::result::Result<(), Error> {
+        self.current.remove(tag);
         self.snapshots.discard(tag).map_err(|error| failed(&format!("discard {tag:?}"), error))
     }
 

@@ -177,6 +177,16 @@ fn snapshots_and_averages_in_memory_and_on_disk() {
         host.average(Averaging::Apply).unwrap();
         assert_eq!(value(&host), 1.0, "the average is empty, as at the time of the snapshot");
 
+        // An average of the weights of a snapshot belongs to it, whichever is first.
+        set(2.0);
+        host.save("epoch").unwrap();
+        host.average(Averaging::Uniform).unwrap();
+        set(100.0);
+        host.average(Averaging::Uniform).unwrap();
+        host.rewind("epoch").unwrap();
+        host.average(Averaging::Apply).unwrap();
+        assert_eq!(value(&host), 2.0);
+
         host.discard("best").unwrap();
         let error = host.restore("best").unwrap_err().to_string();
         assert!(error.starts_with("the host failed to restore \"best\": "), "{error}");

@@ -30,7 +30,7 @@ pub use penultimate::{
     write_penultimate,
 };
 pub use plan::{Call, Plan, PlannedRun, Search};
-pub use records::{Record, Records, write_records};
+pub use records::{Record, Records, is_record_file, write_records};
 pub use result::{
     Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart,
     RunResult, Timing, Updates, coordinate, finite,

@@ -170,14 +170,22 @@ pub fn write_records<'a>(path: &Path, results: impl IntoIterator<Item = &'a RunR
 }
 
 /// Expands a folder to its record files.
+/// Returns whether a file of a folder has records by its name: `*.jsonl`, or `*.jsonl.gz`, which is an error when it is read.
+#[must_use]
+pub fn is_record_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        name.ends_with(".jsonl") || name.ends_with(".jsonl.gz")
+    })
+}
+
 fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
     let entries = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let paths = entries.map_err(|e| Error::io(path, e))?.into_iter().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect();
+    let mut files: Vec<PathBuf> = paths.filter(|path| is_record_file(path)).collect();
     if files.is_empty() {
         return Err(Error::NoRecords(path.to_path_buf()));
     }

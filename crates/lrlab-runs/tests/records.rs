@@ -74,6 +74,10 @@ fn mistakes_have_file_and_line() {
         "packed.jsonl.gz: a file compressed by gzip, expected lines of JSON: decompress it first (`gunzip --keep \
          packed.jsonl.gz`)"
     );
+    // Also as a file of a folder.
+    std::fs::create_dir(path("packed")).unwrap();
+    std::fs::rename(path("packed.jsonl.gz"), path("packed/all.jsonl.gz")).unwrap();
+    assert!(fails(&["packed"]).contains("all.jsonl.gz: a file compressed by gzip"), "{}", fails(&["packed"]));
     std::fs::write(
         path("other.jsonl"),
         format!("{}\n{}\n", line(2, 0.5, "completed"), line(1, 0.25, "completed")),

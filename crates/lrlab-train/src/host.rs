@@ -1,6 +1,6 @@
 //! The [`Host`] of a training run: carries out the actions of callbacks on the [`Trainer`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 use lrlab_callbacks::{Averaging, Error, Host};
@@ -33,6 +33,10 @@ pub(crate) struct TrainingHost<'a> {
     pub(crate) measured: Option<usize>,
     /// The weights of the last update, on which the last entry was measured, if a restore has replaced them since.
     replaced: Option<BTreeMap<String, Tensor>>,
+    /// The average that a rewind has replaced together with them, and the number of weights in the one that took its place.
+    replaced_average: Option<(WeightAverage, u64)>,
+    /// The tags whose snapshots have the current weights. An average of these weights belongs to them too.
+    current: BTreeSet<String>,
     /// Whether weights were restored since the flag was last cleared; a non-finite loss has then been handled.
     pub(crate) restored: bool,
     /// Whether an average replaced the weights since the flag was last cleared.
@@ -49,6 +53,8 @@ impl<'a> TrainingHost<'a> {
             epochs: 0,
             measured: None,
             replaced: None,
+            replaced_average: None,
+            current: BTreeSet::new(),
             restored: false,
             averaged: false,
         }
@@ -57,6 +63,8 @@ impl<'a> TrainingHost<'a> {
     /// Records that an update changed the weights.
     pub(crate) fn updated(&mut self) {
         (self.measured, self.replaced, self.restored) = (None, None, false);
+        self.replaced_average = None;
+        self.current.clear();
     }
 
     /// Records that the next entry of the history was measured on the current weights, and returns its index.
@@ -66,11 +74,23 @@ impl<'a> TrainingHost<'a> {
         index
     }
 
-    /// Puts the weights of the last update back if a restore at the end of its epoch replaced them.
+    /// Puts the weights of the last update back if a restore at the end of its epoch replaced them, and the average if a rewind
+    /// did.
     pub(crate) fn undo_restore(&mut self) -> candle_core::Result<()> {
         if let Some(weights) = self.replaced.take() {
             self.trainer.params().restore(&weights)?;
             self.measured = self.epochs.checked_sub(1);
+            self.current.clear();
+        }
+        if let (Some((replaced, seen)), Some((_, average))) =
+            (self.replaced_average.take(), &mut self.average)
+        {
+            let sampled = average.seen() > seen;
+            *average = replaced;
+            // The end of the epoch averaged the weights that the rewind put there.
+            if sampled {
+                average.update(self.trainer.params())?;
+            }
         }
         Ok(())
     }
@@ -85,14 +105,19 @@ impl<'a> TrainingHost<'a> {
         }
         self.trainer.restore(snapshot)?;
         (self.measured, self.restored) = (*measured, true);
+        self.current.clear();
         Ok(())
     }
 
     fn rewind_to(&mut self, tag: &str) -> candle_core::Result<()> {
+        let first = self.replaced.is_none();
         self.restore_saved(tag)?;
         if let Some((rule, average)) = &mut self.average {
             let kept = self.saved.get(tag).and_then(|saved| saved.average.clone());
-            *average = kept.unwrap_or_else(|| new_average(*rule));
+            let later = std::mem::replace(average, kept.unwrap_or_else(|| new_average(*rule)));
+            if first && self.replaced.is_some() {
+                self.replaced_average = Some((later, average.seen()));
+            }
         }
         Ok(())
     }
@@ -110,7 +135,13 @@ impl<'a> TrainingHost<'a> {
             };
         }
         let (_, average) = self.average.get_or_insert_with(|| (rule, new_average(rule)));
-        average.update(self.trainer.params())
+        average.update(self.trainer.params())?;
+        for tag in &self.current {
+            if let Some(saved) = self.saved.get_mut(tag) {
+                saved.average = Some(average.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Returns the saved weights, by tag.
@@ -138,10 +169,14 @@ impl<'a> TrainingHost<'a> {
         if let Some(weights) = &self.replaced {
             tensors.put("undone", weights.clone());
         }
+        if let Some((average, _)) = &self.replaced_average {
+            tensors.put("undone-average", average.state()?);
+        }
         Ok(HostState {
             measured: self.measured,
             figures,
             undone: self.replaced.is_some(),
+            rewound_seen: self.replaced_average.as_ref().map_or(0, |(_, seen)| *seen),
             kept: self.saved.keys().cloned().collect(),
             average: self.average.as_ref().map(|(rule, _)| *rule),
         })
@@ -172,20 +207,15 @@ impl<'a> TrainingHost<'a> {
         for (i, tag) in state.kept.iter().enumerate() {
             let snapshot = snapshot(&format!("kept/{i}"), &format!("kept-optimizer/{i}"));
             let kept = tensors.get(&format!("kept-average/{i}"));
-            let average = match state.average.filter(|_| !kept.is_empty()) {
-                None => None,
-                Some(rule) => {
-                    let mut average = new_average(rule);
-                    average.restore(&kept)?;
-                    Some(average)
-                }
-            };
+            let average = restored_average(state.average, &kept)?;
             let measured = state.figures.get(tag).copied();
             self.saved.insert(tag.clone(), Saved { snapshot, average, measured });
         }
         self.epochs = epochs;
         self.measured = state.measured;
         self.replaced = state.undone.then(|| tensors.get("undone"));
+        let replaced = restored_average(state.average, &tensors.get("undone-average"))?;
+        self.replaced_average = replaced.map(|average| (average, state.rewound_seen));
         Ok(())
     }
 }
@@ -199,11 +229,23 @@ fn new_average(rule: Averaging) -> WeightAverage {
     }
 }
 
+/// Restores the state of an average; `None` if there is no state.
+fn restored_average(
+    rule: Option<Averaging>,
+    state: &BTreeMap<String, Tensor>,
+) -> candle_core::Result<Option<WeightAverage>> {
+    let Some(rule) = rule.filter(|_| !state.is_empty()) else { return Ok(None) };
+    let mut average = new_average(rule);
+    average.restore(state)?;
+    Ok(Some(average))
+}
+
 impl Host for TrainingHost<'_> {
     fn save(&mut self, tag: &str) -> Result<(), Error> {
         let snapshot = self.trainer.snapshot().map_err(|e| failed(&format!("save {tag:?}"), &e))?;
         let average = self.average.as_ref().map(|(_, average)| average.clone());
         self.saved.insert(tag.to_owned(), Saved { snapshot, average, measured: self.measured });
+        self.current.insert(tag.to_owned());
         Ok(())
     }
 

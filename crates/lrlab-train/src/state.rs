@@ -45,8 +45,11 @@ pub(crate) struct HostState {
     pub(crate) measured: Option<usize>,
     /// The same for saved weights, by tag.
     pub(crate) figures: BTreeMap<String, usize>,
-    /// Whether the group `undone` exists.
+    /// Whether the group `undone` exists; `undone-average` belongs to it.
     pub(crate) undone: bool,
+    /// The number of averaged weights right after the rewind that `undone-average` precedes.
+    #[serde(default)]
+    pub(crate) rewound_seen: u64,
     /// Tags; the tensors of the i-th are the groups `kept/i`, `kept-optimizer/i` and, if it has an average, `kept-average/i`.
     pub(crate) kept: Vec<String>,
     pub(crate) average: Option<Averaging>,

@@ -3,12 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor};
 use lrlab_callbacks::{
     Action, Callback, Callbacks, Context, DivergenceConfig, DivergenceGuard, EarlyStopping,
-    EarlyStoppingConfig, Error as CallbackError, Hook, OnDivergence, Phase, WeightAveraging,
+    EarlyStoppingConfig, Error as CallbackError, Hook, OnDivergence, Phase, ValidationLossMonitor,
+    WeightAveraging,
 };
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
 use lrlab_kernels::{Params, Role};
@@ -17,7 +19,7 @@ use lrlab_models::{
 };
 use lrlab_optim::{OptimizerConfig, SgdConfig};
 use lrlab_runs::{DecisionKind, EpochMetrics, Event};
-use lrlab_schedulers::ScheduleSpec;
+use lrlab_schedulers::{ControllerSpec, ScheduleSpec, Span};
 use lrlab_train::{Fit, Fitted, Settings, Stop, evaluate, fit};
 
 fn data() -> Dataset {
@@ -345,6 +347,52 @@ fn a_rewind_restores_the_average_of_its_time() {
             assert!(fitted.last.metrics.val_loss.is_some(), "{batch}");
         }
     }
+}
+
+/// A snapshot has the average with the sample of its own weights, in any order of the callbacks.
+#[test]
+fn a_rewind_keeps_the_sample_of_the_epoch_that_it_restores() {
+    let data = data();
+    let action = OnDivergence::Rewind { factor: 0.5, limit: 1 };
+    let guard = || DivergenceGuard::new(DivergenceConfig { action, ..DivergenceConfig::default() }).unwrap();
+    let average = || WeightAveraging::swa(Span::Updates(0)).unwrap();
+    let settings = Settings { epochs: 3, batch_size: 20, ..Settings::new(0.01) };
+    let weights = |callbacks| {
+        let model = Box::new(Poisoned { model: linear(&data), batch: 5 });
+        let (fitted, _) = train_with(&data, model, &settings, "static", callbacks, &AtomicBool::new(false));
+        assert_eq!((fitted.stop, fitted.decisions[0].kind), (Stop::Completed, DecisionKind::Rewind));
+        values_of(&fitted.last_weights)
+    };
+    let first = weights(Callbacks::default().with(guard()).with(average()));
+    let second = weights(Callbacks::default().with(average()).with(guard()));
+    assert_eq!(first, second);
+}
+
+/// Training does not continue after a rewind at the end of the last epoch, so that it leaves weights and average as they are.
+#[test]
+fn a_rewind_after_the_last_epoch_changes_nothing() {
+    let data = data();
+    let settings = Settings { epochs: 3, batch_size: 20, ..Settings::new(0.01) };
+    for average in [WeightAveraging::swa(Span::Updates(0)), WeightAveraging::ema(0.9)] {
+        let average = average.unwrap();
+        let text = "plateau = { patience = 1, threshold = 0.99, rewind = true }";
+        let controller = ControllerSpec::parse(text).unwrap().build().unwrap();
+        let monitor = ValidationLossMonitor::new(controller, "val_loss").unwrap();
+        let both = Callbacks::default().with(monitor).with(average.clone());
+        let [alone, both] = [Callbacks::default().with(average), both].map(|callbacks| {
+            train_with(&data, linear(&data), &settings, "static", callbacks, &AtomicBool::new(false)).0
+        });
+        let rewinds = both.decisions.iter().filter(|d| d.kind == DecisionKind::Rewind);
+        assert_eq!(rewinds.map(|d| d.epoch).collect::<Vec<_>>(), [3]);
+        assert_eq!(values_of(&both.last_weights), values_of(&alone.last_weights));
+    }
+}
+
+fn values_of(weights: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<f32>> {
+    weights
+        .iter()
+        .map(|(name, value)| (name.clone(), value.flatten_all().unwrap().to_vec1().unwrap()))
+        .collect()
 }
 
 /// Early stopping with `restore_best` decides the final weights, whether it stopped the run or not.

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use lrlab_runs::{KeptFor, PlannedRun, kept_penultimate, remove_penultimate, write_atomic};
+use lrlab_runs::{KeptFor, PlannedRun, RunId, kept_penultimate, remove_penultimate, write_atomic};
 
 use super::active::Active;
 use super::grid::Grid;
@@ -130,7 +130,12 @@ impl Grid<'_> {
             beginning.as_ref().is_some_and(|other| other.run_id == *run_id)
                 && !self.store.is_finished(&run.run_id)
         };
-        if !is_for_plan || continued_elsewhere.contains(run_id) || runs.iter().zip(beginnings).any(needed) {
+        let elsewhere =
+            |(shorter, longer): &(RunId, RunId)| shorter == run_id && !self.store.is_finished(longer);
+        if !is_for_plan
+            || continued_elsewhere.iter().any(elsewhere)
+            || runs.iter().zip(beginnings).any(needed)
+        {
             return Ok(());
         }
         Ok(remove_penultimate(&folder)?)

@@ -18,10 +18,12 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
     let out = std::path::absolute(store.root())?.display().to_string();
     // The commands of one grid train on one kind of device, wherever they are executed.
     let machine = Machine { device: device::choice(grid.device), ..**machine };
+    let class = provenance::numerics(grid.device);
     let print = |run: &PlannedRun, until: Option<u64>| {
         let mut words: Vec<String> =
             [&frozen, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
         words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
+        words.push(format!("--numerics={class}"));
         words.extend(machine.arguments());
         // Quoting fails only on NUL, which paths cannot contain.
         print_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());

@@ -104,7 +104,8 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
         // Other jobs may have longer runs with the same beginning.
         let all = plan.runs.iter().zip(grid.beginnings(&plan.runs)?);
         let elsewhere = all.filter(|(run, _)| !members.contains_key(&run.run_id));
-        let continued_elsewhere = elsewhere.filter_map(|(_, beginning)| Some(beginning?.run_id)).collect();
+        let continued_elsewhere =
+            elsewhere.filter_map(|(run, beginning)| Some((beginning?.run_id, run.run_id.clone()))).collect();
         let workload =
             Workload { runs, since, until, first: task(), beginnings, continued_elsewhere, memory: None };
         let outcome = work(&executor, &store, workload, &interrupt, &launch)?;
@@ -141,6 +142,9 @@ pub(crate) struct GridRunArgs {
     /// Pause after this many completed epochs; the search decides whether the run is resumed.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
+    /// The numerics class of the machine that printed the command; another one is an error.
+    #[arg(long, value_name = "CLASS")]
+    numerics: Option<String>,
     #[command(flatten)]
     machine: Machine,
 }
@@ -151,7 +155,13 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = device::open(args.machine.device)?;
-    check_numerics(&store, &runs, &provenance::numerics(&device))?;
+    let class = provenance::numerics(&device);
+    if let Some(expected) = args.numerics.as_ref().filter(|expected| **expected != class) {
+        anyhow::bail!(
+            "this machine has the numerics class {class:?}, and the command was printed for {expected:?}: the results would \
+             not be comparable bit for bit"
+        );
+    }
     let launch = Launcher::new(&store, &args.machine, &device)?;
     let executor = LocalExecutor {
         threads: args.machine.threads.map(NonZeroUsize::get),

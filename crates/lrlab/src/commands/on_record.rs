@@ -113,7 +113,9 @@ pub(crate) fn superseded(store: &RunStore, records: &Records) -> BTreeSet<RunId>
             // A damaged result says nothing about the one on record.
             let aside = std::fs::read(folder.path().join("result.json"));
             let aside = aside.ok().and_then(|bytes| serde_json::from_slice::<RunResult>(&bytes).ok());
-            if aside.is_some_and(|aside| aside.difference(&record.result).is_none()) {
+            // Either may be the beginning of the other, which a search pruned.
+            let equal = |aside: RunResult| aside.contains(&record.result) || record.result.contains(&aside);
+            if aside.is_some_and(equal) {
                 found.insert(id.clone());
             }
         }
@@ -130,9 +132,7 @@ pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
 fn beside(experiment: &Path) -> Option<PathBuf> {
     let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
     let mut files = std::fs::read_dir(&folder).ok()?.flatten();
-    files
-        .any(|entry| entry.path().extension().is_some_and(|extension| extension == "jsonl"))
-        .then_some(folder)
+    files.any(|entry| lrlab_runs::is_record_file(&entry.path())).then_some(folder)
 }
 
 /// Imports runs into the store, where they take the place of damaged results. Returns the number of new runs. Call

@@ -237,15 +237,17 @@ fn resolve_all(
     plan.paper = experiment.paper;
     plan.search.clone_from(&experiment.search);
     plan.call = call(selection);
-    plan.part = part(selection);
+    let filtered = if seeds.is_some() { experiment.each_cell(filter, None)?.len() } else { plan.runs.len() };
+    plan.part = part(selection, filtered > plan.runs.len());
     Ok(plan)
 }
 
-/// Returns the options that select some of the experiment's runs; `None` if all are selected.
-fn part(selection: &Selection) -> Option<String> {
+/// Returns the options that select some of the experiment's runs; `None` if all are selected. `fewer_seeds` says whether
+/// `--seeds` leaves runs out.
+fn part(selection: &Selection, fewer_seeds: bool) -> Option<String> {
     let Part { cells: Cells { filter, seeds, .. }, run } = &selection.part;
     let filters = filter.iter().map(|filter| format!("--filter {filter}"));
-    let seeds = seeds.iter().map(|seeds| format!("--seeds {seeds}"));
+    let seeds = seeds.iter().filter(|_| fewer_seeds).map(|seeds| format!("--seeds {seeds}"));
     let options: Vec<String> =
         filters.chain(seeds).chain(run.iter().map(|run| format!("--run {run}"))).collect();
     (!options.is_empty()).then(|| options.join(" "))
