@@ -162,8 +162,8 @@ impl Action {
         )
     }
 
-    /// Carries out an action on weights with `host`: save, discard, restore, rewind, average, recompute. Returns `false` for the other
-    /// actions (rate, trials, stop), which the loop carries out.
+    /// Carries out an action on weights with `host`: save, discard, restore, rewind, average, recompute. Returns `false` for
+    /// the other actions (rate, trials, stop), which the loop carries out.
     ///
     /// # Errors
     /// Returns the error of the host.

@@ -66,8 +66,8 @@ impl Default for CheckpointConfig {
 }
 
 /// Saves the best, the last, the top k and the failing state of a run. A best epoch is saved before control actions, with the
-/// weights that its metrics were measured on. The last state is saved after control actions, as training continues from it, and at the end of the run before other
-/// callbacks restore the best weights or apply an average.
+/// weights that its metrics were measured on. The last state is saved after control actions, as training continues from it, and
+/// at the end of the run before other callbacks restore the best weights or apply an average.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: CheckpointConfig,

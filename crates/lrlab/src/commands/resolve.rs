@@ -38,6 +38,15 @@ pub(crate) fn read_trained_plan(
     with_records(&experiment, selection, records, registry)
 }
 
+/// Knows what is on record and in the store, whose digests are used for data that are not on this machine.
+fn known_to<'a>(experiment: &Experiment, store: &'a RunStore, records: &'a Records) -> Known<'a> {
+    Known {
+        stored: Some(Stored::of(experiment, store)),
+        missing: MissingData::DownloadUnknown,
+        ..Known::recorded(records)
+    }
+}
+
 fn with_records(
     experiment: &Experiment,
     selection: &Selection,
@@ -45,11 +54,7 @@ fn with_records(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let store = RunStore::new(&selection.out);
-    let known = Known {
-        stored: Some(Stored::of(experiment, &store)),
-        missing: MissingData::DownloadUnknown,
-        ..Known::recorded(&records)
-    };
+    let known = known_to(experiment, &store, &records);
     let plan = resolve_from(experiment, selection, registry, &known)?;
     let store = on_record::with_store(store, slice::from_ref(&plan), records)?;
     Ok((plan, store))
@@ -198,11 +203,7 @@ pub(super) fn narrowed<T>(
     }
     let (store, records) =
         (RunStore::new(&selection.out), on_record::read_for(files, &selection.experiment)?);
-    let known = Known {
-        stored: Some(Stored::of(experiment, &store)),
-        missing: MissingData::DownloadUnknown,
-        ..Known::recorded(&records)
-    };
+    let known = known_to(experiment, &store, &records);
     let plan = resolve_all(experiment, selection, registry, &known)?;
     let index = selected_run(&plan, selection)?.unwrap_or_default();
     Ok(all.into_iter().skip(index).take(1).collect())
