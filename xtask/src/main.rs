@@ -6,6 +6,7 @@
 mod bench;
 mod chaos;
 mod cuda;
+mod emulated;
 mod options;
 mod runner;
 mod steps;

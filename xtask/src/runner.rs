@@ -15,7 +15,7 @@ use crate::workspace::{cargo, eprint_line};
 /// The package of the runner, and the name of its binary.
 pub(crate) const RUNNER: &str = "lrlab";
 /// Its feature for NVIDIA GPUs.
-const CUDA: &str = "cuda";
+pub(crate) const CUDA: &str = "cuda";
 
 /// Returns the user-built runner `own`, or builds the workspace's for `device`.
 pub(crate) fn find(own: Option<&Path>, device: DeviceChoice) -> anyhow::Result<PathBuf> {

@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use lrlab_options::DeviceChoice;
 
 use crate::cuda::Machine;
+use crate::emulated;
 use crate::runner::{self, BUILD, RUNNER};
 use crate::steps::{StepResult, Steps, all};
 use crate::workspace::{cargo, eprint_line};
@@ -17,7 +18,7 @@ use crate::workspace::{cargo, eprint_line};
 /// The name, the description and the function of a step.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<StepResult>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", "the code is formatted", format),
     ("lints", "clippy reports no warnings", lints),
     ("docs", "the docs build without a warning", docs),
@@ -30,10 +31,12 @@ const STEPS: [Step; 12] = [
     ("package", "every crate can be packaged", package),
     ("sanitizer", "the kernels' tests under the address sanitizer", sanitizer),
     ("gpu", "the GPU trains as the CPU does", gpu),
+    ("emulated-gpu", "the CUDA operators on a GPU that the CPU emulates", emulated::kit),
 ];
 
-/// Steps that run only if named: the sanitizer builds candle again, which takes minutes, and not everyone has a GPU.
-const ON_REQUEST: [&str; 2] = ["sanitizer", "gpu"];
+/// Steps that run only if named: the sanitizer and the emulated GPU build candle again, which takes minutes, and not
+/// everyone has a GPU.
+const ON_REQUEST: [&str; 3] = ["sanitizer", "gpu", "emulated-gpu"];
 
 /// The test program of `lrlab-tests`.
 pub(crate) const END_TO_END: &str = "end-to-end";

@@ -182,7 +182,8 @@ impl Encoder {
             };
             let from = seen.as_ref().map_or(x, |seen| gpu.at(seen));
             self.map(gpu, &p, 0, from, gpu.at(&packed))?;
-            let words = words![gpu.at(&packed), p[MAPS[0].1].at, gpu.at(&qkv), l, heads, d, values as u64];
+            let words =
+                words![gpu.at(&packed), p[MAPS[0].1].at, mask.at, gpu.at(&qkv), l, heads, d, values as u64];
             gpu.each("split_heads", 3 * values, words)?;
             let [q, k, v] = self.heads(gpu, &qkv);
             let scale = 1.0 / (d as f32).sqrt();

@@ -64,8 +64,8 @@ struct Lstm {
 
 /// Intermediate results for the backward pass; rows are sequences and times.
 struct Kept {
-    /// Of a table: the rows that were read.
-    x: Option<CudaSlice<f32>>,
+    /// What was read, 0 at padding: `(b l, in)`.
+    x: CudaSlice<f32>,
     /// After their functions, `(b l, 4h)`.
     gates: CudaSlice<f32>,
     /// `(b l, h)`
@@ -102,12 +102,14 @@ impl Lstm {
         let Sizes { b, l, inputs, h } = self.sizes;
         let rows = self.rows();
         let x = match &self.ids {
-            Some(ids) => Some(embedding::gather(gpu, ids, (source, source_rows, inputs), 1.0, None, None)?),
-            None => None,
+            Some(ids) => embedding::gather(gpu, ids, (source, source_rows, inputs), 1.0, None, None)?,
+            None => gpu.floats(rows * inputs)?,
         };
-        let from = x.as_ref().map_or(source, |x| gpu.at(x));
         let [w_ih, w_hh, b_ih, b_hh] = self.held()?;
         let mask = hold(&self.mask)?;
+        let (from, n) = (if self.ids.is_some() { gpu.at(&x) } else { source }, rows * inputs);
+        // SAFETY: x has a row for each value of the mask, and so has what it is read from.
+        unsafe { gpu.each("mask_rows", n, words![from, mask.at, gpu.at(&x), inputs, n as u64])? };
         let projected = gpu.floats(rows * 4 * h)?;
         let kept = Kept {
             x,
@@ -122,7 +124,7 @@ impl Lstm {
         let to = gpu.at(&projected);
         // SAFETY: shapes were checked; buffers are made for them here.
         unsafe {
-            let x = Operand::new(from, rows, inputs);
+            let x = Operand::new(gpu.at(&kept.x), rows, inputs);
             gpu.product(self.precision, x, Operand::new(w_ih.at, 4 * h, inputs).t(), to)?;
             let n = rows * 4 * h;
             gpu.each("add_bias", n, words![to, b_ih.at, 4 * h, n as u64])?;
@@ -147,7 +149,6 @@ impl Lstm {
                 ];
                 gpu.launch(&name, (b as u32, 1, 1), 4 * kernel.units as u32, kernel.shared() as u32, words)?;
             } else {
-                // Where a place is padding, nothing is written but the state.
                 let (cell, recurrent) = (gpu.zeros(b * h)?, gpu.floats(b * 4 * h)?);
                 for step in 0..l {
                     let state = Operand::new(gpu.at(&last), b, h);
@@ -261,10 +262,10 @@ impl CustomOp1 for Lstm {
         let Sizes { inputs, h, .. } = self.sizes;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = &*kept else { bail!("lstm: backward before forward") };
-        let (rows, grad, held) = (self.rows(), hold(grad)?, hold(source)?);
+        let (rows, grad) = (self.rows(), hold(grad)?);
         let d_gates = self.through_time(&gpu, kept, grad.at)?;
         let slopes = Operand::new(gpu.at(&d_gates), rows, 4 * h);
-        let x = Operand::new(kept.x.as_ref().map_or(held.at, |x| gpu.at(x)), rows, inputs);
+        let x = Operand::new(gpu.at(&kept.x), rows, inputs);
         let [w_ih, w_hh, b_ih, b_hh] = &self.parameters;
         // SAFETY: as above.
         unsafe {

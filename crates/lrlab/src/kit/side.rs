@@ -287,12 +287,18 @@ impl Side {
 
     /// Returns an f32 mask `(lengths, l)`: 1 at tokens, 0 at padding.
     pub(super) fn mask(&self, lengths: &[usize], l: usize) -> Result<Tensor> {
-        let row = |length: &usize| (0..l).map(move |t| f32::from(u8::from(t < *length))).collect::<Vec<_>>();
-        self.given(&Tensor::from_vec(
-            lengths.iter().flat_map(row).collect(),
-            (lengths.len(), l),
-            &Device::Cpu,
-        )?)
+        self.given_mask(lengths.len(), l, |row, t| t < lengths[row])
+    }
+
+    /// Returns an f32 mask `(b, l)` with padding before, between and after tokens; the second sequence has no token.
+    pub(super) fn mask_with_gaps(&self, b: usize, l: usize) -> Result<Tensor> {
+        let stream = self.stream("gaps");
+        self.given_mask(b, l, |row, t| row != 1 && stream.below((row * l + t) as u64, 2) == 1)
+    }
+
+    fn given_mask(&self, b: usize, l: usize, token: impl Fn(usize, usize) -> bool) -> Result<Tensor> {
+        let value = |i: usize| f32::from(u8::from(token(i / l, i % l)));
+        self.given(&Tensor::from_vec((0..b * l).map(value).collect(), (b, l), &Device::Cpu)?)
     }
 
     /// Returns integers below `bound`; the first one is 0.
@@ -318,6 +324,14 @@ impl Side {
     fn given(&self, x: &Tensor) -> Result<Tensor> {
         let view = self.view(x.rank());
         view.of(&view.stored(x)?.to_device(&self.device)?)
+    }
+
+    /// Returns `x (b, l, …)` with NaN where the mask is 0. Gradients pass unchanged.
+    pub(super) fn spoiled(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let spoil = mask.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.eq(0.0)?;
+        let nan = spoil.ones_like()?.to_dtype(DType::F64)?.affine(f64::NAN, 0.0)?;
+        let spoil = spoil.where_cond(&nan, &nan.zeros_like()?)?;
+        x.broadcast_add(&self.here(&spoil)?.unsqueeze(2)?)
     }
 
     /// Records results that are not tensors.

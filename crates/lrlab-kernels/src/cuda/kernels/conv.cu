@@ -8,6 +8,8 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
+#include "instructions.cuh"
+
 typedef unsigned long long u64;
 
 enum Way { FORWARD, INPUT, WEIGHT };
@@ -25,25 +27,10 @@ constexpr int DEEP = 16;
 constexpr int STAGES = 3;
 constexpr int THREADS = 128;
 
-// Copies V floats, or zeros, to shared memory asynchronously.
-template <int V> __device__ __forceinline__ void fetch(float *to, const float *from, bool real) {
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-    int bytes = real ? 4 * V : 0;
-    if (V == 4) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes));
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(bytes));
-}
 // An operand of a product: every bf16 is a TF32.
 template <int KIND> __device__ __forceinline__ uint32_t operand(float x) {
     if (KIND == BF16) return __float_as_uint(__bfloat162float(__float2bfloat16_rn(x)));
-    uint32_t r;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
-    return r;
-}
-__device__ __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    return tf32(x);
 }
 
 // out (rows, columns) = A B:
@@ -179,13 +166,13 @@ __device__ void convolve(const Conv &g, const float *__restrict__ from, const fl
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
         if (s < steps) load(s, begin + s * DEEP);
-        asm volatile("cp.async.commit_group;");
+        end_group();
     }
     for (int step = 0; step < steps; step++) {
-        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2));
+        wait_for_groups<STAGES - 2>();
         __syncthreads();
         if (step + STAGES - 1 < steps) load((step + STAGES - 1) % STAGES, begin + (step + STAGES - 1) * DEEP);
-        asm volatile("cp.async.commit_group;");
+        end_group();
         const float *a = a_tiles[step % STAGES], *b = b_tiles[step % STAGES];
         float part[EXACT ? FM : 1][EXACT ? FN : 1][4];
         if (EXACT) {

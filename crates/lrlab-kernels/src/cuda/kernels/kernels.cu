@@ -312,7 +312,7 @@ template <int V> struct NormGrad {
         if (z) o = load_pack<V>(z + at);
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            float value = z && o.v[v] <= 0.0f ? 0.0f : g.v[v];
+            float value = z && !(o.v[v] > 0.0f) ? 0.0f : g.v[v];
             s[v] += value;
             t[v] = fmaf(value, p.v[v] - c.mean[v], t[v]);
         }
@@ -358,7 +358,7 @@ __device__ void norm_back(const float *grad, const float *y, const float *z, con
         if (residual && join) r = load_pack<V>(residual + at);
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            float value = z && o.v[v] <= 0.0f ? 0.0f : g.v[v];
+            float value = z && !(o.v[v] > 0.0f) ? 0.0f : g.v[v];
             p.v[v] = fmaf(ka.v[v], value, fmaf(kb.v[v], p.v[v], kd.v[v]));
             if (residual) r.v[v] = join ? r.v[v] + value : value;
         }
@@ -598,8 +598,10 @@ extern "C" __global__ void row_norm_back(const float *grad, const float *normed,
     }
 }
 
-// qkv (b, l, 3, heads, d) + bias to q, k, v, each (b, heads, l, d).
-extern "C" __global__ void split_heads(const float *qkv, const float *bias, float *out, int l, int heads, int d, u64 each) {
+// qkv (b, l, 3, heads, d) + bias to q, k, v, each (b, heads, l, d). Masked keys and values are 0, so that they have no
+// influence even if they are NaN.
+extern "C" __global__ void split_heads(const float *qkv, const float *bias, const float *mask, float *out, int l, int heads, int d,
+                                       u64 each) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < 3 * each; i += (u64)gridDim.x * blockDim.x) {
         int part = (int)(i / each);
         u64 at = i % each;
@@ -608,7 +610,8 @@ extern "C" __global__ void split_heads(const float *qkv, const float *bias, floa
         int head = (int)(bh % heads);
         u64 b = bh / heads;
         int column = (part * heads + head) * d + x;
-        out[i] = qkv[(b * l + t) * 3 * heads * d + column] + bias[column];
+        bool masked = part > 0 && mask[b * l + t] == 0.0f;
+        out[i] = masked ? 0.0f : qkv[(b * l + t) * 3 * heads * d + column] + bias[column];
     }
 }
 // Back to (b, l, parts, heads, d).
@@ -818,16 +821,10 @@ extern "C" __global__ void weighted_sum_back(const float *grad, const float *wei
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ __forceinline__ float rounded(float x, int bf) { return bf ? __bfloat162float(__float2bfloat16_rn(x)) : x; }
 
-// A sequence's length: the number of its tokens, which precede the padding.
-__device__ int tokens(const float *mask, int l) {
-    __shared__ int count;
-    if (threadIdx.x == 0) count = 0;
-    __syncthreads();
-    int mine = 0;
-    for (int t = threadIdx.x; t < l; t += blockDim.x) mine += mask[t] != 0.0f;
-    atomicAdd(&count, mine);
-    __syncthreads();
-    return count;
+// y (rows, d) is x where the mask is not 0, and 0 elsewhere; y may be x.
+extern "C" __global__ void mask_rows(const float *x, const float *mask, float *y, int d, u64 n) {
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
+        y[i] = mask[i / d] == 0.0f ? 0.0f : x[i];
 }
 
 // This thread's row of weights, of which R lie in registers and the others in shared memory, times a vector.
@@ -854,14 +851,13 @@ __device__ __forceinline__ float times_row(const float (&w)[R], const float4 *we
 }
 
 // A block per sequence, a thread per gate; the recurrent weights lie in registers (the first R columns) and in shared
-// memory. H is h rounded up.
+// memory. H is h rounded up. Where the mask is 0, states and cells are those before.
 template <int H, int R>
 __device__ void lstm_forward(const float *projected, const float *w_hh, const float *mask, int reverse, int bf, int h, int l,
                              float *gates, float *cells, float *states, float *before, float *last) {
     extern __shared__ float4 weights[];
     __shared__ float4 state[2][H / 4];
     int b = blockIdx.x, unit = threadIdx.x / 4, gate = threadIdx.x % 4;
-    int n = tokens(mask + (u64)b * l, l);
     bool real = unit < h;
     float w[R];
     const float *row = w_hh + (u64)(gate * h + unit) * h;
@@ -878,15 +874,28 @@ __device__ void lstm_forward(const float *projected, const float *w_hh, const fl
     }
     if (threadIdx.x < H) reinterpret_cast<float *>(state[0])[threadIdx.x] = 0.0f;
     float c = 0.0f, out = 0.0f;
-    float next = 0.0f;
-    if (n > 0 && real) next = projected[((u64)b * l + (reverse ? n - 1 : 0)) * 4 * h + gate * h + unit];
+    u64 at = (u64)b * l + (reverse ? l - 1 : 0);
+    float next = real ? projected[at * 4 * h + gate * h + unit] : 0.0f, next_mask = mask[at];
     __syncthreads();
-    for (int step = 0; step < n; step++) {
-        int t = reverse ? n - 1 - step : step;
-        u64 at = (u64)b * l + t;
+    // Tokens alternate between the two states.
+    int turn = 0;
+    for (int step = 0; step < l; step++) {
+        at = (u64)b * l + (reverse ? l - 1 - step : step);
         float x = next;
-        if (step + 1 < n && real) next = projected[(reverse ? at - 1 : at + 1) * 4 * h + gate * h + unit];
-        const float4 *from = state[step & 1];
+        bool token = next_mask != 0.0f;
+        if (step + 1 < l) {
+            u64 then = reverse ? at - 1 : at + 1;
+            next_mask = mask[then];
+            if (real) next = projected[then * 4 * h + gate * h + unit];
+        }
+        if (!token) {
+            if (real && gate == 1) cells[at * h + unit] = c;
+            if (real && gate == 2 && states) states[at * h + unit] = out;
+            if (real && gate == 3) before[at * h + unit] = 0.0f;
+            continue;
+        }
+        const float4 *from = state[turn];
+        turn ^= 1;
         float z = x + times_row<H, R>(w, weights, from);
         float a = gate == 2 ? tanhf(z) : sigmoid(z);
         float i = __shfl_sync(0xffffffffu, a, 0, 4), f = __shfl_sync(0xffffffffu, a, 1, 4);
@@ -896,22 +905,16 @@ __device__ void lstm_forward(const float *projected, const float *w_hh, const fl
         out = o * tanhf(c);
         if (real) {
             gates[at * 4 * h + gate * h + unit] = a;
-            if (gate == 0) reinterpret_cast<float *>(state[(step + 1) & 1])[unit] = rounded(out, bf);
+            if (gate == 0) reinterpret_cast<float *>(state[turn])[unit] = rounded(out, bf);
             if (gate == 1) cells[at * h + unit] = c;
             if (gate == 2 && states) states[at * h + unit] = out;
             if (gate == 3) before[at * h + unit] = rounded(old, bf);
         } else if (gate == 0) {
-            reinterpret_cast<float *>(state[(step + 1) & 1])[unit] = 0.0f;
+            reinterpret_cast<float *>(state[turn])[unit] = 0.0f;
         }
         __syncthreads();
     }
-    if (!real) return;
-    for (int t = n; t < l; t++) {
-        u64 at = (u64)b * l + t;
-        if (gate == 2 && states) states[at * h + unit] = reverse ? 0.0f : out;
-        if (gate == 3) before[at * h + unit] = 0.0f;
-    }
-    if (gate == 0 && last) last[(u64)b * h + unit] = out;
+    if (real && gate == 0 && last) last[(u64)b * h + unit] = out;
 }
 
 // The backward pass: a thread per state (a quarter of the gates each) for the product, and per gate for the slopes.
@@ -923,7 +926,6 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
     // A quarter of the gates, and four floats so that quarters lie in other banks.
     __shared__ float4 slopes[4 * (H / 4 + 1)];
     int b = blockIdx.x, unit = threadIdx.x / 4, gate = threadIdx.x % 4;
-    int n = tokens(mask + (u64)b * l, l);
     bool real = unit < h;
     // In the product this thread sums gate `gate` of every unit: row gate · h + k, column unit.
     float w[R];
@@ -936,24 +938,25 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
             q[i] = real && k + i < h ? rounded(w_hh[(u64)(gate * h + k + i) * h + unit], bf) : 0.0f;
         weights[(k - R) / 4 * (4 * H) + threadIdx.x] = make_float4(q[0], q[1], q[2], q[3]);
     }
-    float dh = 0.0f, dc = 0.0f;
-    if (real) {
-        if (d_last) dh = d_last[(u64)b * h + unit];
-        // A state that is carried over padding is written at each time.
-        if (d_states && !reverse)
-            for (int t = n; t < l; t++) dh += d_states[((u64)b * l + t) * h + unit];
-    }
+    float dh = real && d_last ? d_last[(u64)b * h + unit] : 0.0f, dc = 0.0f;
+    float next_mask = mask[(u64)b * l + (reverse ? 0 : l - 1)];
     __syncthreads();
-    for (int step = n - 1; step >= 0; step--) {
-        int t = reverse ? n - 1 - step : step;
-        u64 at = (u64)b * l + t;
+    for (int step = l - 1; step >= 0; step--) {
+        u64 at = (u64)b * l + (reverse ? l - 1 - step : step), earlier = reverse ? at + 1 : at - 1;
+        bool token = next_mask != 0.0f;
+        if (step > 0) next_mask = mask[earlier];
+        if (real && d_states) dh += d_states[at * h + unit];
+        if (!token) {
+            // The state was carried, and so is its gradient.
+            if (real) d_gates[at * 4 * h + gate * h + unit] = 0.0f;
+            continue;
+        }
         float own = 0.0f;
         if (real) {
-            if (d_states) dh += d_states[at * h + unit];
             float i = gates[at * 4 * h + unit], f = gates[at * 4 * h + h + unit];
             float g = gates[at * 4 * h + 2 * h + unit], o = gates[at * 4 * h + 3 * h + unit];
             float c = cells[at * h + unit];
-            float old = step > 0 ? cells[(reverse ? at + 1 : at - 1) * h + unit] : 0.0f;
+            float old = step > 0 ? cells[earlier * h + unit] : 0.0f;
             float tc = tanhf(c);
             dc = fmaf(dh * o, 1.0f - tc * tc, dc);
             if (gate == 0) own = dc * g * i * (1.0f - i);
@@ -972,8 +975,6 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
         dh = sum;
         __syncthreads();
     }
-    if (real)
-        for (int t = n; t < l; t++) d_gates[((u64)b * l + t) * 4 * h + gate * h + unit] = 0.0f;
 }
 #define LSTM(H, R)                                                                                                      \
     extern "C" __global__ void __launch_bounds__(4 * H, 1)                                                              \
@@ -1001,7 +1002,8 @@ extern "C" __global__ void lstm_step(const float *projected, const float *recurr
     int t = reverse ? l - 1 - step : step;
     u64 at = (u64)s * l + t;
     float old = state[i];
-    if (mask[(u64)s * l + t] == 0.0f) {
+    if (mask[at] == 0.0f) {
+        cells[at * h + unit] = cell[i];
         states[at * h + unit] = old;
         before[at * h + unit] = 0.0f;
         return;
@@ -1032,17 +1034,16 @@ extern "C" __global__ void lstm_step_back(const float *d_states, const float *ma
     // The product of the step after is added to the gradient carried over padding.
     float total = dh[i] + carried[i];
     if (d_states) total += d_states[at * h + unit];
-    if (mask[(u64)s * l + t] == 0.0f) {
-        dh[i] = reverse ? 0.0f : total;
+    if (mask[at] == 0.0f) {
+        // The state was carried, and so is its gradient.
+        dh[i] = total;
         for (int g = 0; g < 4; g++) d_gates[at * 4 * h + g * h + unit] = of_step[(u64)s * 4 * h + g * h + unit] = 0.0f;
         return;
     }
     float ig = gates[at * 4 * h + unit], f = gates[at * 4 * h + h + unit];
     float g = gates[at * 4 * h + 2 * h + unit], o = gates[at * 4 * h + 3 * h + unit];
     float c = cells[at * h + unit], tc = tanhf(c);
-    int t0 = reverse ? t + 1 : t - 1;
-    bool first = t0 < 0 || t0 >= l || mask[(u64)s * l + t0] == 0.0f;
-    float old = first ? 0.0f : cells[((u64)s * l + t0) * h + unit];
+    float old = step > 0 ? cells[(reverse ? at + 1 : at - 1) * h + unit] : 0.0f;
     float d = fmaf(total * o, 1.0f - tc * tc, dc[i]);
     float slopes[4] = {d * g * ig * (1.0f - ig), d * old * f * (1.0f - f), d * ig * (1.0f - g * g), total * tc * o * (1.0f - o)};
 #pragma unroll

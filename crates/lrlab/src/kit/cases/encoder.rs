@@ -31,6 +31,10 @@ pub(super) fn cases() -> Vec<Case> {
     for norm in [EncoderNorm::Before, EncoderNorm::After] {
         let of = |sizes, wanted| layer(sizes, norm, EncoderActivation::Gelu, 0.1, wanted);
         all.extend(SINGLE.map(|sizes| of(sizes, Wanted::All)));
+        for sizes in [SIZES[1], SIZES[4]] {
+            let of = |padding, p| padded(sizes, norm, EncoderActivation::Gelu, p, Wanted::All, padding);
+            all.extend([of(Padding::Between, 0.1), of(Padding::Nan, 0.0)]);
+        }
         for sizes in [SIZES[1], SIZES[3]] {
             all.extend([Wanted::Parameters, Wanted::Input].map(|wanted| of(sizes, wanted)));
         }
@@ -44,31 +48,64 @@ pub(super) fn for_nan() -> Vec<Case> {
         .into()
 }
 
+/// The padding of sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Padding {
+    /// After the tokens.
+    After,
+    /// Before, between and after tokens.
+    Between,
+    /// Like [`Padding::Between`], with NaN at padding; the output is compared at tokens, and there are no gradients, because
+    /// those of parameters are NaN.
+    Nan,
+}
+
 fn layer(
-    [b, l, w, f, heads]: [usize; 5],
+    sizes: [usize; 5],
     norm: EncoderNorm,
     activation: EncoderActivation,
     p: f64,
     wanted: Wanted,
 ) -> Case {
+    padded(sizes, norm, activation, p, wanted, Padding::After)
+}
+
+fn padded(
+    [b, l, w, f, heads]: [usize; 5],
+    norm: EncoderNorm,
+    activation: EncoderActivation,
+    p: f64,
+    wanted: Wanted,
+    padding: Padding,
+) -> Case {
     let what = format!(
-        "x {b}×{l}×{w}, {heads} heads, feed forward {f}, norm {}, {}{}{}",
+        "x {b}×{l}×{w}, {heads} heads, feed forward {f}, norm {}, {}{}{}{}",
         if norm == EncoderNorm::Before { "before" } else { "after" },
         if activation == EncoderActivation::Relu { "relu" } else { "gelu" },
         if p > 0.0 { format!(", dropout {p}") } else { String::new() },
         wanted.words(),
+        match padding {
+            Padding::After => "",
+            Padding::Between => ", padding between tokens",
+            Padding::Nan => ", NaN at padding between tokens",
+        },
     );
+    let parameters = if padding == Padding::Nan { Wanted::Input } else { wanted };
     Case::new("EncoderLayer", what, move |side| {
-        let x = side.input(wanted, "x", &[b, l, w], 1.0)?;
+        let x = match padding {
+            Padding::Nan => side.data("x", &[b, l, w], 1.0)?,
+            Padding::After | Padding::Between => side.input(wanted, "x", &[b, l, w], 1.0)?,
+        };
         let map = |name: &str, out: usize, inputs: usize| {
             let deviation = 1.0 / (inputs as f64).sqrt();
-            let weight = side.weight(wanted, &format!("{name}'s weight"), &[out, inputs], 0.0, deviation)?;
-            let bias = side.weight(wanted, &format!("{name}'s bias"), &[out], 0.0, 0.2)?;
+            let weight =
+                side.weight(parameters, &format!("{name}'s weight"), &[out, inputs], 0.0, deviation)?;
+            let bias = side.weight(parameters, &format!("{name}'s bias"), &[out], 0.0, 0.2)?;
             Ok::<_, candle_core::Error>((weight, bias))
         };
         let norms = |name: &str| {
-            let scale = side.weight(wanted, &format!("{name}'s scale"), &[w], 1.0, 0.2)?;
-            let shift = side.weight(wanted, &format!("{name}'s shift"), &[w], 0.0, 0.2)?;
+            let scale = side.weight(parameters, &format!("{name}'s scale"), &[w], 1.0, 0.2)?;
+            let shift = side.weight(parameters, &format!("{name}'s shift"), &[w], 0.0, 0.2)?;
             Ok::<_, candle_core::Error>((scale, shift))
         };
         let (in_proj, out_proj) = (map("in_proj", 3 * w, w)?, map("out_proj", w, w)?);
@@ -90,7 +127,16 @@ fn layer(
             dropouts,
             precision: side.precision,
         };
-        Ok(vec![("y", layer.forward(&x, &side.mask(&lengths(b, l), l)?)?)])
+        let mask = match padding {
+            Padding::After => side.mask(&lengths(b, l), l)?,
+            Padding::Between | Padding::Nan => side.mask_with_gaps(b, l)?,
+        };
+        if padding != Padding::Nan {
+            return Ok(vec![("y", layer.forward(&x, &mask)?)]);
+        }
+        let y = layer.forward(&side.spoiled(&x, &mask)?, &mask)?;
+        let token = mask.ne(0.0)?.unsqueeze(2)?.broadcast_as(y.shape())?;
+        Ok(vec![("y at tokens", token.where_cond(&y, &y.zeros_like()?)?)])
     })
     .mixed()
     .kinks(activation == EncoderActivation::Relu)

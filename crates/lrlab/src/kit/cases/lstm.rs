@@ -36,6 +36,13 @@ pub(super) fn cases() -> Vec<Case> {
             all.extend(wanted.map(|wanted| layer([9, 8, 17, 33], last, tokens, last, wanted)));
         }
     }
+    for sizes in [[3, 5, 3, 5], [4, 9, 20, 16], [5, 12, 17, 128], [4, 7, 8, 200]] {
+        for reverse in [false, true] {
+            for last in [false, true] {
+                all.extend([false, true].map(|tokens| with_gaps(sizes, reverse, tokens, last)));
+            }
+        }
+    }
     all.push(padded([16, 20, 8, 10]));
     all.extend([[3, 5, 3, 5], [5, 6, 20, 160]].map(unmasked));
     for sizes in [[1, 1, 1, 1], [3, 5, 3, 5], [9, 8, 17, 33]] {
@@ -114,6 +121,40 @@ fn parameters(side: &Side, inputs: usize, h: usize, wanted: Wanted) -> Result<[T
     };
     let bias = |name: &str| side.weight(wanted, name, &[4 * h], 0.0, 0.3);
     Ok([weight("w_ih", inputs)?, weight("w_hh", h)?, bias("b_ih")?, bias("b_hh")?])
+}
+
+/// With padding before, between and after tokens, which is NaN in vectors.
+fn with_gaps([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool) -> Case {
+    let what = format!(
+        "{} {b}×{l}×{inputs}, {h} hidden, padding between tokens{}{}",
+        if tokens { "tokens" } else { "vectors" },
+        if reverse { ", reverse" } else { "" },
+        if last { ", last state" } else { "" },
+    );
+    Case::new("LstmLayer", what, move |side| {
+        let rows = if tokens { vec![b * l, inputs] } else { vec![b, l, inputs] };
+        let source = side.var("source", &rows, 1.0)?;
+        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;
+        let (mask, ids) = (side.mask_with_gaps(b, l)?, side.ids("ids", &[b, l], b * l)?);
+        let layer = LstmLayer {
+            w_ih: &w_ih,
+            w_hh: &w_hh,
+            b_ih: &b_ih,
+            b_hh: &b_hh,
+            mask: Some(&mask),
+            reverse,
+            precision: side.precision,
+        };
+        let spoiled;
+        let of = if tokens {
+            Sequence::Tokens { ids: &ids, table: &source }
+        } else {
+            spoiled = side.spoiled(&source, &mask)?;
+            Sequence::Vectors(&spoiled)
+        };
+        Ok(vec![if last { ("last state", layer.last(of)?) } else { ("states", layer.states(of)?) }])
+    })
+    .mixed()
 }
 
 /// Nearly every token reads the same row of the table, and many rows are read by none.

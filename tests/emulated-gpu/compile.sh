@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# compile.sh SOURCE FOLDER: compiles device code for the CPU into FOLDER, unless that was done, and prints the library.
+set -euo pipefail
+source=$1
+folder=$2
+here=$(dirname "$(realpath "$0")")
+compiler=${CXX:-c++}
+flags=(-std=c++17 -O2 -g1 -march=native -ffp-contract=off -fno-strict-aliasing -w -I "$here/include" -I "$(dirname "$source")")
+prepared=$(mktemp "$folder/device-XXXXXX.ii")
+trap 'rm -f "$prepared"*' EXIT
+# Kernels become static functions, and each gets a function that the driver calls.
+"$compiler" "${flags[@]}" -E -x c++ -include "$here/include/emulated.h" "$source" | perl -0777 -pe '
+    my @kernels;
+    s/extern\s+"C"\s+EMULATED_KERNEL\s+void\s+(\w+)\s*\(/push @kernels, $1; "static void $1("/ge;
+    s/extern\s+static\s+(\w+)\s+(\w+)\s*\[\]\s*;/$1 *$2 = reinterpret_cast<$1 *>(emulated_dynamic);/g;
+    for my $kernel (@kernels) {
+        $_ .= qq(\nextern "C" void emulated_call_$kernel(void **at) { emulated::call($kernel, at); });
+    }
+    $_ .= "\n";
+' >"$prepared"
+library=$folder/$(cat - "$prepared" <<<"${flags[*]}" | sha256sum | cut -c1-16).so
+if [ ! -f "$library" ]; then
+    "$compiler" "${flags[@]}" -shared -fPIC -Wl,-z,lazy "$prepared" -o "$prepared.so"
+    mv "$prepared.so" "$library"
+fi
+echo "$library"

@@ -1,0 +1,161 @@
+// CUDA's language on the CPU: a kernel's threads are fibers of one thread of the host, which take turns at barriers and
+// at the exchanges of a warp. Included before every file of device code.
+#pragma once
+
+#include <assert.h>
+#include <limits.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <utility>
+
+#define __CUDA_ARCH__ 800
+#define __CUDACC_VER_MAJOR__ 13
+#define __CUDACC_VER_MINOR__ 0
+
+// The compile script finds kernels by this word.
+#define __global__ EMULATED_KERNEL
+#define __device__
+#define __host__
+#define __shared__ static
+#define __constant__ static
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(n) __attribute__((aligned(n)))
+
+struct uint2 { unsigned x, y; };
+struct uint3 { unsigned x, y, z; };
+struct uint4 { unsigned x, y, z, w; };
+struct float2 { float x, y; };
+struct double2 { double x, y; };
+struct __align__(16) float4 { float x, y, z, w; };
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline double2 make_double2(double x, double y) { return {x, y}; }
+
+// --- what the driver provides -------------------------------------------------------------------------------------------
+
+extern "C" {
+// Of the thread that runs now, and of the launch.
+extern uint3 emulated_thread, emulated_block, emulated_block_size, emulated_grid_size;
+// Shared memory of the size that the launch asks for.
+extern char *emulated_dynamic;
+// Waits for all threads of the block that have not returned.
+void emulated_sync_block();
+// Gives `size` bytes to the other threads of the warp and waits for theirs; returns the 32 values of `slot` bytes each.
+const char *emulated_exchange(const void *value, int size);
+// Whether a lane took part in the last exchange.
+bool emulated_took_part(int lane);
+}
+constexpr int EMULATED_SLOT = 64;
+
+#define threadIdx emulated_thread
+#define blockIdx emulated_block
+#define blockDim emulated_block_size
+#define gridDim emulated_grid_size
+constexpr int warpSize = 32;
+
+inline void __syncthreads() { emulated_sync_block(); }
+inline void __threadfence() {}
+
+// --- exchanges of a warp ------------------------------------------------------------------------------------------------
+
+namespace emulated {
+inline int lane() { return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % 32; }
+
+template <typename T> T of_lane(const char *all, int lane) {
+    T value;
+    memcpy(&value, all + lane * EMULATED_SLOT, sizeof value);
+    return value;
+}
+template <typename T> T shuffle(T value, int from) {
+    static_assert(sizeof(T) <= EMULATED_SLOT, "the slot has room");
+    const char *all = emulated_exchange(&value, sizeof value);
+    // The value of a lane that does not take part is undefined.
+    return emulated_took_part(from) ? of_lane<T>(all, from) : value;
+}
+template <typename T, typename F> T reduce(T value, F add) {
+    const char *all = emulated_exchange(&value, sizeof value);
+    T sum = value;
+    for (int i = 0, me = lane(); i < 32; i++)
+        if (i != me && emulated_took_part(i)) sum = add(sum, of_lane<T>(all, i));
+    return sum;
+}
+} // namespace emulated
+
+template <typename T> T __shfl_sync(unsigned, T value, int from, int width = 32) {
+    return emulated::shuffle(value, emulated::lane() / width * width + from % width);
+}
+template <typename T> T __shfl_xor_sync(unsigned, T value, int mask, int width = 32) {
+    int me = emulated::lane(), from = me ^ mask;
+    return emulated::shuffle(value, from / width == me / width ? from : me);
+}
+template <typename T> T __shfl_down_sync(unsigned, T value, unsigned by, int width = 32) {
+    int me = emulated::lane(), from = me + (int)by;
+    return emulated::shuffle(value, from / width == me / width ? from : me);
+}
+inline unsigned __ballot_sync(unsigned, bool mine) {
+    unsigned bit = mine ? 1u << emulated::lane() : 0u;
+    return emulated::reduce(bit, [](unsigned a, unsigned b) { return a | b; });
+}
+inline bool __any_sync(unsigned mask, bool mine) { return __ballot_sync(mask, mine) != 0; }
+inline int __reduce_add_sync(unsigned, int value) {
+    return emulated::reduce(value, [](int a, int b) { return a + b; });
+}
+inline void __syncwarp(unsigned = ~0u) {
+    char nothing = 0;
+    emulated_exchange(&nothing, 1);
+}
+
+// --- memory and numbers -------------------------------------------------------------------------------------------------
+
+// One thread of the host runs all threads of a kernel, so that plain operations are atomic.
+template <typename T, typename U> T atomicAdd(T *at, U value) { T old = *at; *at = old + (T)value; return old; }
+template <typename T, typename U> T atomicMin(T *at, U value) { T old = *at; *at = (T)value < old ? (T)value : old; return old; }
+template <typename T, typename U> T atomicMax(T *at, U value) { T old = *at; *at = (T)value > old ? (T)value : old; return old; }
+template <typename T, typename U, typename V> T atomicCAS(T *at, U expected, V value) {
+    T old = *at;
+    if (old == (T)expected) *at = (T)value;
+    return old;
+}
+template <typename T> T __ldcg(const T *at) { return *at; }
+template <typename T> T __ldg(const T *at) { return *at; }
+
+template <typename To, typename From> To emulated_cast(From from) {
+    static_assert(sizeof(To) == sizeof(From), "the same bits");
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
+inline float __int_as_float(int x) { return emulated_cast<float>(x); }
+inline float __uint_as_float(unsigned x) { return emulated_cast<float>(x); }
+inline int __float_as_int(float x) { return emulated_cast<int>(x); }
+inline unsigned __float_as_uint(float x) { return emulated_cast<unsigned>(x); }
+inline double __longlong_as_double(long long x) { return emulated_cast<double>(x); }
+inline long long __double_as_longlong(double x) { return emulated_cast<long long>(x); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((uint64_t)a * b >> 32); }
+inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+inline float normcdff(float x) { return (float)normcdf((double)x); }
+
+template <typename A, typename B> auto min(A a, B b) -> decltype(a + b) { return b < a ? b : a; }
+template <typename A, typename B> auto max(A a, B b) -> decltype(a + b) { return a < b ? b : a; }
+
+// --- launches -----------------------------------------------------------------------------------------------------------
+
+namespace emulated {
+// Calls a kernel with the addresses of its arguments.
+template <typename... A, size_t... I> void call(void (*kernel)(A...), void **at, std::index_sequence<I...>) {
+    kernel(*reinterpret_cast<std::remove_const_t<A> *>(at[I])...);
+}
+template <typename... A> void call(void (*kernel)(A...), void **at) {
+    call(kernel, at, std::index_sequence_for<A...>());
+}
+} // namespace emulated
+// The device code's PTX is replaced by these.
+#include "emulated_instructions.h"

@@ -1,0 +1,108 @@
+//! Checks the CUDA operators on a GPU that the CPU emulates (`tests/emulated-gpu`).
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::runner::{BUILD, CUDA, RUNNER};
+use crate::steps::{StepResult, all};
+use crate::workspace::{cargo, eprint_line, root};
+
+/// The libraries of CUDA that a program is linked with, all of which are the emulated driver.
+const LIBRARIES: [&str; 6] = ["cuda", "cudart", "cublas", "cublasLt", "curand", "nvrtc"];
+/// The file that the linker records.
+const DRIVER: &str = "libcuda.so.1";
+/// The checks of the kit that an emulated GPU finishes in minutes.
+const CHECKS: [&str; 6] = ["operators", "data", "lstm twice", "transformer twice", "two threads", "own loop"];
+
+/// Builds the toolkit and the runner, and runs the kit in two orders of threads, on which the results may not depend.
+pub(crate) fn kit() -> anyhow::Result<StepResult> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Ok(StepResult::Skipped("the emulated GPU needs Linux on x86-64".to_owned()));
+    }
+    let source = root()?.join("tests/emulated-gpu");
+    let target = root()?.join("target/emulated-gpu");
+    let home = target.join("toolkit");
+    if all([toolkit(&source, &home)?])? == StepResult::Failed
+        || all([runner(&target, &home)?])? == StepResult::Failed
+    {
+        return Ok(StepResult::Failed);
+    }
+    let orders = ["forward", "reverse"];
+    let results = |order: &str| target.join(format!("{order}.jsonl"));
+    let check = |order: &str| {
+        let mut kit = Command::new(target.join("release").join(RUNNER));
+        kit.args(["kit", "--device", "cuda", "--json"]).arg(results(order));
+        kit.args(CHECKS.iter().flat_map(|check| ["--only", check]));
+        kit.env("LD_LIBRARY_PATH", home.join("lib64")).env("EMULATED_GPU_ORDER", order);
+        kit
+    };
+    if all(orders.map(check))? == StepResult::Failed {
+        return Ok(StepResult::Failed);
+    }
+    let [forward, reverse] = orders.map(|order| verdicts(&results(order)));
+    for (forward, reverse) in forward?.iter().zip(&reverse?) {
+        if forward != reverse {
+            eprint_line(&format!("other results in reverse order:\n{forward}\n{reverse}"));
+            return Ok(StepResult::Failed);
+        }
+    }
+    Ok(StepResult::Passed)
+}
+
+/// Returns the rows of the kit's results without their times.
+fn verdicts(path: &Path) -> anyhow::Result<Vec<serde_json::Value>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let row = |line| -> anyhow::Result<serde_json::Value> {
+        let mut row: serde_json::Value = serde_json::from_str(line)?;
+        if let Some(row) = row.as_object_mut() {
+            row.remove("seconds");
+        }
+        Ok(row)
+    };
+    text.lines().map(row).collect()
+}
+
+/// Lays out the files of a CUDA toolkit, and returns the command that compiles its driver.
+fn toolkit(source: &Path, home: &Path) -> anyhow::Result<Command> {
+    for folder in ["bin", "lib64", "include"] {
+        std::fs::create_dir_all(home.join(folder))?;
+    }
+    link(&source.join("nvcc"), &home.join("bin/nvcc"))?;
+    for library in LIBRARIES {
+        link(Path::new(DRIVER), &home.join(format!("lib64/lib{library}.so")))?;
+    }
+    let mut compile = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
+    compile.args(["-std=c++17", "-O2", "-g1", "-Wall", "-shared", "-fPIC", "-pthread"]);
+    compile.arg(format!("-Wl,-soname,{DRIVER}"));
+    compile.arg(format!("-DEMULATED_COMPILE=\"{}\"", source.join("compile.sh").display()));
+    compile.arg(source.join("driver.cpp")).arg("-o").arg(home.join("lib64").join(DRIVER)).arg("-ldl");
+    Ok(compile)
+}
+
+fn runner(target: &Path, home: &Path) -> anyhow::Result<Command> {
+    let mut command = cargo()?;
+    command.args(BUILD).args(["--features", CUDA]).arg("--target-dir").arg(target);
+    let bin = home.join("bin");
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(bin).chain(std::env::split_paths(&folders));
+    command.env("PATH", std::env::join_paths(folders)?).env("CUDA_HOME", home);
+    // Candle's launchers of quantised models, which are not emulated, stay unresolved; nothing calls them.
+    let flags = "-C relro-level=partial -C link-arg=-Wl,--unresolved-symbols=ignore-all";
+    command.env("CUDA_COMPUTE_CAP", "90").env("RUSTFLAGS", flags);
+    Ok(command)
+}
+
+/// Makes `link` refer to `to`.
+fn link(to: &Path, link: &Path) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    if std::fs::read_link(link).ok().as_deref() != Some(to) {
+        match std::fs::remove_file(link) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        std::os::unix::fs::symlink(to, link).with_context(|| link.display().to_string())?;
+    }
+    Ok(())
+}
