@@ -100,7 +100,8 @@ emulated_switch:
 )");
 
 [[noreturn]] void fail(const char *what) {
-    fprintf(stderr, "emulated GPU: kernel %s: %s\n", running ? running->name.c_str() : "(none)", what);
+    if (running) fprintf(stderr, "emulated GPU: kernel %s: %s\n", running->name.c_str(), what);
+    else fprintf(stderr, "emulated GPU: %s\n", what);
     _exit(70);
 }
 
@@ -282,6 +283,9 @@ int release(uintptr_t at) {
     Lock lock(device);
     auto found = allocations.find(at);
     if (found == allocations.end()) return INVALID_VALUE;
+    // The end may lie a few bytes before the page that must not be touched.
+    for (const char *beyond = (const char *)at + found->second.size; (uintptr_t)beyond % 16 != 0; beyond++)
+        if (*beyond != '\xff') fail("a kernel wrote beyond the end of the memory that is freed now");
     munmap(found->second.start, found->second.mapped);
     used -= found->second.size;
     allocations.erase(found);

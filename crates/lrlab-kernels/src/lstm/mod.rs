@@ -46,7 +46,7 @@ pub struct LstmLayer<'a> {
     /// `(4h)`
     pub b_hh: &'a Tensor,
     /// `(b, l)`: 1 at tokens, 0 at padding, which is not read. The state is carried over padding. `None`: there is no
-    /// padding. On a GPU with CUDA, the padding has to follow the tokens, and its values have to be finite.
+    /// padding.
     pub mask: Option<&'a Tensor>,
     /// Each sequence is read from its last token to its first, and the state at padding is the initial one.
     pub reverse: bool,

@@ -939,14 +939,16 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
         weights[(k - R) / 4 * (4 * H) + threadIdx.x] = make_float4(q[0], q[1], q[2], q[3]);
     }
     float dh = real && d_last ? d_last[(u64)b * h + unit] : 0.0f, dc = 0.0f;
-    float next_mask = mask[(u64)b * l + (reverse ? 0 : l - 1)];
+    // The row of the last step, and the way to the one before it.
+    int row = b * l + (reverse ? 0 : l - 1), back = reverse ? 1 : -1;
+    bool token = mask[row] != 0.0f;
     __syncthreads();
-    for (int step = l - 1; step >= 0; step--) {
-        u64 at = (u64)b * l + (reverse ? l - 1 - step : step), earlier = reverse ? at + 1 : at - 1;
-        bool token = next_mask != 0.0f;
-        if (step > 0) next_mask = mask[earlier];
+    for (int left = l; left > 0; left--, row += back) {
+        u64 at = row;
+        bool now = token;
+        if (left > 1) token = mask[row + back] != 0.0f;
         if (real && d_states) dh += d_states[at * h + unit];
-        if (!token) {
+        if (!now) {
             // The state was carried, and so is its gradient.
             if (real) d_gates[at * 4 * h + gate * h + unit] = 0.0f;
             continue;
@@ -956,7 +958,7 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
             float i = gates[at * 4 * h + unit], f = gates[at * 4 * h + h + unit];
             float g = gates[at * 4 * h + 2 * h + unit], o = gates[at * 4 * h + 3 * h + unit];
             float c = cells[at * h + unit];
-            float old = step > 0 ? cells[earlier * h + unit] : 0.0f;
+            float old = left > 1 ? cells[(u64)(row + back) * h + unit] : 0.0f;
             float tc = tanhf(c);
             dc = fmaf(dh * o, 1.0f - tc * tc, dc);
             if (gate == 0) own = dc * g * i * (1.0f - i);
