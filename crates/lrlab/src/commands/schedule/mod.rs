@@ -1,12 +1,12 @@
 //! `lrlab schedule`: inspects schedules and controllers without training.
 
-use std::collections::BTreeSet;
+mod gains;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use lrlab_runs::{DecisionKind, Record, Records, RunResult};
 use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Lambdas, Observation, ScheduleSpec};
 
 use super::{print, svg_path};
@@ -174,7 +174,7 @@ fn inspect(args: &ScheduleArgs, lambdas: &Lambdas) -> anyhow::Result<Exit> {
             }
             print(&lines(&rates));
         }
-        What::Gains { records, run, source } => print(&gains(records, run, source)?),
+        What::Gains { records, run, source } => print(&gains::gains(records, run, source)?),
         What::Plot { schedule, compat, out } => {
             let rates = trace(schedule, (*compat).into(), lambdas)?;
             match out {
@@ -252,60 +252,6 @@ fn parse(text: &str, lambdas: &Lambdas) -> Result<ScheduleSpec, lrlab_schedulers
 fn rates(spec: &ScheduleSpec, base: f64, run: &Horizon) -> Result<Vec<f64>, lrlab_schedulers::Error> {
     let schedule = spec.build(run)?;
     Ok((0..run.updates).map(|update| schedule.lr(base, run.at(update))).collect())
-}
-
-/// For each run, a comment with its cell, and the script of its gains.
-fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<String> {
-    let mut records = Records::read(records)?;
-    for id in ids {
-        if !records.iter().any(|record| record.result.run_id.as_str().starts_with(id.as_str())) {
-            bail!("--run {id}: the records do not contain this run");
-        }
-    }
-    records.retain(|run| ids.is_empty() || ids.iter().any(|id| run.as_str().starts_with(id.as_str())));
-    let acts = |record: &Record| record.result.decisions.iter().any(|decision| decision.source == source);
-    if source != MONITOR && !records.iter().any(acts) {
-        let decisions = || records.iter().flat_map(|record| record.result.decisions.clone());
-        let known: BTreeSet<String> = decisions().map(|decision| decision.source).collect();
-        let known = known.into_iter().map(|source| format!("`{source}`")).collect::<Vec<_>>().join(", ");
-        let known = if known.is_empty() {
-            "the records have no decisions".to_owned()
-        } else {
-            format!("expected {known}")
-        };
-        bail!("--source {source}: no run on record has a decision of `{source}`; {known}");
-    }
-    let mut text = String::new();
-    for record @ Record { result, .. } in records.iter() {
-        let cell: Vec<String> = result.cell.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
-        let script = script(result, source).with_context(|| format!("run {}", result.run_id))?;
-        let none = if acts(record) { String::new() } else { format!(" (no decision of `{source}`)") };
-        let _ = writeln!(text, "# {} {}{none}\ncontroller = {script}", result.run_id.short(), cell.join(" "));
-    }
-    Ok(text)
-}
-
-/// The gains that `source` set in a run, by observation.
-fn script(result: &RunResult, source: &str) -> anyhow::Result<String> {
-    let mut gains: Vec<(usize, f64)> = Vec::new();
-    for decision in result.decisions.iter().filter(|decision| decision.source == source) {
-        if !matches!(decision.kind, DecisionKind::Cut | DecisionKind::Raise) {
-            bail!(
-                "the decision of `{source}` at epoch {} is not a gain: {}",
-                decision.epoch,
-                decision.reason
-            );
-        }
-        let seen = result
-            .history
-            .iter()
-            .filter(|epoch| epoch.epoch <= decision.epoch && epoch.get(&decision.metric).flatten().is_some());
-        let observation = seen.count();
-        gains.retain(|(earlier, _)| *earlier != observation);
-        gains.push((observation, decision.gain));
-    }
-    let pairs: Vec<String> = gains.iter().map(|(at, gain)| format!("[{at}, {gain:?}]")).collect();
-    Ok(format!("{{ scripted = {{ gains = [{}] }} }}", pairs.join(", ")))
 }
 
 fn trace(scheduled: &Scheduled, compat: Compat, lambdas: &Lambdas) -> anyhow::Result<Vec<f64>> {
