@@ -10,7 +10,9 @@ fn main() {
 fn cuda() {
     println!("cargo::rerun-if-changed=src/cuda/kernels");
     let compile = || -> Result<(), Box<dyn std::error::Error>> {
-        let kernels = cudaforge::KernelBuilder::new().source_dir("src/cuda/kernels");
+        let folder = "src/cuda/kernels";
+        // Headers are not compiled themselves: a change of one compiles all again.
+        let kernels = cudaforge::KernelBuilder::new().source_dir(folder).watch([folder]);
         kernels.arg("-std=c++17").arg("-O3").build_ptx()?;
         Ok(())
     };

@@ -5,7 +5,7 @@ source=$1
 folder=$2
 here=$(dirname "$(realpath "$0")")
 compiler=${CXX:-c++}
-flags=(-std=c++17 -O2 -g1 -march=native -ffp-contract=off -fno-strict-aliasing -w -I "$here/include" -I "$(dirname "$source")")
+flags=(-std=c++17 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -w -I "$here/include" -I "$(dirname "$source")")
 prepared=$(mktemp "$folder/device-XXXXXX.ii")
 trap 'rm -f "$prepared"*' EXIT
 # Kernels become static functions, and each gets a function that the driver calls.
@@ -18,7 +18,8 @@ trap 'rm -f "$prepared"*' EXIT
     }
     $_ .= "\n";
 ' >"$prepared"
-library=$folder/$(cat - "$prepared" <<<"${flags[*]}" | sha256sum | cut -c1-16).so
+version=$("$compiler" --version)
+library=$folder/$(cat - "$prepared" <<<"$version ${flags[*]}" | sha256sum | cut -c1-16).so
 if [ ! -f "$library" ]; then
     "$compiler" "${flags[@]}" -shared -fPIC -Wl,-z,lazy "$prepared" -o "$prepared.so"
     mv "$prepared.so" "$library"

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -39,6 +40,8 @@ enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, 
 struct Kernel {
     std::string name;
     void (*call)(void **);
+    // The largest dynamic shared memory of a launch.
+    unsigned most_shared = 48 << 10;
 };
 struct Module {
     void *library;
@@ -63,6 +66,8 @@ struct Warp {
     int first, size;
     // Lanes that have not returned, and those that wait for an exchange.
     int live, waiting;
+    // Of the exchange that lanes wait for.
+    int kind;
     bool took_part[LANES];
     // A lane may write its next value while others still read the last.
     char slots[2][LANES][SLOT];
@@ -84,6 +89,7 @@ std::vector<int> waiting_to_start;
 extern "C" {
 uint32_t emulated_thread[3], emulated_block[3], emulated_block_size[3], emulated_grid_size[3];
 char *emulated_dynamic;
+uint64_t emulated_block_count;
 // Saves the callee-saved registers and the stack of the caller in `from`, and continues at `to`.
 void emulated_switch(void **from, void *to);
 }
@@ -104,6 +110,8 @@ emulated_switch:
     else fprintf(stderr, "emulated GPU: %s\n", what);
     _exit(70);
 }
+
+extern "C" void emulated_fail(const char *what) { fail(what); }
 
 void enter(int thread) {
     current = thread;
@@ -212,6 +220,7 @@ void run_block(int size) {
     }
     live = size;
     at_barrier = 0;
+    emulated_block_count++;
     while (live > 0) {
         int before = live;
         for (size_t i = 0; i < warps.size(); i++) run_warp(warps[reverse_order ? warps.size() - 1 - i : i]);
@@ -230,11 +239,13 @@ extern "C" void emulated_sync_block() {
     wait_as(AT_BARRIER);
 }
 
-extern "C" const char *emulated_exchange(const void *value, int size) {
+extern "C" const char *emulated_exchange(const void *value, int size, int kind) {
     Warp &warp = warps[current / LANES];
     int lane = current % LANES;
     int turn = warp.turn[lane] = !warp.turn[lane];
     memcpy(warp.slots[turn][lane], value, size);
+    if (warp.waiting > 0 && warp.kind != kind) fail("lanes of a warp wait for different exchanges");
+    warp.kind = kind;
     warp.waiting++;
     wait_as(IN_WARP);
     return warps[current / LANES].slots[turn][0];
@@ -252,15 +263,17 @@ struct Allocation {
 std::map<uintptr_t, Allocation> allocations;
 size_t used, most_used;
 
+struct sigaction before;
+
 void on_fault(int, siginfo_t *info, void *) {
-    uintptr_t at = (uintptr_t)info->si_addr;
-    char text[200];
-    const char *name = running ? running->name.c_str() : "(none)";
-    int n = snprintf(text, sizeof text, "emulated GPU: kernel %s: address %#zx is outside of the device's memory\n", name,
-                     (size_t)at);
-    if (write(2, text, n) < 0) {}
-    signal(SIGSEGV, SIG_DFL);
-    raise(SIGSEGV);
+    if (running) {
+        char text[200];
+        int n = snprintf(text, sizeof text, "emulated GPU: kernel %s: address %#zx is outside of the device's memory, or misaligned\n",
+                         running->name.c_str(), (size_t)info->si_addr);
+        if (write(2, text, n) < 0) {}
+    }
+    // The access is repeated, and the host's handler reports it.
+    sigaction(SIGSEGV, &before, nullptr);
 }
 
 // The end of the memory is followed by a page that must not be touched, and its contents are NaN until they are written.
@@ -292,7 +305,7 @@ int release(uintptr_t at) {
     return SUCCESS;
 }
 
-// Where this library lies, beside the script that compiles device code.
+// Where this library lies, and compiled device code beside it.
 std::string home() {
     Dl_info info;
     dladdr((void *)home, &info);
@@ -314,7 +327,7 @@ int cuInit(unsigned) {
         struct sigaction action = {};
         action.sa_sigaction = on_fault;
         action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-        sigaction(SIGSEGV, &action, nullptr);
+        sigaction(SIGSEGV, &action, &before);
     });
     return SUCCESS;
 }
@@ -379,8 +392,8 @@ int cuEventElapsedTime_v2(float *ms, void *from, void *to) {
     return SUCCESS;
 }
 
-int cuMemAlloc_v2(uintptr_t *to, size_t size) { return allocate(to, size); }
-int cuMemAllocAsync(uintptr_t *to, size_t size, void *) { return allocate(to, size); }
+int cuMemAlloc_v2(uintptr_t *to, size_t size) { return size ? allocate(to, size) : INVALID_VALUE; }
+int cuMemAllocAsync(uintptr_t *to, size_t size, void *) { return cuMemAlloc_v2(to, size); }
 int cuMemFree_v2(uintptr_t at) { return release(at); }
 int cuMemFreeAsync(uintptr_t at, void *) { return release(at); }
 int cuMemHostAlloc(void **to, size_t size, unsigned) { *to = malloc(size); return SUCCESS; }
@@ -447,16 +460,21 @@ int cuModuleGetFunction(void **function, Module *module, const char *name) {
     return SUCCESS;
 }
 int cuModuleGetGlobal_v2(uintptr_t *, size_t *, void *, const char *) { return NOT_FOUND; }
-int cuFuncSetAttribute(void *, int, int) { return SUCCESS; }
+int cuFuncSetAttribute(Kernel *kernel, int attribute, int value) {
+    if (attribute == 8) {
+        if (value < 0 || value > (227 << 10)) return INVALID_VALUE;
+        kernel->most_shared = value;
+    }
+    return SUCCESS;
+}
 int cuFuncGetAttribute(int *value, int, void *) { *value = 0; return SUCCESS; }
 
 int cuLaunchKernel(Kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *, void **params, void **) {
     Lock lock(device);
     size_t size = (size_t)bx * by * bz;
-    if (!gx || !gy || !gz || !size || size > 1024 || gy > 65535 || gz > 65535 || shared > 227 << 10) return INVALID_VALUE;
-    running = kernel;
-    arguments = params;
+    if (!gx || !gy || !gz || !size || size > 1024 || gy > 65535 || gz > 65535) return INVALID_VALUE;
+    if (shared > kernel->most_shared) return INVALID_VALUE;
     uint32_t block[3] = {bx, by, bz}, grid[3] = {gx, gy, gz};
     memcpy(emulated_block_size, block, sizeof block);
     memcpy(emulated_grid_size, grid, sizeof grid);
@@ -464,12 +482,15 @@ int cuLaunchKernel(Kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsign
     uintptr_t dynamic = 0;
     if (shared && allocate(&dynamic, shared) != SUCCESS) return OUT_OF_MEMORY;
     emulated_dynamic = (char *)dynamic;
+    running = kernel;
+    arguments = params;
     uint64_t blocks = (uint64_t)gx * gy * gz;
     for (uint64_t i = 0; i < blocks; i++) {
         uint64_t at = reverse_order ? blocks - 1 - i : i;
         emulated_block[0] = at % gx;
         emulated_block[1] = at / gx % gy;
         emulated_block[2] = at / gx / gy;
+        if (dynamic) memset(emulated_dynamic, 0xff, shared);
         run_block((int)size);
     }
     if (dynamic) release(dynamic);
@@ -533,7 +554,7 @@ void multiply(bool ta, bool tb, int m, int n, int k, T alpha, const void *a, int
 int gemm(int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int a_kind, int lda, long long sa, const void *b,
          int b_kind, int ldb, long long sb, const void *beta, void *c, int c_kind, int ldc, long long sc, int count, int compute) {
     Lock lock(device);
-    auto known = [](int kind) { return kind == R_32F || kind == R_16BF; };
+    if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m || a_kind != b_kind) return BLAS_INVALID;
     auto offset = [](const void *of, int kind, long long elements) {
         int size = kind == R_64F ? 8 : kind == R_16BF ? 2 : 4;
         return (char *)of + elements * size;
@@ -541,17 +562,17 @@ int gemm(int ta, int tb, int m, int n, int k, const void *alpha, const void *a, 
     for (int i = 0; i < count; i++) {
         const void *from_a = offset(a, a_kind, i * sa), *from_b = offset(b, b_kind, i * sb);
         void *to = offset(c, c_kind, i * sc);
-        if (c_kind == R_16BF && a_kind == R_16BF && b_kind == R_16BF) {
+        if (c_kind == R_16BF && a_kind == R_16BF) {
             if (*(const float *)beta != 0.0f) return BLAS_INVALID;
             std::vector<float> sums((size_t)m * n);
             multiply<float>(ta, tb, m, n, k, *(const float *)alpha, from_a, a_kind, lda, from_b, b_kind, ldb, 0.0f, sums.data(), m,
                             false);
             for (int j = 0; j < n; j++)
                 for (int row = 0; row < m; row++) ((uint16_t *)to)[(size_t)j * ldc + row] = bf16(sums[(size_t)j * m + row]);
-        } else if (c_kind == R_32F && known(a_kind) && known(b_kind))
+        } else if (c_kind == R_32F && (a_kind == R_32F || a_kind == R_16BF))
             multiply<float>(ta, tb, m, n, k, *(const float *)alpha, from_a, a_kind, lda, from_b, b_kind, ldb,
                             *(const float *)beta, (float *)to, ldc, compute == FAST_TF32);
-        else if (c_kind == R_64F && a_kind == R_64F && b_kind == R_64F)
+        else if (c_kind == R_64F && a_kind == R_64F)
             multiply<double>(ta, tb, m, n, k, *(const double *)alpha, from_a, a_kind, lda, from_b, b_kind, ldb,
                              *(const double *)beta, (double *)to, ldc, false);
         else

@@ -6,6 +6,7 @@
 mod bench;
 mod chaos;
 mod cuda;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod emulated;
 mod options;
 mod runner;

@@ -1,5 +1,6 @@
 //! Consecutive steps: each is announced, the first failure ends them, and a table shows their seconds.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -66,8 +67,9 @@ impl Steps {
 pub(crate) fn all(commands: impl IntoIterator<Item = Command>) -> anyhow::Result<StepResult> {
     for mut command in commands {
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        eprint_line(&format!("+ cargo {}", words.join(" ")));
-        if !command.status().context("cargo")?.success() {
+        let program = Path::new(command.get_program()).file_name().unwrap_or_default().display().to_string();
+        eprint_line(&format!("+ {program} {}", words.join(" ")));
+        if !command.status().context(program)?.success() {
             return Ok(StepResult::Failed);
         }
     }

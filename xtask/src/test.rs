@@ -10,7 +10,6 @@ use clap::builder::PossibleValuesParser;
 use lrlab_options::DeviceChoice;
 
 use crate::cuda::Machine;
-use crate::emulated;
 use crate::runner::{self, BUILD, RUNNER};
 use crate::steps::{StepResult, Steps, all};
 use crate::workspace::{cargo, eprint_line};
@@ -31,7 +30,7 @@ const STEPS: [Step; 13] = [
     ("package", "every crate can be packaged", package),
     ("sanitizer", "the kernels' tests under the address sanitizer", sanitizer),
     ("gpu", "the GPU trains as the CPU does", gpu),
-    ("emulated-gpu", "the CUDA operators on a GPU that the CPU emulates", emulated::kit),
+    ("emulated-gpu", "the CUDA operators on a GPU that the CPU emulates", emulated_gpu),
 ];
 
 /// Steps that run only if named: the sanitizer and the emulated GPU build candle again, which takes minutes, and not
@@ -159,6 +158,17 @@ fn gpu() -> anyhow::Result<StepResult> {
     eprint_line(&format!("+ {} kit --device auto", program.display()));
     let status = Command::new(&program).args(["kit", "--device", "auto"]).status().context("the runner")?;
     Ok(if status.success() { StepResult::Passed } else { StepResult::Failed })
+}
+
+/// The kit on an emulated GPU.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn emulated_gpu() -> anyhow::Result<StepResult> {
+    crate::emulated::kit()
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn emulated_gpu() -> anyhow::Result<StepResult> {
+    Ok(StepResult::Skipped("the emulated GPU needs Linux on x86-64".to_owned()))
 }
 
 fn advisories_are_here() -> bool {

@@ -2,11 +2,50 @@
 #pragma once
 #define LRLAB_INSTRUCTIONS
 
-template <int V> inline void fetch(float *to, const float *from, bool real) {
-    for (int i = 0; i < V; i++) to[i] = real ? from[i] : 0.0f;
+#include <deque>
+#include <vector>
+
+namespace emulated {
+// Copies are performed as late as they may be, so that a read before the wait sees the old contents.
+struct Copy {
+    float *to;
+    const float *from;
+    int count;
+    bool real;
+};
+struct Copies {
+    uint64_t block;
+    std::vector<Copy> open;
+    std::deque<std::vector<Copy>> groups;
+};
+// Of this thread; what it left in an earlier block is dropped.
+inline Copies &copies() {
+    static Copies of_threads[1024];
+    Copies &mine = of_threads[threadIdx.x];
+    if (mine.block != emulated_block_count) {
+        mine.block = emulated_block_count;
+        mine.open.clear();
+        mine.groups.clear();
+    }
+    return mine;
 }
-inline void end_group() {}
-template <int N> inline void wait_for_groups() {}
+} // namespace emulated
+
+template <int V> inline void fetch(float *to, const float *from, bool real) {
+    if ((uintptr_t)to % (4 * V) != 0 || (real && (uintptr_t)from % (4 * V) != 0)) emulated_fail("a copy of a misaligned address");
+    emulated::copies().open.push_back({to, from, V, real});
+}
+inline void end_group() {
+    emulated::Copies &mine = emulated::copies();
+    mine.groups.push_back(std::move(mine.open));
+    mine.open.clear();
+}
+template <int N> inline void wait_for_groups() {
+    emulated::Copies &mine = emulated::copies();
+    for (; mine.groups.size() > N; mine.groups.pop_front())
+        for (const emulated::Copy &copy : mine.groups.front())
+            for (int i = 0; i < copy.count; i++) copy.to[i] = copy.real ? copy.from[i] : 0.0f;
+}
 
 inline uint32_t tf32(float x) {
     uint32_t bits = __float_as_uint(x);
@@ -20,11 +59,12 @@ inline uint32_t tf32(float x) {
 inline void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     struct { uint32_t a[4], b[2]; } mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     static_assert(sizeof mine <= EMULATED_SLOT, "the slot has room");
-    const char *all = emulated_exchange(&mine, sizeof mine);
+    const char *all = emulated_exchange(&mine, sizeof mine, emulated::MULTIPLY);
     auto held = [&](int lane, int i) {
-        float v;
-        memcpy(&v, all + lane * EMULATED_SLOT + i * sizeof v, sizeof v);
-        return (double)v;
+        uint32_t bits;
+        memcpy(&bits, all + lane * EMULATED_SLOT + i * sizeof bits, sizeof bits);
+        // The low bits are ignored.
+        return (double)__uint_as_float(bits & 0xffffe000u);
     };
     int lane = emulated::lane(), r = lane / 4, c = lane % 4;
     double sums[4] = {d[0], d[1], d[2], d[3]};

@@ -3,6 +3,9 @@
 #[path = "../../../crates/lrlab-data/tests/common/mod.rs"]
 mod tables;
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
 use parquet::basic::Compression;
 use tables::Values;
 

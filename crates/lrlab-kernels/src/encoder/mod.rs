@@ -82,8 +82,8 @@ const PARAMETERS: [&str; 12] = [
 impl EncoderLayer<'_> {
     /// Maps `x (b, l, w)` to `(b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding. As in
     /// [`attention`](crate::attention()), padding has no influence on the output at tokens, even if it is NaN, and a
-    /// sequence without tokens attends to nothing. The gradients of the parameters are sums over all rows, so that they
-    /// are NaN if a row at padding is.
+    /// sequence without tokens attends to nothing. Gradients are sums over all rows, so that they are NaN if a row at
+    /// padding is.
     ///
     /// # Errors
     /// Returns an error if shapes, types or devices do not fit, something is empty, the mask has another value than 0

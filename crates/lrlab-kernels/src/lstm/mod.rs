@@ -48,7 +48,7 @@ pub struct LstmLayer<'a> {
     /// `(b, l)`: 1 at tokens, 0 at padding, which is not read. The state is carried over padding. `None`: there is no
     /// padding.
     pub mask: Option<&'a Tensor>,
-    /// Each sequence is read from its last token to its first, and the state at padding is the initial one.
+    /// Each sequence is read from its last token to its first. The state at padding after the tokens is the initial one.
     pub reverse: bool,
     /// The precision of the products of input, state and weights.
     pub precision: Precision,

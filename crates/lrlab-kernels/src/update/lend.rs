@@ -25,7 +25,7 @@ impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Lend<F> {
     }
 }
 
-pub(super) fn try_lend(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+fn try_lend(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
     var.inplace_op1(&Lend(Cell::new(Some(f))))
 }
 

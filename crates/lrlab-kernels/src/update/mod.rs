@@ -17,7 +17,7 @@ use crate::host;
 use crate::rows::put;
 use crate::simd::{Kernel, Simd, dispatch, part, starts};
 use composed::{composed_adam, composed_sgd};
-use lend::{lend, lend2, lend3, place, try_lend};
+use lend::{lend, lend2, lend3, place};
 pub use step::{AdamStep, SgdStep, Update};
 
 /// Applies [`sgd_update`] to each; on a GPU to all at once.

@@ -293,7 +293,11 @@ impl Side {
     /// Returns an f32 mask `(b, l)` with padding before, between and after tokens; the second sequence has no token.
     pub(super) fn mask_with_gaps(&self, b: usize, l: usize) -> Result<Tensor> {
         let stream = self.stream("gaps");
-        self.given_mask(b, l, |row, t| row != 1 && stream.below((row * l + t) as u64, 2) == 1)
+        self.given_mask(b, l, |row, t| match row {
+            0 => t % 2 == 1,
+            1 => false,
+            _ => stream.below((row * l + t) as u64, 2) == 1,
+        })
     }
 
     fn given_mask(&self, b: usize, l: usize, token: impl Fn(usize, usize) -> bool) -> Result<Tensor> {

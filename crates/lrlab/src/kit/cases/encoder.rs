@@ -56,7 +56,7 @@ enum Padding {
     /// Before, between and after tokens.
     Between,
     /// Like [`Padding::Between`], with NaN at padding; the output is compared at tokens, and there are no gradients, because
-    /// those of parameters are NaN.
+    /// they are NaN.
     Nan,
 }
 
