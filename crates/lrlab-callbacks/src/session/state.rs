@@ -75,7 +75,7 @@ impl Session {
         &self.state
     }
 
-    /// Restores the parts of a state: [`Session::progress`], [`Callbacks::state`], and the elapsed seconds of all earlier
+    /// Restores the parts of a state: [`Session::progress`], [`Callbacks::state`](crate::Callbacks::state), and the elapsed seconds of all earlier
     /// attempts.
     ///
     /// # Errors
