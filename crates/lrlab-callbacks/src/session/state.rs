@@ -75,8 +75,8 @@ impl Session {
         &self.state
     }
 
-    /// Restores the parts of a state: [`Session::progress`], [`Callbacks::state`](crate::Callbacks::state), and the elapsed seconds of all earlier
-    /// attempts.
+    /// Restores the parts of a state: [`Session::progress`], [`Callbacks::state`](crate::Callbacks::state), and the elapsed
+    /// seconds of all earlier attempts.
     ///
     /// # Errors
     /// Returns an error if the state does not belong to the callbacks of `self`.
