@@ -8,9 +8,12 @@ use std::time::Instant;
 
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, finite};
 use lrlab_schedulers::{Driver, Horizon, Hyper, Schedule};
+use serde_json::Value;
 
+use crate::callbacks::{from_state, to_state};
 use crate::rate::{Gains, Rate, product};
 use crate::{Action, Callbacks, Context, Error, Hook, Host, Phase, SaveEvery};
+use state::Saved;
 pub use state::{SessionState, StopReason};
 
 /// Drives the callbacks of a run. The loop gets the rate from it, reports updates and epochs, and checks whether the run is
@@ -348,6 +351,39 @@ impl Session {
     /// Returns an error if a callback or the host fails.
     pub fn fail(&mut self, error: &str, host: &mut dyn Host) -> Result<(), Error> {
         self.dispatch(Hook::Failed { error }, host)
+    }
+
+    /// Returns the state to save in addition to weights and optimizer, as a JSON value.
+    #[must_use]
+    pub fn state(&self) -> Value {
+        let (count, callbacks) = (self.state.clone(), self.callbacks.state());
+        to_state(&Saved { count, elapsed_s: self.elapsed_s(), callbacks })
+    }
+
+    /// Restores the output of [`Session::state`]. Schedule, base rate, bounds and callbacks do not change.
+    ///
+    /// # Errors
+    /// Returns an error if the state has another shape.
+    pub fn restore(&mut self, state: Value) -> Result<(), Error> {
+        let Saved { count, elapsed_s, callbacks } = from_state("session", state)?;
+        self.resume(count, callbacks, elapsed_s)
+    }
+
+    /// Returns the state without callbacks and elapsed time, for loops with their own file format.
+    #[must_use]
+    pub fn progress(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Restores the parts of a state: [`Session::progress`], [`Callbacks::state`], and the elapsed seconds of all earlier
+    /// attempts.
+    ///
+    /// # Errors
+    /// Returns an error if the state does not belong to the callbacks of `self`.
+    pub fn resume(&mut self, progress: SessionState, callbacks: Value, elapsed_s: f64) -> Result<(), Error> {
+        self.callbacks.restore(callbacks)?;
+        (self.state, self.earlier_s, self.started) = (progress, elapsed_s, Instant::now());
+        Ok(())
     }
 
     fn elapsed_s(&self) -> f64 {

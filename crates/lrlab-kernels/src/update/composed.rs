@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, Var};
 
-use super::{AdamStep, SgdStep};
+use super::step::{AdamStep, SgdStep};
 
 pub(super) fn composed_sgd(
     var: &Var,

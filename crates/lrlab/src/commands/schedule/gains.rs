@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use lrlab_runs::{DecisionKind, Record, Records, RunResult};
 
-use super::MONITOR;
+/// The source of the decisions of an experiment's monitor.
+pub(super) const MONITOR: &str = "monitor";
 
 /// For each run, a comment with its cell, and the script of its gains.
 pub(super) fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<String> {

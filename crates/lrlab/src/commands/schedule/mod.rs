@@ -13,9 +13,6 @@ use super::{print, svg_path};
 use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
-/// The source of the decisions of an experiment's monitor.
-const MONITOR: &str = "monitor";
-
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArgs {
     #[command(subcommand)]
@@ -65,7 +62,7 @@ enum What {
         #[arg(long, value_name = "RUN_ID")]
         run: Vec<String>,
         /// The callback that made the decisions.
-        #[arg(long, default_value = MONITOR)]
+        #[arg(long, default_value = gains::MONITOR)]
         source: String,
     },
     /// Plot the schedule in the terminal or as SVG.
