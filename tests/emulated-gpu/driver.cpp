@@ -393,7 +393,7 @@ int cuEventElapsedTime_v2(float *ms, void *from, void *to) {
 }
 
 int cuMemAlloc_v2(uintptr_t *to, size_t size) { return size ? allocate(to, size) : INVALID_VALUE; }
-int cuMemAllocAsync(uintptr_t *to, size_t size, void *) { return cuMemAlloc_v2(to, size); }
+int cuMemAllocAsync(uintptr_t *to, size_t size, void *) { return allocate(to, size); }
 int cuMemFree_v2(uintptr_t at) { return release(at); }
 int cuMemFreeAsync(uintptr_t at, void *) { return release(at); }
 int cuMemHostAlloc(void **to, size_t size, unsigned) { *to = malloc(size); return SUCCESS; }
