@@ -16,7 +16,7 @@ const LIBRARIES: [&str; 6] = ["cuda", "cudart", "cublas", "cublasLt", "curand", 
 const DRIVER: &str = "libcuda.so.1";
 /// The checks of the kit that an emulated GPU finishes in minutes.
 const CHECKS: [&str; 6] = ["operators", "data", "lstm twice", "transformer twice", "two threads", "own loop"];
-/// The operators with products in TF32.
+/// The operators whose own kernels multiply in TF32.
 const TF32_CHECKS: [&str; 5] = ["conv2d", "ConvNet", "linear", "LstmLayer", "EncoderLayer"];
 
 /// Builds the toolkit and the runner, and runs the kit in two orders of threads, on which the results may not depend, and
