@@ -5,7 +5,7 @@ use candle_nn::rnn::LSTMState;
 use lrlab_kernels::{LstmLayer, Precision, Sequence};
 
 use crate::kit::compare::Case;
-use crate::kit::side::{Side, Wanted};
+use crate::kit::side::{Outputs, Side, Wanted};
 
 /// Batch, length, inputs, hidden.
 const SIZES: [[usize; 4]; 7] = [
@@ -94,25 +94,29 @@ fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool,
         } else {
             side.input(wanted, "x", &[b, l, inputs], 1.0)?
         };
-        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, wanted)?;
+        let parameters = parameters(side, inputs, h, wanted)?;
         // Every length from `l` down to 0.
         let lengths: Vec<usize> = (0..b).map(|i| l - i % (l + 1)).collect();
         let (mask, ids) = (side.mask(&lengths, l)?, side.ids("ids", &[b, l], rows)?);
-        let precision: Precision = side.precision;
-        let layer = LstmLayer {
-            w_ih: &w_ih,
-            w_hh: &w_hh,
-            b_ih: &b_ih,
-            b_hh: &b_hh,
-            mask: Some(&mask),
-            reverse,
-            precision,
-        };
         let of =
             if tokens { Sequence::Tokens { ids: &ids, table: &source } } else { Sequence::Vectors(&source) };
-        Ok(vec![if last { ("last state", layer.last(of)?) } else { ("states", layer.states(of)?) }])
+        output(side, &parameters, &mask, reverse, last, of)
     })
     .mixed()
+}
+
+/// The states, or the last one.
+fn output(
+    side: &Side,
+    [w_ih, w_hh, b_ih, b_hh]: &[Tensor; 4],
+    mask: &Tensor,
+    reverse: bool,
+    last: bool,
+    of: Sequence,
+) -> Result<Outputs> {
+    let (mask, precision) = (Some(mask), side.precision);
+    let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision };
+    Ok(vec![if last { ("last state", layer.last(of)?) } else { ("states", layer.states(of)?) }])
 }
 
 fn parameters(side: &Side, inputs: usize, h: usize, wanted: Wanted) -> Result<[Tensor; 4]> {
@@ -134,17 +138,8 @@ fn with_gaps([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: b
     Case::new("LstmLayer", what, move |side| {
         let rows = if tokens { vec![b * l, inputs] } else { vec![b, l, inputs] };
         let source = side.var("source", &rows, 1.0)?;
-        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;
+        let parameters = parameters(side, inputs, h, Wanted::All)?;
         let (mask, ids) = (side.mask_with_gaps(b, l)?, side.ids("ids", &[b, l], b * l)?);
-        let layer = LstmLayer {
-            w_ih: &w_ih,
-            w_hh: &w_hh,
-            b_ih: &b_ih,
-            b_hh: &b_hh,
-            mask: Some(&mask),
-            reverse,
-            precision: side.precision,
-        };
         let spoiled;
         let of = if tokens {
             Sequence::Tokens { ids: &ids, table: &source }
@@ -152,7 +147,7 @@ fn with_gaps([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: b
             spoiled = side.spoiled(&source, &mask)?;
             Sequence::Vectors(&spoiled)
         };
-        Ok(vec![if last { ("last state", layer.last(of)?) } else { ("states", layer.states(of)?) }])
+        output(side, &parameters, &mask, reverse, last, of)
     })
     .mixed()
 }
@@ -162,19 +157,10 @@ fn padded([b, l, inputs, h]: [usize; 4]) -> Case {
     let what = format!("tokens {b}×{l}×{inputs}, {h} hidden, nine of ten ids equal");
     Case::new("LstmLayer", what, move |side| {
         let table = side.var("table", &[2 * b * l, inputs], 1.0)?;
-        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;
+        let parameters = parameters(side, inputs, h, Wanted::All)?;
         let mask = side.mask(&vec![l; b], l)?;
         let ids = side.ids_with_padding("ids", &[b, l], 2 * b * l)?;
-        let layer = LstmLayer {
-            w_ih: &w_ih,
-            w_hh: &w_hh,
-            b_ih: &b_ih,
-            b_hh: &b_hh,
-            mask: Some(&mask),
-            reverse: false,
-            precision: side.precision,
-        };
-        Ok(vec![("states", layer.states(Sequence::Tokens { ids: &ids, table: &table })?)])
+        output(side, &parameters, &mask, false, false, Sequence::Tokens { ids: &ids, table: &table })
     })
     .mixed()
 }
