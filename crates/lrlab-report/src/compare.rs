@@ -2,8 +2,10 @@
 //! are compared by the differences between runs of equal seed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lrlab_random::{Purpose, Stream};
+use rayon::prelude::*;
 
 use crate::stats::{self, Bootstrap, Resamples, SignFlip, SignedRank, Summary};
 use crate::{Arm, Contrast, Metric};
@@ -156,9 +158,9 @@ pub(crate) fn comparisons(
     arms: &[Arm],
     contrasts: &[Contrast],
     metrics: &[Metric],
-    margin: impl Fn(Metric) -> Option<f64>,
+    margin: impl Fn(Metric) -> Option<f64> + Sync,
 ) -> Vec<Comparison> {
-    let (mut out, mut resamples) = (Vec::new(), BTreeMap::new());
+    let mut pairs_of_families = Vec::new();
     for (index, contrast) in contrasts.iter().enumerate() {
         let mut families: BTreeMap<Vec<String>, Vec<(usize, usize)>> = BTreeMap::new();
         let condition = contrast.condition();
@@ -168,34 +170,43 @@ pub(crate) fn comparisons(
         }
         let mut families: Vec<_> = families.into_values().collect();
         families.sort_unstable();
-        for pairs in families {
-            for metric in metrics.iter().copied() {
-                let family = out.len();
-                let comparable = pairs
-                    .iter()
-                    .filter(|(arm, baseline)| arms[*arm].shares_examples(&arms[*baseline], metric));
-                let compared = comparable.map(|pair| Comparison {
-                    contrast: index,
-                    margin: margin(metric),
-                    ..compare(arms, metric, *pair, &mut resamples)
-                });
-                out.extend(compared);
-                correct(&mut out[family..]);
-            }
-        }
+        pairs_of_families.extend(families.into_iter().map(|pairs| (index, pairs)));
     }
-    out
+    let resamples = ByPairs::default();
+    let family = |contrast: usize, pairs: &[(usize, usize)], metric: Metric| {
+        let comparable =
+            pairs.iter().filter(|(arm, baseline)| arms[*arm].shares_examples(&arms[*baseline], metric));
+        let compared = comparable.map(|pair| Comparison {
+            contrast,
+            margin: margin(metric),
+            ..compare(arms, metric, *pair, &resamples)
+        });
+        let mut family: Vec<_> = compared.collect();
+        correct(&mut family);
+        family
+    };
+    let families = pairs_of_families.par_iter().flat_map(|(contrast, pairs)| {
+        metrics.par_iter().flat_map_iter(|metric| family(*contrast, pairs, *metric))
+    });
+    families.collect()
 }
 
-/// Resamples by the number of pairs.
-type ByPairs = BTreeMap<usize, Resamples>;
+/// Resamples by the number of pairs, drawn once for each number.
+#[derive(Default)]
+struct ByPairs(Mutex<BTreeMap<usize, Arc<Resamples>>>);
 
-fn compare(
-    arms: &[Arm],
-    metric: Metric,
-    (arm, baseline): (usize, usize),
-    resamples: &mut ByPairs,
-) -> Comparison {
+impl ByPairs {
+    fn of(&self, pairs: usize) -> Arc<Resamples> {
+        let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let resamples = drawn.entry(pairs).or_insert_with(|| {
+            let stream = Stream::new(pairs as u64, Purpose::Bootstrap, "pairs");
+            Arc::new(Resamples::new(pairs, RESAMPLES, stream))
+        });
+        Arc::clone(resamples)
+    }
+}
+
+fn compare(arms: &[Arm], metric: Metric, (arm, baseline): (usize, usize), resamples: &ByPairs) -> Comparison {
     let (ours, theirs) = (&arms[arm], &arms[baseline]);
     let reference: HashMap<&str, f64> = theirs.values(metric).into_iter().collect();
     let differences: Vec<f64> =
@@ -203,14 +214,12 @@ fn compare(
     let seeds: HashSet<&str> = theirs.runs.iter().map(|run| run.seed.as_str()).collect();
     let planned = ours.runs.iter().filter(|run| seeds.contains(run.seed.as_str())).count();
     let stream = Stream::new(arm as u64, Purpose::Bootstrap, &metric.name()).child(baseline as u64);
-    let resamples = resamples.entry(differences.len()).or_insert_with_key(|pairs| {
-        Resamples::new(*pairs, RESAMPLES, Stream::new(*pairs as u64, Purpose::Bootstrap, "pairs"))
-    });
+    let resamples = resamples.of(differences.len());
     let paired =
         stats::summary(&differences).zip(stats::sign_flip(&differences, stream)).map(|(summary, test)| {
             Paired {
                 t_interval: stats::t_interval(&differences, LEVEL),
-                bootstrap: stats::bootstrap_interval(&differences, LEVEL, resamples),
+                bootstrap: stats::bootstrap_interval(&differences, LEVEL, &resamples),
                 signed_rank: stats::signed_rank(&differences),
                 effect: stats::standardised(&differences),
                 superiority: superiority(ours, theirs, metric),

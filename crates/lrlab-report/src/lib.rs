@@ -52,7 +52,7 @@ pub use profile::{Method, Profile, profile};
 pub use report::{Counts, Origin, Report, check, summarise};
 pub use search::{ArmSearch, TrialReport};
 pub use store::State;
-pub use table::{Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
+pub use table::{Claimed, Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;
 pub use together::summarise_together;
 pub use write::{Written, write, write_open};

@@ -1,23 +1,27 @@
 //! `manifest.json`: the runs behind every number in the tables with the digests of their results, and the report's files
 //! with their digests, by which the next report recognises them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use lrlab_runs::{RunId, write_atomic_with};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::figure::FOREST;
-use crate::{Error, Figure, Report, Row, Run, State, Table, forest};
+use crate::table::TableCell;
+use crate::{Column, Error, Figure, Report, Run, State, Table, forest};
 
 /// The file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
-/// The format identifier in the file.
-pub(crate) const FORMAT: &str = "lrlab report manifest v1";
+/// The format identifier in the file. In version 1, every number had its own list of runs.
+pub(crate) const FORMAT: &str = "lrlab report manifest v2";
+/// The earlier format identifiers.
+pub(crate) const EARLIER: [&str; 1] = ["lrlab report manifest v1"];
 
-/// The contents of the manifest except its list of files: one line per run, number and figure, so that the file can be
+/// The contents of the manifest except its list of files: one line per run, set of runs, number and figure, so that the file can be
 /// searched and compared line by line. It is generated while it is written to limit memory use.
 pub(crate) struct Manifest<'a> {
     pub(crate) report: &'a Report,
@@ -51,7 +55,13 @@ impl Manifest<'_> {
         }
         section(out, "runs", report.runs().map(run), ",")?;
         let known: BTreeSet<&RunId> = report.runs().filter(|run| run.identified).map(|run| &run.id).collect();
-        section(out, "numbers", tables.iter().flat_map(|table| numbers(table, &known)), ",")?;
+        let sets = RunSets::of(numbers(tables));
+        let identified = |runs: &Arc<[RunId]>| -> Vec<RunId> {
+            runs.iter().filter(|id| known.contains(id)).cloned().collect()
+        };
+        section(out, "run_sets", sets.sets.iter().map(|runs| identified(runs)), ",")?;
+        let numbers = numbers(tables).zip(sets.of_numbers).map(|(place, set)| Number::new(place, set));
+        section(out, "numbers", numbers, ",")?;
         let drawn =
             |name: &str, caption: &str| json!({ "file": format!("figures/{name}.svg"), "caption": caption });
         let forest = forest(report).map(|it| drawn(FOREST, &it.caption));
@@ -95,24 +105,63 @@ fn run(run: &Run) -> Json {
 struct Number<'a> {
     column: &'a str,
     row: usize,
-    runs: Vec<&'a str>,
+    /// The index of its runs in `run_sets`, from 0.
+    run_set: usize,
     shown: String,
     table: String,
     value: Option<f64>,
 }
 
-/// Every number of a table with its runs, of which only those in `known` have an id.
-fn numbers<'a>(table: &'a Table, known: &'a BTreeSet<&RunId>) -> impl Iterator<Item = Number<'a>> {
-    let rows = table.rows.iter().enumerate();
-    rows.flat_map(move |(row, Row { cells, .. })| {
-        let made = table.columns.iter().zip(cells).filter(|(_, cell)| !cell.runs.is_empty());
-        made.map(move |(column, cell)| Number {
+impl<'a> Number<'a> {
+    fn new((table, row, column, cell): Place<'a>, run_set: usize) -> Self {
+        Self {
             column: &column.key,
             row: row + 1,
-            runs: cell.runs.iter().filter(|id| known.contains(id)).map(RunId::as_str).collect(),
+            run_set,
             shown: cell.value.to_string(),
             table: format!("tables/{}.csv", table.name),
             value: cell.value.sort_key().filter(|x| x.is_finite()),
+        }
+    }
+}
+
+/// A number in the tables: its table, the index of its row, its column and its cell.
+type Place<'a> = (&'a Table, usize, &'a Column, &'a TableCell);
+
+/// Every number of the tables that is computed from runs.
+fn numbers(tables: &[Table]) -> impl Iterator<Item = Place<'_>> {
+    tables.iter().flat_map(|table| {
+        table.rows.iter().enumerate().flat_map(move |(row, it)| {
+            let cells = table.columns.iter().zip(&it.cells).filter(|(_, cell)| !cell.runs.is_empty());
+            cells.map(move |(column, cell)| (table, row, column, cell))
         })
     })
+}
+
+/// The different sets of runs from which numbers are computed, each once.
+#[derive(Default)]
+struct RunSets<'a> {
+    sets: Vec<&'a Arc<[RunId]>>,
+    /// The index of every number's set.
+    of_numbers: Vec<usize>,
+}
+
+impl<'a> RunSets<'a> {
+    fn of(numbers: impl Iterator<Item = Place<'a>>) -> Self {
+        let (mut out, mut known) = (Self::default(), HashMap::<&[RunId], usize>::new());
+        let mut last: Option<(&Arc<[RunId]>, usize)> = None;
+        for (.., TableCell { runs, .. }) in numbers {
+            // The cells of a row share their runs.
+            let index = match last {
+                Some((shared, index)) if Arc::ptr_eq(shared, runs) => index,
+                _ => *known.entry(runs).or_insert_with(|| {
+                    out.sets.push(runs);
+                    out.sets.len() - 1
+                }),
+            };
+            last = Some((runs, index));
+            out.of_numbers.push(index);
+        }
+        out
+    }
 }

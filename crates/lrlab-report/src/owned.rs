@@ -10,7 +10,7 @@ use lrlab_runs::{file_digest, write_exclusive};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::manifest::{FORMAT, MANIFEST};
+use crate::manifest::{EARLIER, FORMAT, MANIFEST};
 
 /// The part of a manifest that determines ownership.
 #[derive(Default, Deserialize)]
@@ -47,7 +47,8 @@ impl Owned {
         };
         // Deserializes only the needed fields; the numbers may be large.
         let manifest: Manifest = serde_json::from_reader(BufReader::new(file)).unwrap_or_default();
-        if manifest.format.as_deref() != Some(FORMAT) {
+        let formats = [FORMAT].into_iter().chain(EARLIER);
+        if !manifest.format.is_some_and(|format| formats.into_iter().any(|known| known == format)) {
             return Ok(Self::Nothing);
         }
         let Some(list) = manifest.files else { return Ok(Self::Names) };

@@ -16,20 +16,33 @@ pub(crate) use runs::{curves, own_names};
 
 use crate::{Report, Table};
 
+/// Makes a table of a report; `None` if the report has nothing to show in it.
+type Make = fn(&Report) -> Option<Table>;
+
+/// The tables by name, in display order.
+const ALL: [(&str, Make); 13] = [
+    ("results", |report| Some(result::results(report))),
+    ("search", search::winners),
+    ("trials", search::trials),
+    ("claims", verdict::claims),
+    ("differences", comparison::differences),
+    ("methods", profile::profiles),
+    ("decisions", decision::decisions),
+    ("cost", |report| Some(cost::cost(report))),
+    ("final", |report| Some(result::last(report))),
+    ("best", |report| Some(result::best(report))),
+    ("comparisons", comparison::comparisons),
+    ("decision-log", decision::log),
+    ("runs", |report| Some(runs::runs(report))),
+];
+
 /// Every table of a report, in display order.
 #[must_use]
 pub fn tables(report: &Report) -> Vec<Table> {
-    let mut out = vec![result::results(report)];
-    out.extend(search::searches(report));
-    out.extend(verdict::claims(report));
-    out.extend(comparison::differences(report));
-    out.extend(profile::profiles(report));
-    out.extend(decision::decisions(report));
-    out.push(cost::cost(report));
-    out.push(result::last(report));
-    out.push(result::best(report));
-    out.extend(comparison::comparisons(report));
-    out.extend(decision::log(report));
-    out.push(runs::runs(report));
-    out
+    ALL.iter().filter_map(|(_, make)| make(report)).collect()
+}
+
+/// The table of this name, if the report has it.
+pub(crate) fn table(report: &Report, name: &str) -> Option<Table> {
+    ALL.iter().find(|(known, _)| *known == name).and_then(|(_, make)| make(report))
 }

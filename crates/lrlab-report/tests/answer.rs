@@ -165,6 +165,26 @@ fn arms_with_fewer_seeds_are_not_drawn_beside_complete_ones() {
     assert!(partial.caption.ends_with(words), "{}", partial.caption);
 }
 
+/// Where not every row fits, an arm that is worse by any of the metrics is drawn, however small its difference by the first.
+#[test]
+fn worse_arms_are_always_drawn() {
+    let models = (0..40).map(|m| json!(format!("m{m:02}"))).collect();
+    let plan = plan(&[("model", models), ("schedule", ["static", "cosine"].map(Value::from).to_vec())], 6);
+    let (_folder, store) = store(&plan, |cell| match (cell["schedule"].as_str(), cell["model"].as_str()) {
+        (Some("static"), _) => [0.7, 0.9, 0.1],
+        (_, Some("m17")) => [0.7, 0.95 + noise(cell), 0.1],
+        _ => [0.72 + noise(cell), 0.9, 0.1],
+    });
+    let drawn = forest(&summarise(&plan, &store).unwrap()).unwrap();
+    let rows = &drawn.groups[0].rows;
+    let worse = rows.iter().find(|row| row.label == "cosine: m17").unwrap();
+    assert_eq!(worse.points[1].unwrap().finding, Finding::Worse);
+    assert_eq!(rows.len(), 36);
+    let words =
+        "Shown: 36 of 40 differences, of each contrast those that are worse by a metric, then the largest by";
+    assert!(drawn.caption.contains(words), "{}", drawn.caption);
+}
+
 #[test]
 fn too_few_runs_are_pointed_out() {
     let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());

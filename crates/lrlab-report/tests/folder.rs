@@ -127,7 +127,7 @@ fn folders_of_other_origin_are_refused() {
     }
 }
 
-/// An interrupted report, or one whose manifest lists no files, is replaced.
+/// An interrupted report, one of an earlier format or one whose manifest lists no files is replaced.
 #[test]
 fn interrupted_and_old_reports_are_replaced() {
     let (three, one) = (report(3), report(1));
@@ -143,6 +143,12 @@ fn interrupted_and_old_reports_are_replaced() {
     assert!(write(&one, &[], old.path()).unwrap().kept.is_empty());
     let files = check::files(old.path());
     assert!(expected.iter().all(|(name, text)| files[name] == *text));
+
+    let earlier = tempfile::tempdir().unwrap();
+    write(&three, &[], earlier.path()).unwrap();
+    put(earlier.path(), "manifest.json", &text.replace("report manifest v2", "report manifest v1"));
+    assert!(write(&one, &[], earlier.path()).unwrap().kept.is_empty());
+    assert_eq!(check::files(earlier.path()), expected);
 
     // Interrupted after the tables: the manifest lists old and new files.
     let torn = tempfile::tempdir().unwrap();
@@ -171,7 +177,7 @@ fn manifests_remove_no_files_outside_the_folder() {
     let entry = |name: &str| format!("{{ \"file\": {name:?}, \"blake3\": \"{digest}\" }}");
     let absolute = outer.path().join("mine.txt");
     let text = format!(
-        "{{ \"format\": \"lrlab report manifest v1\", \"files\": [{}, {}] }}",
+        "{{ \"format\": \"lrlab report manifest v2\", \"files\": [{}, {}] }}",
         entry("../mine.txt"),
         entry(absolute.to_str().unwrap())
     );

@@ -276,7 +276,8 @@ fn manifest_refers_to_results() {
     let first =
         json["numbers"].as_array().unwrap().iter().find(|n| n["column"] == "best_test_accuracy").unwrap();
     assert_eq!(first["table"], "tables/results.csv");
-    assert_eq!(first["runs"], serde_json::json!([plan.runs[0].run_id, plan.runs[1].run_id]));
+    let runs = &json["run_sets"][first["run_set"].as_u64().unwrap() as usize];
+    assert_eq!(*runs, serde_json::json!([plan.runs[0].run_id, plan.runs[1].run_id]));
     let mean =
         plan.runs[..2].iter().map(|p| common::result(p).best.test_accuracy.unwrap()).sum::<f64>() / 2.0;
     assert!((first["value"].as_f64().unwrap() - mean).abs() < 1e-15);

@@ -11,8 +11,8 @@ use super::format::Format;
 use super::names::expected;
 use crate::figure::FOREST;
 use crate::table::{self, Link, MISSING, fixed};
-use crate::tables::{remaining, tables};
-use crate::{Judged, Metric, Report, Unit, claim, figures, forest, label};
+use crate::tables::remaining;
+use crate::{Judged, Metric, Report, Unit, claim, figures, forest, label, tables};
 
 pub(super) type Result<T> = std::result::Result<T, minijinja::Error>;
 
@@ -303,13 +303,12 @@ pub(super) fn time_left(report: &Report, place: &Kwargs) -> Result<Value> {
 
 /// A table, or its rows about the arms with the given coordinates.
 pub(super) fn one_table(report: &Report, name: &str, place: &Kwargs, format: Format) -> Result<Value> {
-    let mut all = tables(report);
-    let known: Vec<&str> = all.iter().map(|table| table.name).collect();
-    let Some(index) = known.iter().position(|known| *known == name) else {
+    let Some(mut found) = tables::table(report, name) else {
+        let all = tables::tables(report);
+        let known: Vec<&str> = all.iter().map(|table| table.name).collect();
         let expected = expected(&known, "the report has no tables");
         return Err(invalid(format!("unknown table {name:?}: {expected}")));
     };
-    let mut found = all.swap_remove(index);
     let mut label = report.experiment.clone();
     if place.args().next().is_some() {
         let arms = matching(report, place)?;

@@ -16,7 +16,8 @@ pub(crate) const FOREST: &str = "answer";
 /// The maximum number of panels; the first metrics are drawn.
 const PANELS: usize = 4;
 
-/// The maximum number of rows; beyond it, the rows with the largest differences are drawn.
+/// The maximum number of rows. Beyond it, the rows of arms that are worse by a metric are drawn, then those with the largest
+/// differences.
 const ROWS: usize = 36;
 
 /// A forest plot of paired differences: a row for each arm, a panel for each metric.
@@ -94,7 +95,10 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let fewer = all - groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
     let each = if all - fewer > ROWS { ROWS / groups.len().min(ROWS) } else { all };
     for (_, rows) in &mut groups {
-        rows.sort_by(|a, b| size(b).abs().total_cmp(&size(a).abs()));
+        rows.sort_by(|a, b| {
+            let size = || size(b).abs().total_cmp(&size(a).abs());
+            is_worse(b).cmp(&is_worse(a)).then_with(size)
+        });
         rows.truncate(each);
     }
     let n = seeds(&groups);
@@ -103,7 +107,10 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
     let mut left = Vec::new();
     if shown < all - fewer {
-        left.push(format!("the largest of each contrast by {} if it is measured", metrics[0].phrase()));
+        left.push(format!(
+            "of each contrast those that are worse by a metric, then the largest by {} if it is measured",
+            metrics[0].phrase()
+        ));
     }
     if fewer > 0 {
         left.push(format!("without {fewer} with missing runs"));
@@ -182,6 +189,11 @@ fn point(c: &Comparison) -> Option<ForestPoint> {
 /// An arm's mean difference by the first metric it has.
 fn size(row: &Compared) -> f64 {
     row.points.iter().flatten().next().map_or(0.0, |point| point.mean)
+}
+
+/// Whether an arm is worse than its baseline by one of the metrics.
+fn is_worse(row: &Compared) -> bool {
+    row.points.iter().flatten().any(|point| point.finding == Finding::Worse)
 }
 
 /// Palette index and shape of a finding (see `mark`), and whether the mark is filled.

@@ -68,8 +68,8 @@ fn fields(value: &Value) -> Vec<String> {
         Value::Tagged { number, word, .. } => {
             vec![number.map_or_else(String::new, |n| n.to_string()), (*word).to_owned()]
         }
-        Value::Claimed { compare, value, tolerance, than, .. } => {
-            vec![(*compare).to_owned(), number(*value), number(*tolerance), than.clone()]
+        Value::Claimed(it) => {
+            vec![it.compare.to_owned(), number(it.value), number(it.tolerance), it.than.clone()]
         }
         Value::Number(x, _) | Value::Plain(x, _) | Value::Scientific(x) | Value::P(x) => vec![number(*x)],
         Value::Estimate(e, _) => {

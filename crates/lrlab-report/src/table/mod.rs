@@ -166,18 +166,7 @@ pub enum Value {
         word: &'static str,
     },
     /// The condition of a claim.
-    Claimed {
-        /// The display form.
-        shown: String,
-        /// `within`, `>=`, `>`, `<=` or `<`; empty if the claim is unreadable.
-        compare: &'static str,
-        /// The claimed number.
-        value: Option<f64>,
-        /// The tolerance around it.
-        tolerance: Option<f64>,
-        /// The coordinates of the reference arm; empty if the claim compares with a number alone.
-        than: String,
-    },
+    Claimed(Box<Claimed>),
     /// An integer.
     Count(u64),
     /// A number with the decimals of its unit; `None` if missing.
@@ -196,6 +185,21 @@ pub enum Value {
     Interval(Option<(f64, f64)>, Unit),
     /// A p-value.
     P(Option<f64>),
+}
+
+/// The condition of a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The display form.
+    pub shown: String,
+    /// `within`, `>=`, `>`, `<=` or `<`; empty if the claim is unreadable.
+    pub compare: &'static str,
+    /// The claimed number.
+    pub value: Option<f64>,
+    /// The tolerance around it.
+    pub tolerance: Option<f64>,
+    /// The coordinates of the reference arm; empty if the claim compares with a number alone.
+    pub than: String,
 }
 
 /// A mean difference.
@@ -281,7 +285,8 @@ impl std::fmt::Display for Value {
         match self {
             Self::Text(text) | Self::Label(Some(text)) => f.write_str(text),
             Self::Id(id, digits) => f.write_str(id.get(..*digits).unwrap_or(id)),
-            Self::Tagged { shown, .. } | Self::Claimed { shown, .. } => f.write_str(shown),
+            Self::Tagged { shown, .. } => f.write_str(shown),
+            Self::Claimed(claimed) => f.write_str(&claimed.shown),
             Self::Share(have, of) | Self::Runs(have, of, 0) => write!(f, "{have}/{of}"),
             Self::Runs(done, planned, diverged) => write!(f, "{done}/{planned}, {diverged} diverged"),
             Self::Signs(Some([above, at, below])) => write!(f, "{above}/{at}/{below}"),
@@ -332,7 +337,7 @@ impl Value {
             Self::Signs(signs) => signs.map(|signs| signs[0] as f64),
             Self::Times(epochs) => epochs.first().map(|epoch| *epoch as f64),
             Self::Tagged { number, .. } => number.map(|n| n as f64),
-            Self::Claimed { value, .. } => *value,
+            Self::Claimed(claimed) => claimed.value,
             Self::Count(n) => Some(*n as f64),
             Self::Number(x, _) | Self::Plain(x, _) | Self::Scientific(x) | Self::P(x) => *x,
             Self::Estimate(e, _) => e.summary.map(|s| s.mean),
@@ -344,11 +349,9 @@ impl Value {
     /// Returns whether the value is missing.
     pub(crate) fn is_missing(&self) -> bool {
         match self {
-            Self::Text(_)
-            | Self::Id(..)
-            | Self::Tagged { .. }
-            | Self::Claimed { .. }
-            | Self::Label(Some(_)) => false,
+            Self::Text(_) | Self::Id(..) | Self::Tagged { .. } | Self::Claimed(_) | Self::Label(Some(_)) => {
+                false
+            }
             other => other.sort_key().is_none(),
         }
     }

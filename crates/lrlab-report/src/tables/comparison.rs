@@ -147,7 +147,7 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
         Column::text("conclusion", "conclusion"),
     ]);
     let blocks = report.block_of_arms();
-    let mut rows: Vec<Row> = report.comparisons.iter().map(|c| long_row(report, c)).collect();
+    let mut rows: Vec<Row> = report.comparisons.iter().map(|c| long_row(report, c, columns.len())).collect();
     let places: Vec<_> = report.comparisons.iter().map(|c| (c.contrast, blocks[c.arm])).collect();
     rule(&mut rows, &places);
     Some(Table {
@@ -167,7 +167,8 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     })
 }
 
-fn long_row(report: &Report, c: &Comparison) -> Row {
+/// A row with room for `columns` cells: a grid can have tens of thousands of comparisons.
+fn long_row(report: &Report, c: &Comparison, columns: usize) -> Row {
     let (unit, made_of) = (unit(c.metric), runs(report, c));
     let p = c.paired.as_ref();
     let signs = p.map(|p| {
@@ -175,7 +176,8 @@ fn long_row(report: &Report, c: &Comparison) -> Row {
         [count(|d| d > 0.0), count(|d| d == 0.0), count(|d| d < 0.0)]
     });
     let number = |value: Value| TableCell { value, bold: false, runs: made_of.clone() };
-    let mut cells: Vec<TableCell> = vec![Value::Text(against(report, c)).into()];
+    let mut cells: Vec<TableCell> = Vec::with_capacity(columns);
+    cells.push(Value::Text(against(report, c)).into());
     cells.extend(axis_cells(report, c.arm));
     cells.push(Value::Text(format!("{}, {}", c.metric.title(), c.metric.place())).into());
     cells.push(Value::Share(p.map_or(0, |p| p.summary.n), c.planned).into());

@@ -110,13 +110,15 @@ pub(super) fn log(report: &Report) -> Option<Table> {
     for (arm, run) in
         report.arms.iter().enumerate().flat_map(|(i, arm)| arm.runs.iter().map(move |run| (i, run)))
     {
+        let runs: Arc<[_]> = [run.id.clone()].into();
         for (i, d) in run.result().into_iter().flat_map(|r| &r.decisions).enumerate() {
             let rate = |x: Option<f64>| TableCell {
                 value: Value::Scientific(x),
                 bold: false,
-                runs: [run.id.clone()].into(),
+                runs: Arc::clone(&runs),
             };
-            let mut cells = axis_cells(report, arm);
+            let mut cells = Vec::with_capacity(columns.len());
+            cells.extend(axis_cells(report, arm));
             cells.extend([
                 seed(run),
                 Value::Count(d.epoch).into(),

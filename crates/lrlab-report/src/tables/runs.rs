@@ -43,7 +43,8 @@ pub(super) fn runs(report: &Report) -> Table {
                 State::Missing => ("", ""),
             };
             let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
-            let mut cells = axis_cells(report, i);
+            let mut cells = Vec::with_capacity(columns.len());
+            cells.extend(axis_cells(report, i));
             cells.extend([seed(run), id(run, digits).into(), text(run.word())]);
             let done = run.result().map_or(0, |r| r.history.len() as u64);
             cells.push(Value::Count(done).into());

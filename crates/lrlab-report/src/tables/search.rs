@@ -8,11 +8,6 @@ use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_columns, coordinate};
 use crate::{Column, Metric, Report, Table, Value, label};
 
-/// The tables of searches and trials; none if the experiment has no search.
-pub(super) fn searches(report: &Report) -> Vec<Table> {
-    if report.searches.is_empty() { Vec::new() } else { vec![winners(report), trials(report)] }
-}
-
 /// The searched keys, in the order in which trials name them.
 fn keys(report: &Report) -> Vec<&str> {
     let mut keys: Vec<&str> = Vec::new();
@@ -74,8 +69,11 @@ fn ranked(value: Option<f64>, trial: &TrialReport) -> TableCell {
     TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.runs.as_slice().into() }
 }
 
-/// One row per arm.
-fn winners(report: &Report) -> Table {
+/// One row per arm; `None` without a search.
+pub(super) fn winners(report: &Report) -> Option<Table> {
+    if report.searches.is_empty() {
+        return None;
+    }
     let point = Point::of(report);
     let mut columns = arm_columns(report);
     columns.extend([Column::text("metric", "metric"), Column::number("trials", "trials", "")]);
@@ -109,7 +107,7 @@ fn winners(report: &Report) -> Table {
         cells.extend([Value::Count(search.epochs).into(), Value::Count(search.full_epochs).into()]);
         Row { cells, rule: false, link: arm.map(Link::Arm) }
     };
-    Table {
+    Some(Table {
         name: "search",
         title: "Search".to_owned(),
         caption: "Every arm has its own search with the same number of trials. Trials are ranked by the best epoch on the \
@@ -118,11 +116,14 @@ fn winners(report: &Report) -> Table {
         columns,
         rows: report.searches.iter().map(row).collect(),
         long: false,
-    }
+    })
 }
 
-/// One row per trial.
-fn trials(report: &Report) -> Table {
+/// One row per trial; `None` without a search.
+pub(super) fn trials(report: &Report) -> Option<Table> {
+    if report.searches.is_empty() {
+        return None;
+    }
     let point = Point::of(report);
     let stages = report.searches.iter().map(|search| search.stages.len()).max().unwrap_or(0);
     let mut columns = arm_columns(report);
@@ -153,7 +154,7 @@ fn trials(report: &Report) -> Table {
             rows.push(Row { cells, rule: number == 0 && i > 0, link });
         }
     }
-    Table {
+    Some(Table {
         name: "trials",
         title: "All trials".to_owned(),
         caption: "Best value of the metric up to each completed stage, mean over the ranking seeds. The best trials of a \
@@ -162,7 +163,7 @@ fn trials(report: &Report) -> Table {
         columns,
         rows,
         long: true,
-    }
+    })
 }
 
 /// The outcome of a trial, with its epoch if it was pruned.

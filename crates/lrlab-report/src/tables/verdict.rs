@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::claim::Measured;
 use crate::stats::SIGN_FLIP;
-use crate::table::{Difference, Link, Row, TableCell};
+use crate::table::{Claimed, Difference, Link, Row, TableCell};
 use crate::{ClaimVerdict, Column, Report, Run, Table, Unit, Value};
 
 /// One row per claim and covered arm.
@@ -87,13 +87,13 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
         text(&claim.id),
         text(&claim.text),
         TableCell { value: Value::Text(claim.verdict.word().to_owned()), bold: true, runs: Arc::default() },
-        Value::Claimed {
+        Value::Claimed(Box::new(Claimed {
             shown: claim.claimed.clone(),
             compare: claim.compare,
             value: claim.value,
             tolerance: claim.tolerance,
             than: claim.than.clone(),
-        }
+        }))
         .into(),
         number(Value::Estimate(ours, unit)),
         number(Value::Difference(away, unit.of_differences(), planned)),

@@ -2,16 +2,23 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use lrlab_report::{Plan, RunStore, summarise, terminal_table, write};
+use lrlab_report::{Document, Plan, RunStore, render, summarise, tables, terminal_table, write};
 
 /// Writes the report of a plan and returns every file, checked.
 ///
 /// `LRLAB_REPORT_KEEP=DIR` also keeps it in DIR under `name` for inspection in a browser.
 pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, String> {
-    let report = summarise(plan, store).unwrap();
+    let report = Arc::new(summarise(plan, store).unwrap());
+    // Documents find every table by its name.
+    for table in tables(&report) {
+        let template = format!("{{{{ table({:?}) }}}}", table.name);
+        let document = Document { name: "table.md".to_owned(), template };
+        assert!(render(&report, &document).is_ok_and(|text| text.starts_with('|')), "{}", table.name);
+    }
     let folder = tempfile::tempdir().unwrap();
     let written = write(&report, &[], folder.path()).unwrap();
     assert!(written.html.is_file() && written.markdown.is_file() && written.manifest.is_file());
@@ -228,7 +235,7 @@ fn latex(name: &str, text: &str) {
     assert!(plain.is_ascii(), "{name}: {:?}", plain.chars().find(|c| !c.is_ascii()));
 }
 
-/// Checks that the manifest is JSON and that the runs of every number are done.
+/// Checks that the manifest is JSON, that the runs of every number are done and that no set of runs occurs twice.
 fn manifest(text: &str) {
     let json: serde_json::Value = serde_json::from_str(text).unwrap();
     let runs = json["runs"].as_array().unwrap();
@@ -237,10 +244,16 @@ fn manifest(text: &str) {
         .filter(|run| run["result_blake3"].is_string())
         .map(|run| run["run_id"].as_str().unwrap())
         .collect();
+    let sets: Vec<Vec<&str>> = json["run_sets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|set| set.as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect())
+        .collect();
+    assert_eq!(sets.iter().collect::<BTreeSet<_>>().len(), sets.len());
     for number in json["numbers"].as_array().unwrap() {
-        for run in number["runs"].as_array().unwrap() {
-            let id = run.as_str().unwrap();
-            assert!(done.contains(&id) || number["value"].is_null(), "{number}");
+        for id in &sets[number["run_set"].as_u64().unwrap() as usize] {
+            assert!(done.contains(id) || number["value"].is_null(), "{number}");
         }
     }
 }
