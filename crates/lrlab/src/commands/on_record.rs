@@ -1,9 +1,11 @@
 //! Runs on record: finished runs in files outside the store.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::slice;
 
+use anyhow::Context;
 use lrlab_data::Source;
 use lrlab_options::RecordFiles;
 use lrlab_runs::{Conflict, Error, Plan, Record, Records, RunId, RunResult, RunStore};
@@ -46,7 +48,7 @@ fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::
     }
     let planned: BTreeSet<&RunId> = plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
     // These results have been set aside, to be repeated.
-    let superseded = superseded(store, &records);
+    let superseded = superseded(store, &records)?;
     records.retain(|id| planned.contains(id) && !superseded.contains(id));
     check_conflicts(store, &records, ", or ignore the records with --no-records")?;
     for plan in plans {
@@ -101,15 +103,19 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
 }
 
 /// Returns the runs whose results on record were set aside in the store in order to repeat them.
-pub(crate) fn superseded(store: &RunStore, records: &Records) -> BTreeSet<RunId> {
+///
+/// # Errors
+/// Returns an error if a folder of earlier results cannot be read.
+pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<BTreeSet<RunId>> {
     let mut found = BTreeSet::new();
     for record in records.iter() {
         let id = &record.result.run_id;
-        let folders = match std::fs::read_dir(store.run_dir(id).join("superseded")) {
-            Ok(folders) => folders.flatten(),
-            Err(_) => continue,
+        let earlier = store.run_dir(id).join("superseded");
+        let folders = match std::fs::read_dir(&earlier) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            folders => folders.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
         };
-        for folder in folders {
+        for folder in folders.with_context(|| earlier.display().to_string())? {
             // A damaged result says nothing about the one on record.
             let aside = std::fs::read(folder.path().join("result.json"));
             let aside = aside.ok().and_then(|bytes| serde_json::from_slice::<RunResult>(&bytes).ok());
@@ -120,7 +126,7 @@ pub(crate) fn superseded(store: &RunStore, records: &Records) -> BTreeSet<RunId>
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// Returns the folder of records beside an experiment file, if it contains any.

@@ -112,7 +112,7 @@ fn merged(
     results: &[RunResult],
 ) -> anyhow::Result<BTreeMap<RunId, RunResult>> {
     let mut records = existing(path)?.unwrap_or_default();
-    let superseded = superseded(store, &records);
+    let superseded = superseded(store, &records)?;
     records.retain(|id| !superseded.contains(id) || results.iter().all(|result| result.run_id != *id));
     check_conflicts(store, &records, "")?;
     let before = records.iter().map(|record| (record.result.run_id.clone(), (*record.result).clone()));
