@@ -189,6 +189,10 @@ fn unreadable_earlier_results_are_errors() {
         fails(here, &[command, "tiny.toml", "--records", "a.jsonl"], &expected);
     }
     std::fs::remove_file(run_dir.join("superseded")).unwrap();
+    let earlier = run_dir.join("superseded/1/result.json");
+    std::fs::create_dir_all(&earlier).unwrap();
+    fails(here, &["plan", "tiny.toml", "--records", "a.jsonl"], &format!("{id}/superseded/1/result.json: "));
+    std::fs::remove_dir(earlier).unwrap();
     let plan = succeeds(here, &["plan", "tiny.toml", "--records", "a.jsonl"]);
     assert!(plan.out.contains("2 runs, 2 done"), "{}", plan.out);
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::compare::pairs_needed;
 use crate::label::phrase;
+use crate::metric::At;
 use crate::stats::summary;
 use crate::table::{Value, limit, p_value, signed};
 use crate::{Comparison, Contrast, Finding, Metric, Reason, Report, Unit, Verdict};
@@ -176,7 +177,9 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     }
     let axis = it.axis();
     let axis = if NAMED.contains(&axis.as_str()) { capital(&axis) } else { axis };
-    let about = format!("{axis} against {}{first_value}, {} arms", it.against(), first.len());
+    let last = by_metric.iter().all(|(metric, _)| metric.at == At::Final);
+    let when = if last { format!(", {}", At::Final.place()) } else { String::new() };
+    let about = format!("{axis} against {}{first_value}, {} arms{when}", it.against(), first.len());
     vec![Sentence { about, text: parts.join(" ") }]
 }
 

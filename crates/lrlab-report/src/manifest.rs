@@ -54,12 +54,11 @@ impl Manifest<'_> {
             writeln!(out, "\"{key}\": {value},")?;
         }
         section(out, "runs", report.runs().map(run), ",")?;
-        let known: BTreeSet<&RunId> = report.runs().filter(|run| run.identified).map(|run| &run.id).collect();
-        let sets = RunSets::of(numbers(tables));
-        let identified = |runs: &Arc<[RunId]>| -> Vec<RunId> {
-            runs.iter().filter(|id| known.contains(id)).cloned().collect()
-        };
-        section(out, "run_sets", sets.sets.iter().map(|runs| identified(runs)), ",")?;
+        let runs = report.runs().filter(|run| run.identified).map(|run| &run.id);
+        let trials = report.searches.iter().flat_map(|search| &search.trials);
+        let known = runs.chain(trials.flat_map(|trial| &trial.runs)).collect();
+        let sets = RunSets::of(numbers(tables), &known);
+        section(out, "run_sets", sets.sets.iter(), ",")?;
         let numbers = numbers(tables).zip(sets.of_numbers).map(|(place, set)| Number::new(place, set));
         section(out, "numbers", numbers, ",")?;
         let drawn =
@@ -141,23 +140,27 @@ fn numbers(tables: &[Table]) -> impl Iterator<Item = Place<'_>> {
 /// The different sets of runs from which numbers are computed, each once.
 #[derive(Default)]
 struct RunSets<'a> {
-    sets: Vec<&'a Arc<[RunId]>>,
+    sets: Vec<Vec<&'a RunId>>,
     /// The index of every number's set.
     of_numbers: Vec<usize>,
 }
 
 impl<'a> RunSets<'a> {
-    fn of(numbers: impl Iterator<Item = Place<'a>>) -> Self {
-        let (mut out, mut known) = (Self::default(), HashMap::<&[RunId], usize>::new());
+    /// The sets of the numbers' runs, of which only those in `known` have an id.
+    fn of(numbers: impl Iterator<Item = Place<'a>>, known: &BTreeSet<&RunId>) -> Self {
+        let (mut out, mut places) = (Self::default(), HashMap::new());
         let mut last: Option<(&Arc<[RunId]>, usize)> = None;
         for (.., TableCell { runs, .. }) in numbers {
             // The cells of a row share their runs.
             let index = match last {
                 Some((shared, index)) if Arc::ptr_eq(shared, runs) => index,
-                _ => *known.entry(runs).or_insert_with(|| {
-                    out.sets.push(runs);
-                    out.sets.len() - 1
-                }),
+                _ => {
+                    let set: Vec<&RunId> = runs.iter().filter(|id| known.contains(id)).collect();
+                    *places.entry(set).or_insert_with_key(|set| {
+                        out.sets.push(set.clone());
+                        out.sets.len() - 1
+                    })
+                }
             };
             last = Some((runs, index));
             out.of_numbers.push(index);

@@ -29,6 +29,17 @@ impl At {
             Self::Min => "min",
         }
     }
+
+    /// The point in training in words.
+    pub(crate) const fn place(self) -> &'static str {
+        match self {
+            Self::Final => "after the last update",
+            Self::Best => "at the selected epoch",
+            Self::Premium => "at the selected epoch minus after the last update",
+            Self::Max => "largest over the epochs",
+            Self::Min => "smallest over the epochs",
+        }
+    }
 }
 
 /// The unit in which a metric is displayed. CSV and JSON files contain the unscaled number.
@@ -190,14 +201,8 @@ impl Metric {
     }
 
     /// The point in training in words.
-    pub(crate) fn place(self) -> &'static str {
-        match self.at {
-            At::Final => "after the last update",
-            At::Best => "at the selected epoch",
-            At::Premium => "at the selected epoch minus after the last update",
-            At::Max => "largest over the epochs",
-            At::Min => "smallest over the epochs",
-        }
+    pub(crate) const fn place(self) -> &'static str {
+        self.at.place()
     }
 
     /// The display name with the point in training, unless that is the last update: "test accuracy at the selected epoch".

@@ -47,8 +47,8 @@ impl Owned {
         };
         // Deserializes only the needed fields; the numbers may be large.
         let manifest: Manifest = serde_json::from_reader(BufReader::new(file)).unwrap_or_default();
-        let formats = [FORMAT].into_iter().chain(EARLIER);
-        if !manifest.format.is_some_and(|format| formats.into_iter().any(|known| known == format)) {
+        let known = |format: &String| format == FORMAT || EARLIER.contains(&format.as_str());
+        if !manifest.format.as_ref().is_some_and(known) {
             return Ok(Self::Nothing);
         }
         let Some(list) = manifest.files else { return Ok(Self::Names) };

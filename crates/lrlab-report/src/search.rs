@@ -40,7 +40,7 @@ pub struct TrialReport {
     pub values: Vec<Option<f64>>,
     /// The status of the trial.
     pub status: TrialStatus,
-    /// The runs whose mean metric ranks the trial.
+    /// The runs whose mean metric ranks the trial; none if their data is not available, so that they have no id.
     pub runs: Vec<RunId>,
     /// Epochs trained in these runs.
     pub epochs: u64,
@@ -80,6 +80,7 @@ pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Err
 
 fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[Option<Record>]) -> ArmSearch {
     let length = |run: &usize| known[*run].as_ref().map_or(0, |record| record.history.len() as u64);
+    let id = |run: &PlannedRun| (!run.dataset_digest.is_empty()).then(|| run.run_id.clone());
     let trial = |(number, trial): (usize, &lrlab_search::Trial)| {
         let at =
             |stage: &lrlab_search::Stage| stage.ranking.iter().find(|score| score.trial == number).copied();
@@ -88,7 +89,7 @@ fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[O
             lr: trial.judged.first().and_then(|run| plan.runs[*run].spec["lr"].as_f64()),
             values: verdict.stages.iter().filter_map(at).map(|score| score.value).collect(),
             status: verdict.statuses[number],
-            runs: trial.judged.iter().map(|run| plan.runs[*run].run_id.clone()).collect(),
+            runs: trial.judged.iter().map(|run| &plan.runs[*run]).filter_map(id).collect(),
             epochs: trial.judged.iter().map(length).sum(),
         }
     };

@@ -46,3 +46,30 @@ pub fn tables(report: &Report) -> Vec<Table> {
 pub(crate) fn table(report: &Report, name: &str) -> Option<Table> {
     ALL.iter().find(|(known, _)| *known == name).and_then(|(_, make)| make(report))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ArmSearch;
+
+    /// Tables are found by the name that they have.
+    #[test]
+    fn names() {
+        let search = ArmSearch {
+            cell: lrlab_runs::Cell::new(),
+            metric: "val_accuracy".to_owned(),
+            stages: Vec::new(),
+            trials: Vec::new(),
+            winner: None,
+            over: true,
+            epochs: 0,
+            full_epochs: 0,
+        };
+        let report = Report { searches: vec![search], ..Report::default() };
+        let made: Vec<&str> = tables(&report).iter().map(|table| table.name).collect();
+        assert_eq!(made, ["results", "search", "trials", "cost", "final", "best", "runs"]);
+        for name in made {
+            assert_eq!(table(&report, name).map(|table| table.name), Some(name));
+        }
+    }
+}

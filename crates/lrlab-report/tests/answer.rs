@@ -117,7 +117,7 @@ fn many_arms_are_summarised_and_ranked() {
     assert_eq!(sentences.len(), 1, "{sentences:?}");
     assert!(
         sentences[0].starts_with(
-            "Schedule against static, 6 arms: validation accuracy +1.3 points on average (cosine +3.5, step −1.0), \
+            "Schedule against static, 6 arms, after the last update: validation accuracy +1.3 points on average (cosine +3.5, step −1.0), \
              better in 3, worse in 1 of 6 arms. Validation loss 0.000 nats on average, not significant in any of \
              6 arms."
         ),
@@ -180,9 +180,36 @@ fn worse_arms_are_always_drawn() {
     let worse = rows.iter().find(|row| row.label == "cosine: m17").unwrap();
     assert_eq!(worse.points[1].unwrap().finding, Finding::Worse);
     assert_eq!(rows.len(), 36);
-    let words =
-        "Shown: 36 of 40 differences, of each contrast those that are worse by a metric, then the largest by";
+    let words = "Shown: 36 of 40 differences, of each contrast those that are worse by a metric of the figure, then the \
+                 largest by";
     assert!(drawn.caption.contains(words), "{}", drawn.caption);
+}
+
+/// A short group leaves its rows to the others, and no worse arm is left out.
+#[test]
+fn groups_share_the_rows() {
+    let drawn = |lift: f64, models: u64| {
+        let models = (0..models).map(|m| json!(m)).collect();
+        let schedules = ["static", "cosine"].map(Value::from).to_vec();
+        let monitors = ["off", "on"].map(Value::from).to_vec();
+        let plan = plan(&[("model", models), ("schedule", schedules), ("monitor", monitors)], 8);
+        let result = |planned: &PlannedRun| {
+            let cell = &planned.cell;
+            let mut it = common::result(planned);
+            let more = if cell["schedule"] == "static" { 0.0 } else { lift * (1.0 + noise(cell)) };
+            it.last.metrics.val_accuracy = Some(0.7 + more);
+            // The monitor ran with the fixed rate of the first five models only.
+            let ran =
+                cell["monitor"] == "off" || cell["schedule"] == "static" && cell["model"].as_u64() < Some(5);
+            ran.then_some(it)
+        };
+        let (_folder, store) = common::store(&plan, |_, planned| result(planned));
+        let groups = forest(&summarise(&plan, &store).unwrap()).unwrap().groups;
+        groups.iter().map(|group| group.rows.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(drawn(0.02, 25), [25, 5]);
+    assert_eq!(drawn(0.02, 40), [31, 5]);
+    assert_eq!(drawn(-0.02, 40), [40, 5]);
 }
 
 #[test]
@@ -287,7 +314,7 @@ fn other_axes_are_compared_too() {
     let first = &sentences(&report)[0];
     assert!(
         first.starts_with(
-            "lr against 0.01 (the first value of the axis; no baseline is named), 4 arms: validation accuracy +1.6 points \
+            "lr against 0.01 (the first value of the axis; no baseline is named), 4 arms, after the last update: validation accuracy +1.6 points \
              on average (lr 1 +3.2, lr 0.1 0.0), better in 2, worse in none of 4 arms."
         ),
         "{first}"
@@ -296,7 +323,8 @@ fn other_axes_are_compared_too() {
     let report = summarise(&plan, &store).unwrap();
     assert_eq!(words(&report)[0], ("lr vs 1".to_owned(), Reason::Named));
     assert!(
-        sentences(&report)[0].starts_with("lr against 1, 4 arms: validation accuracy −3.2 points"),
+        sentences(&report)[0]
+            .starts_with("lr against 1, 4 arms, after the last update: validation accuracy −3.2 points"),
         "{:?}",
         sentences(&report)
     );
@@ -404,7 +432,7 @@ fn metrics_of_different_examples_are_not_compared() {
     let all = sentences(&report);
     assert!(
         all[0].starts_with(
-            "Schedule against static, 6 arms: validation accuracy +1.1 points on average (step +1.1, cosine +1.1, linear \
+            "Schedule against static, 6 arms, after the last update: validation accuracy +1.1 points on average (step +1.1, cosine +1.1, linear \
              +1.1), better in 6"
         ),
         "{all:?}"
@@ -450,7 +478,7 @@ fn incomplete_arms_are_left_out_of_averages() {
     let text = sentences(&summarise(&plan, &store).unwrap()).remove(0);
     assert!(
         text.starts_with(
-            "Schedule against static, 3 arms: validation accuracy +2.2 points on average, better in 3"
+            "Schedule against static, 3 arms, after the last update: validation accuracy +2.2 points on average, better in 3"
         ),
         "{text}"
     );

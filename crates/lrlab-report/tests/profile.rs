@@ -63,7 +63,7 @@ fn incomplete_grids_have_no_profile() {
     let (_folder, store) = common::full(&plan);
     let report = summarise(&plan, &store).unwrap();
     assert_eq!(profile(&report), None);
-    assert!(tables(&report).iter().all(|table| table.name != "profiles"));
+    assert!(tables(&report).iter().all(|table| table.name != "methods"));
 
     let plan = common::plan(&common::quickstart());
     let last = plan.runs.last().unwrap().run_id.clone();

@@ -16,8 +16,8 @@ pub(crate) const FOREST: &str = "answer";
 /// The maximum number of panels; the first metrics are drawn.
 const PANELS: usize = 4;
 
-/// The maximum number of rows. Beyond it, the rows of arms that are worse by a metric are drawn, then those with the largest
-/// differences.
+/// The maximum number of rows if fewer arms than that are worse by a metric of the figure. Beyond it, these are drawn, then
+/// those with the largest differences.
 const ROWS: usize = 36;
 
 /// A forest plot of paired differences: a row for each arm, a panel for each metric.
@@ -93,13 +93,18 @@ pub fn forest(report: &Report) -> Option<Forest> {
         }
     }
     let fewer = all - groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
-    let each = if all - fewer > ROWS { ROWS / groups.len().min(ROWS) } else { all };
-    for (_, rows) in &mut groups {
+    let mut by_length: Vec<&mut Vec<Compared>> = groups.iter_mut().map(|(_, rows)| rows).collect();
+    by_length.sort_by_key(|rows| rows.len());
+    let (mut free, count) = (ROWS, by_length.len());
+    for (shown, rows) in by_length.into_iter().enumerate() {
         rows.sort_by(|a, b| {
             let size = || size(b).abs().total_cmp(&size(a).abs());
             is_worse(b).cmp(&is_worse(a)).then_with(size)
         });
-        rows.truncate(each);
+        // Rows that a short group does not need are for the longer ones.
+        let share = (free / (count - shown)).max(1);
+        rows.truncate(share.max(rows.iter().filter(|row| is_worse(row)).count()));
+        free = free.saturating_sub(rows.len());
     }
     let n = seeds(&groups);
     let groups: Vec<ForestGroup> =
@@ -108,7 +113,7 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let mut left = Vec::new();
     if shown < all - fewer {
         left.push(format!(
-            "of each contrast those that are worse by a metric, then the largest by {} if it is measured",
+            "of each contrast those that are worse by a metric of the figure, then the largest by {} if it is measured",
             metrics[0].phrase()
         ));
     }
@@ -191,7 +196,7 @@ fn size(row: &Compared) -> f64 {
     row.points.iter().flatten().next().map_or(0.0, |point| point.mean)
 }
 
-/// Whether an arm is worse than its baseline by one of the metrics.
+/// Whether an arm is worse than its baseline by a metric of the figure.
 fn is_worse(row: &Compared) -> bool {
     row.points.iter().flatten().any(|point| point.finding == Finding::Worse)
 }

@@ -167,7 +167,7 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     })
 }
 
-/// A row with room for `columns` cells: a grid can have tens of thousands of comparisons.
+/// The row of a comparison, allocated for `columns` cells, because a grid can have tens of thousands of comparisons.
 fn long_row(report: &Report, c: &Comparison, columns: usize) -> Row {
     let (unit, made_of) = (unit(c.metric), runs(report, c));
     let p = c.paired.as_ref();

@@ -49,7 +49,8 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
              after Holm's correction over the claim's planned arms, whose smallest possible value is given beside it (for a \
              value with a tolerance: two one-sided t-tests place the mean within the tolerance). Contradicted: the opposite \
              sign with p < 0.05 (for a value with a tolerance: the 95 % t-interval lies outside it). Equivalent: two \
-             one-sided t-tests place the difference within the claim's margin. Undecided: none of the above applies. \
+             one-sided t-tests place the difference within the claim's margin, which takes precedence. Undecided: none of \
+             the above applies. \
              {SIGN_FLIP} Conditions, tolerances and margins are those of the experiment file."
         ),
         columns,

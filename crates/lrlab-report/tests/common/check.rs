@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use lrlab_report::{Document, Plan, RunStore, render, summarise, tables, terminal_table, write};
+use lrlab_report::{Document, Plan, Report, RunStore, render, summarise, tables, terminal_table, write};
+use serde_json::json;
 
 /// Writes the report of a plan and returns every file, checked.
 ///
@@ -32,7 +33,27 @@ pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, St
     for (name, text) in &files {
         check(name, text);
     }
+    check_numbers(&report, &files["manifest.json"]);
     files
+}
+
+/// Checks that the manifest has every number of the tables with the runs of its cell.
+fn check_numbers(report: &Report, manifest: &str) {
+    let manifest: serde_json::Value = serde_json::from_str(manifest).unwrap();
+    let mut numbers = manifest["numbers"].as_array().unwrap().iter();
+    for table in tables(report) {
+        for (row, it) in table.rows.iter().enumerate() {
+            let cells = table.columns.iter().zip(&it.cells).filter(|(_, cell)| !cell.runs.is_empty());
+            for (column, cell) in cells {
+                let number = numbers.next().unwrap();
+                assert_eq!(number["table"], format!("tables/{}.csv", table.name));
+                assert_eq!((&number["row"], &number["column"]), (&json!(row + 1), &json!(column.key)));
+                let set = &manifest["run_sets"][number["run_set"].as_u64().unwrap() as usize];
+                assert_eq!(*set, json!(cell.runs), "{number}");
+            }
+        }
+    }
+    assert_eq!(numbers.next(), None);
 }
 
 /// As [`written`], for a plan without runs, whose tables have no rows.

@@ -5,13 +5,14 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use lrlab_runs::{Plan, RunStore};
+use rayon::ThreadPoolBuilder;
 
 use super::report;
 use crate::progress::{eprint_line, with_causes};
 
 /// The minimum interval between two checks of the store.
 const POLL: Duration = Duration::from_secs(2);
-/// Writing the report takes at most `1 / SHARE` of the time of one core.
+/// Writing the report, on one thread, takes at most `1 / SHARE` of the time of one core.
 const SHARE: u32 = 10;
 
 /// Rewrites the report whenever a run has finished, until the sender is dropped. The caller must
@@ -27,6 +28,14 @@ pub(crate) fn follow<'scope, 'env>(
 }
 
 fn rewrite(plan: &Plan, store: &RunStore, stop: &Receiver<()>) {
+    let unkept = |error: &dyn std::fmt::Display| {
+        eprint_line(&format!("note: the report is not kept up to date: {error}"));
+    };
+    // The other cores train.
+    let one_thread = match ThreadPoolBuilder::new().num_threads(1).build() {
+        Ok(pool) => pool,
+        Err(error) => return unkept(&error),
+    };
     let (mut reported, mut pause) = (None, Duration::ZERO);
     while stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         pause = POLL;
@@ -36,10 +45,9 @@ fn rewrite(plan: &Plan, store: &RunStore, stop: &Receiver<()>) {
             continue;
         }
         let started = Instant::now();
-        if let Err(error) = report::refresh(plan, store, true) {
+        if let Err(error) = one_thread.install(|| report::refresh(plan, store, true)) {
             // The final report repeats the error if it persists.
-            eprint_line(&format!("note: the report is not kept up to date: {}", with_causes(&error)));
-            return;
+            return unkept(&with_causes(&error));
         }
         reported = Some(finished);
         pause = POLL.max(started.elapsed() * SHARE);

@@ -105,7 +105,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Records> {
 /// Returns the runs whose results on record were set aside in the store in order to repeat them.
 ///
 /// # Errors
-/// Returns an error if a folder of earlier results cannot be read.
+/// Returns an error if earlier results cannot be read.
 pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<BTreeSet<RunId>> {
     let mut found = BTreeSet::new();
     for record in records.iter() {
@@ -116,9 +116,15 @@ pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<
             folders => folders.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
         };
         for folder in folders.with_context(|| earlier.display().to_string())? {
+            let path = folder.path().join("result.json");
+            let bytes = match std::fs::read(&path) {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                bytes => bytes.with_context(|| path.display().to_string())?,
+            };
             // A damaged result says nothing about the one on record.
-            let aside = std::fs::read(folder.path().join("result.json"));
-            let aside = aside.ok().and_then(|bytes| serde_json::from_slice::<RunResult>(&bytes).ok());
+            let aside = serde_json::from_slice::<RunResult>(&bytes).ok();
             // Either may be the beginning of the other, which a search pruned.
             let equal = |aside: RunResult| aside.contains(&record.result) || record.result.contains(&aside);
             if aside.is_some_and(equal) {
