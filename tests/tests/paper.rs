@@ -1,6 +1,6 @@
 //! The reports of the paper, its monitor and its cost from the records in the repository, without data and without a store.
 //!
-//! The README has texts and a figure of these reports. After new records, write them with `LRLAB_GOLDEN=write cargo test
+//! The README has texts of these reports, and the paper with its figures is beside its records. After new records, write them with `LRLAB_GOLDEN=write cargo test
 //! --release -p lrlab-tests paper::`.
 
 use std::collections::BTreeMap;
@@ -43,17 +43,30 @@ fn the_paper_comes_from_the_records_twice_the_same_and_is_in_the_readme() {
     assert_eq!(files.len(), again.len());
 
     in_the_readme("verdict.md", &files);
-    let figure = root().join("experiments/results/paper/answer.svg");
-    if writes() {
-        std::fs::write(&figure, &files["figures/answer.svg"]).unwrap();
-    }
-    let figure = std::fs::read(figure).unwrap();
-    assert!(
-        figure == files["figures/answer.svg"],
-        "experiments/results/paper/answer.svg is not figures/answer.svg"
-    );
-    for name in ["paper.md", "paper.tex", "report.html", "tables/claims.csv", "ro-crate-metadata.json"] {
+    in_the_results(&files);
+    for name in ["report.html", "tables/claims.csv", "ro-crate-metadata.json"] {
         assert!(!files[name].is_empty(), "{name}");
+    }
+}
+
+/// Checks that the paper and its figures are beside the records, or writes them there.
+fn in_the_results(files: &BTreeMap<String, Vec<u8>>) {
+    let folder = root().join("experiments/results/paper");
+    let is_part = |name: &str| ["paper.md", "paper.tex"].contains(&name) || name.starts_with("figures/");
+    let paper = files.iter().filter(|(name, _)| is_part(name));
+    if writes() {
+        std::fs::remove_dir_all(folder.join("figures")).unwrap();
+        std::fs::create_dir(folder.join("figures")).unwrap();
+        paper.clone().for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes).unwrap());
+    }
+    let mut there = lrlab_tests::files(&folder);
+    there.retain(|path| path.extension().is_none_or(|extension| extension != "jsonl"));
+    let expected: Vec<_> = paper.clone().map(|(name, _)| folder.join(name)).collect();
+    there.sort();
+    assert_eq!(there, expected);
+    for (name, bytes) in paper {
+        let same = std::fs::read(folder.join(name)).unwrap() == *bytes;
+        assert!(same, "experiments/results/paper/{name} differs from the report");
     }
 }
 
