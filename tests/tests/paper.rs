@@ -1,7 +1,7 @@
 //! The reports of the paper, its monitor and its cost from the records in the repository, without data and without a store.
 //!
-//! The README has texts of these reports, and the paper with its figures is beside its records. After new records, write them with `LRLAB_GOLDEN=write cargo test
-//! --release -p lrlab-tests paper::`.
+//! The README has texts of these reports, and the paper with its figures is beside its records. After new records, write
+//! them with `LRLAB_GOLDEN=write cargo test --release -p lrlab-tests paper::`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

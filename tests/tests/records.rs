@@ -174,29 +174,6 @@ fn runs_on_record_count_as_done() {
     assert!(ran.out.contains("2 runs, 0 done"), "{}", ran.out);
 }
 
-/// A run that is to be repeated does not count as done because its earlier results cannot be read.
-#[test]
-fn unreadable_earlier_results_are_errors() {
-    let here = place(true);
-    let here = here.path();
-    succeeds(here, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
-    let id = results(&here.join("runs")).into_keys().next().unwrap();
-    let run_dir = here.join("runs/store").join(&id);
-    std::fs::remove_file(run_dir.join("result.json")).unwrap();
-    std::fs::write(run_dir.join("superseded"), "").unwrap();
-    let expected = format!("{id}/superseded: ");
-    for command in ["plan", "report", "run"] {
-        fails(here, &[command, "tiny.toml", "--records", "a.jsonl"], &expected);
-    }
-    std::fs::remove_file(run_dir.join("superseded")).unwrap();
-    let earlier = run_dir.join("superseded/1/result.json");
-    std::fs::create_dir_all(&earlier).unwrap();
-    fails(here, &["plan", "tiny.toml", "--records", "a.jsonl"], &format!("{id}/superseded/1/result.json: "));
-    std::fs::remove_dir(earlier).unwrap();
-    let plan = succeeds(here, &["plan", "tiny.toml", "--records", "a.jsonl"]);
-    assert!(plan.out.contains("2 runs, 2 done"), "{}", plan.out);
-}
-
 /// The pruned trials of a search are on record too, so that its report is complete.
 #[test]
 fn a_search_on_record_is_finished() {

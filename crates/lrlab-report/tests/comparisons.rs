@@ -69,3 +69,19 @@ fn enough_seeds_can_be_significant() {
     assert_eq!(c.paired.as_ref().unwrap().p_holm, 2.0 / 256.0);
     assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
 }
+
+/// Comparisons are computed in parallel: their order, their resamples and their tests do not depend on the threads.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    // With more than 20 pairs, the signs of the sign-flip test are sampled.
+    let plan = small(&["static", "cosine", "step"], 24);
+    let (_folder, store) = common::full(&plan);
+    let of = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| summarise(&plan, &store).unwrap().comparisons)
+    };
+    let one = of(1);
+    let sampled = one.iter().filter_map(|c| c.paired.as_ref()).filter(|paired| !paired.test.exact);
+    assert!(sampled.count() > 10);
+    assert_eq!(one, of(4));
+}

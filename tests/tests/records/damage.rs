@@ -212,13 +212,40 @@ fn refused_calls_move_no_damaged_results() {
     assert!(ran.out.contains("2 of 2 runs are done (1 in this call)"), "{}", ran.out);
 }
 
+/// A folder whose runs are in the store and on record in `a.jsonl`, and the id of one of them.
+fn on_record() -> (tempfile::TempDir, String) {
+    let folder = place(true);
+    succeeds(folder.path(), &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
+    let id = results(&folder.path().join("runs")).into_keys().next().unwrap();
+    (folder, id)
+}
+
+/// A run that is to be repeated does not count as done because its earlier results cannot be read.
+#[test]
+fn unreadable_earlier_results_are_errors() {
+    let (here, id) = on_record();
+    let here = here.path();
+    let run_dir = here.join("runs/store").join(&id);
+    std::fs::remove_file(run_dir.join("result.json")).unwrap();
+    std::fs::write(run_dir.join("superseded"), "").unwrap();
+    let expected = format!("{id}/superseded: ");
+    for command in ["plan", "report", "run"] {
+        fails(here, &[command, "tiny.toml", "--records", "a.jsonl"], &expected);
+    }
+    std::fs::remove_file(run_dir.join("superseded")).unwrap();
+    let earlier = run_dir.join("superseded/1/result.json");
+    std::fs::create_dir_all(&earlier).unwrap();
+    fails(here, &["plan", "tiny.toml", "--records", "a.jsonl"], &format!("{id}/superseded/1/result.json: "));
+    std::fs::remove_dir(earlier).unwrap();
+    let plan = succeeds(here, &["plan", "tiny.toml", "--records", "a.jsonl"]);
+    assert!(plan.out.contains("2 runs, 2 done"), "{}", plan.out);
+}
+
 /// A result that was set aside because it was damaged says nothing about a record, which counts and can be in conflict.
 #[test]
 fn records_count_after_damage() {
-    let folder = place(true);
+    let (folder, id) = on_record();
     let folder = folder.path();
-    succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
-    let id = results(&folder.join("runs")).into_keys().next().unwrap();
     let path = format!("runs/store/{id}/result.json");
     std::fs::write(folder.join(&path), "{").unwrap();
     succeeds(folder, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
