@@ -94,6 +94,17 @@ fn four_factors_have_four_contrasts() {
         assert!((ratio - expected).abs() < 1e-9, "{row:?}");
     }
     assert_eq!(rows.len(), 24);
+    // The manifest lists the trials that lost too, with the digests of their results.
+    let manifest = std::fs::read_to_string(folder.join("runs/study/report/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let runs = manifest["runs"].as_array().unwrap();
+    let pruned: Vec<_> = runs.iter().filter(|run| run["state"] == "pruned").collect();
+    assert_eq!(pruned.len(), 48);
+    for run in pruned {
+        let id = run["run_id"].as_str().unwrap();
+        let result = std::fs::read(folder.join("runs/store").join(id).join("result.json")).unwrap();
+        assert_eq!(run["result_blake3"], blake3::hash(&result).to_hex().as_str(), "{run}");
+    }
     // Each arm has its own search, which names it.
     let status = good(run(folder, &["status", "study.toml"])).out;
     let mut arms: Vec<&str> =

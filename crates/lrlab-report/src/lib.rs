@@ -50,7 +50,7 @@ pub use figure::{
 pub use metric::{At, Metric, Unit};
 pub use profile::{Method, Profile, profile};
 pub use report::{Counts, Origin, Report, check, summarise};
-pub use search::{ArmSearch, TrialReport};
+pub use search::{ArmSearch, TrialReport, TrialRun};
 pub use store::State;
 pub use table::{Claimed, Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;

@@ -1,18 +1,19 @@
 //! `manifest.json`: the runs behind every number in the tables with the digests of their results, and the report's files
 //! with their digests, by which the next report recognises them.
 
-use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Write};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use lrlab_runs::{RunId, write_atomic_with};
+use lrlab_runs::{Outcome, RunId, write_atomic_with};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::figure::FOREST;
 use crate::table::TableCell;
-use crate::{Column, Error, Figure, Report, Run, State, Table, forest};
+use crate::{Error, Figure, Report, Run, State, Table, TrialReport, TrialRun, forest};
 
 /// The file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -25,7 +26,7 @@ pub(crate) const EARLIER: [&str; 1] = ["lrlab report manifest v1"];
 /// searched and compared line by line. It is generated while it is written to limit memory use.
 pub(crate) struct Manifest<'a> {
     pub(crate) report: &'a Report,
-    pub(crate) tables: &'a [Table],
+    pub(crate) numbers: Numbers<'a>,
     pub(crate) figures: &'a [Figure],
 }
 
@@ -44,7 +45,7 @@ impl Manifest<'_> {
     }
 
     fn lines(&self, out: &mut dyn Write, files: &[(String, String)]) -> io::Result<()> {
-        let Self { report, tables, figures } = *self;
+        let Self { report, numbers, figures } = self;
         writeln!(out, "{{\n\"format\": \"{FORMAT}\",")?;
         for (key, value) in [
             ("experiment", serde_json::to_string(&report.experiment)?),
@@ -53,14 +54,9 @@ impl Manifest<'_> {
         ] {
             writeln!(out, "\"{key}\": {value},")?;
         }
-        section(out, "runs", report.runs().map(run), ",")?;
-        let runs = report.runs().filter(|run| run.identified).map(|run| &run.id);
-        let trials = report.searches.iter().flat_map(|search| &search.trials);
-        let known = runs.chain(trials.flat_map(|trial| &trial.runs)).collect();
-        let sets = RunSets::of(numbers(tables), &known);
-        section(out, "run_sets", sets.sets.iter(), ",")?;
-        let numbers = numbers(tables).zip(sets.of_numbers).map(|(place, set)| Number::new(place, set));
-        section(out, "numbers", numbers, ",")?;
+        section(out, "runs", report.runs().map(run).chain(trials(report)), ",")?;
+        section(out, "run_sets", numbers.sets.sets.iter(), ",")?;
+        numbers.write(out)?;
         let drawn =
             |name: &str, caption: &str| json!({ "file": format!("figures/{name}.svg"), "caption": caption });
         let forest = forest(report).map(|it| drawn(FOREST, &it.caption));
@@ -84,10 +80,15 @@ fn section(
 ) -> io::Result<()> {
     writeln!(out, "\"{name}\": [")?;
     for (i, line) in lines.enumerate() {
-        out.write_all(if i == 0 { b"" } else { b",\n" })?;
+        out.write_all(separator(i))?;
         serde_json::to_writer(&mut *out, &line)?;
     }
     writeln!(out, "\n]{end}")
+}
+
+/// What stands before an entry of a list.
+fn separator(index: usize) -> &'static [u8] {
+    if index == 0 { b"" } else { b",\n" }
 }
 
 fn run(run: &Run) -> Json {
@@ -97,6 +98,16 @@ fn run(run: &Run) -> Json {
     };
     let id = run.identified.then_some(&run.id);
     json!({ "run_id": id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
+}
+
+/// The runs of trials that are not runs of an arm.
+fn trials(report: &Report) -> impl Iterator<Item = Json> {
+    let known: HashSet<&RunId> = report.runs().map(|run| &run.id).collect();
+    let trials = report.searches.iter().flat_map(|search| &search.trials).flat_map(|trial| &trial.runs);
+    trials.filter(move |run| !known.contains(&run.id)).map(|TrialRun { id, cell, outcome, digest }| {
+        let state = outcome.map_or("missing", Outcome::word);
+        json!({ "run_id": id, "state": state, "cell": cell, "result_blake3": digest })
+    })
 }
 
 /// A number of a table.
@@ -111,60 +122,82 @@ struct Number<'a> {
     value: Option<f64>,
 }
 
-impl<'a> Number<'a> {
-    fn new((table, row, column, cell): Place<'a>, run_set: usize) -> Self {
-        Self {
-            column: &column.key,
-            row: row + 1,
-            run_set,
-            shown: cell.value.to_string(),
-            table: format!("tables/{}.csv", table.name),
-            value: cell.value.sort_key().filter(|x| x.is_finite()),
+/// The numbers of the tables that are computed from runs, one line each in a temporary file, so that a long table need not
+/// stay in memory.
+pub(crate) struct Numbers<'a> {
+    sets: RunSets<'a>,
+    lines: File,
+    count: usize,
+}
+
+impl<'a> Numbers<'a> {
+    /// No numbers yet of a report's tables. `lines` is an empty file.
+    pub(crate) fn new(report: &'a Report, lines: File) -> Self {
+        Self { sets: RunSets::new(report), lines, count: 0 }
+    }
+
+    /// Adds the numbers of a table.
+    pub(crate) fn add(&mut self, table: &Table) -> io::Result<()> {
+        let Self { sets, lines, count } = self;
+        let mut out = BufWriter::new(&*lines);
+        let file = format!("tables/{}.csv", table.name);
+        let mut last: Option<(&Arc<[RunId]>, usize)> = None;
+        for (row, it) in table.rows.iter().enumerate() {
+            let cells = table.columns.iter().zip(&it.cells).filter(|(_, cell)| !cell.runs.is_empty());
+            for (column, TableCell { value, runs, .. }) in cells {
+                // The cells of a row share their runs.
+                let run_set = match last {
+                    Some((shared, index)) if Arc::ptr_eq(shared, runs) => index,
+                    _ => sets.index(runs),
+                };
+                last = Some((runs, run_set));
+                let number = Number {
+                    column: &column.key,
+                    row: row + 1,
+                    run_set,
+                    shown: value.to_string(),
+                    table: file.clone(),
+                    value: value.sort_key().filter(|x| x.is_finite()),
+                };
+                out.write_all(separator(*count))?;
+                serde_json::to_writer(&mut out, &number)?;
+                *count += 1;
+            }
         }
+        out.flush()
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "\"numbers\": [")?;
+        let mut lines = &self.lines;
+        lines.rewind()?;
+        io::copy(&mut lines, out)?;
+        writeln!(out, "\n],")
     }
 }
 
-/// A number in the tables: its table, the index of its row, its column and its cell.
-type Place<'a> = (&'a Table, usize, &'a Column, &'a TableCell);
-
-/// Every number of the tables that is computed from runs.
-fn numbers(tables: &[Table]) -> impl Iterator<Item = Place<'_>> {
-    tables.iter().flat_map(|table| {
-        table.rows.iter().enumerate().flat_map(move |(row, it)| {
-            let cells = table.columns.iter().zip(&it.cells).filter(|(_, cell)| !cell.runs.is_empty());
-            cells.map(move |(column, cell)| (table, row, column, cell))
-        })
-    })
-}
-
 /// The different sets of runs from which numbers are computed, each once.
-#[derive(Default)]
 struct RunSets<'a> {
+    /// The runs with an id.
+    known: HashSet<&'a RunId>,
     sets: Vec<Vec<&'a RunId>>,
-    /// The index of every number's set.
-    of_numbers: Vec<usize>,
+    indices: HashMap<Vec<&'a RunId>, usize>,
 }
 
 impl<'a> RunSets<'a> {
-    /// The sets of the numbers' runs, of which only those in `known` have an id.
-    fn of(numbers: impl Iterator<Item = Place<'a>>, known: &BTreeSet<&RunId>) -> Self {
-        let (mut out, mut places) = (Self::default(), HashMap::new());
-        let mut last: Option<(&Arc<[RunId]>, usize)> = None;
-        for (.., TableCell { runs, .. }) in numbers {
-            // The cells of a row share their runs.
-            let index = match last {
-                Some((shared, index)) if Arc::ptr_eq(shared, runs) => index,
-                _ => {
-                    let set: Vec<&RunId> = runs.iter().filter(|id| known.contains(id)).collect();
-                    *places.entry(set).or_insert_with_key(|set| {
-                        out.sets.push(set.clone());
-                        out.sets.len() - 1
-                    })
-                }
-            };
-            last = Some((runs, index));
-            out.of_numbers.push(index);
-        }
-        out
+    fn new(report: &'a Report) -> Self {
+        let runs = report.runs().filter(|run| run.identified).map(|run| &run.id);
+        let trials = report.searches.iter().flat_map(|search| &search.trials);
+        let known = runs.chain(trials.flat_map(TrialReport::ids)).collect();
+        Self { known, sets: Vec::new(), indices: HashMap::new() }
+    }
+
+    /// The index of the set of those `runs` that have an id.
+    fn index(&mut self, runs: &[RunId]) -> usize {
+        let set: Vec<&RunId> = runs.iter().filter_map(|id| self.known.get(id).copied()).collect();
+        *self.indices.entry(set).or_insert_with_key(|set| {
+            self.sets.push(set.clone());
+            self.sets.len() - 1
+        })
     }
 }

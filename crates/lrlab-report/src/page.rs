@@ -11,10 +11,11 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, HtmlEscape, Value};
 
 use self::content::{Inline, page};
+pub(crate) use self::table::Excerpt;
 use crate::figure::{FOREST, Width};
 use crate::marked::marked;
 use crate::staged::Write;
-use crate::table::{Table, markdown_escape};
+use crate::table::markdown_escape;
 use crate::{Error, Figure, Report, figure};
 
 const HTML: &str = include_str!("templates/report.html");
@@ -26,7 +27,7 @@ type Add<'a> = &'a mut dyn FnMut(&str, Write<'_>) -> Result<(), Error>;
 /// Adds the self-contained page and the figure files.
 pub(crate) fn html(
     report: &Report,
-    tables: &Arc<Vec<Table>>,
+    tables: &Arc<[Excerpt]>,
     figures: &[Figure],
     open: bool,
     add: Add<'_>,
@@ -60,7 +61,7 @@ pub(crate) fn html(
 /// The report as Markdown, with tables as text and figures by path.
 pub(crate) fn markdown(
     report: &Report,
-    tables: &Arc<Vec<Table>>,
+    tables: &Arc<[Excerpt]>,
     figures: &[Figure],
 ) -> Result<String, Error> {
     let mut env = environment()?;
@@ -84,7 +85,7 @@ fn render(
     env: &Environment<'_>,
     name: &str,
     report: &Report,
-    tables: &Arc<Vec<Table>>,
+    tables: &Arc<[Excerpt]>,
     figures: &[Figure],
     inline: &Inline<'_>,
     out: &mut dyn io::Write,

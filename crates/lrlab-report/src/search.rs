@@ -41,9 +41,29 @@ pub struct TrialReport {
     /// The status of the trial.
     pub status: TrialStatus,
     /// The runs whose mean metric ranks the trial; none if their data is not available, so that they have no id.
-    pub runs: Vec<RunId>,
+    pub runs: Vec<TrialRun>,
     /// Epochs trained in these runs.
     pub epochs: u64,
+}
+
+/// A run of a trial.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialRun {
+    /// The run id.
+    pub id: RunId,
+    /// The run's coordinates in the grid, with those of the trial.
+    pub cell: Cell,
+    /// How the run ended; `None` without a result.
+    pub outcome: Option<Outcome>,
+    /// BLAKE3 digest of `result.json`, hexadecimal; `None` without a result.
+    pub digest: Option<String>,
+}
+
+impl TrialReport {
+    /// The ids of the trial's runs.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &RunId> {
+        self.runs.iter().map(|run| &run.id)
+    }
 }
 
 /// The part of a plan that a report shows: without a search the plan itself; with a search each arm's winner, or one of its
@@ -59,10 +79,10 @@ pub(crate) struct View<'a> {
 pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Error> {
     let mut view = View { plan: Cow::Borrowed(plan), undecided: BTreeSet::new(), searches: Vec::new() };
     let Some(rules) = &plan.search else { return Ok(view) };
-    let known = plan.runs.iter().map(|run| record(store, run)).collect::<Result<Vec<_>, _>>()?;
+    let known = plan.runs.iter().map(|run| Known::read(store, run)).collect::<Result<Vec<_>, _>>()?;
     let mut shown = Vec::new();
     for arm in arms(rules, &plan.runs) {
-        let verdict = judge(&arm, |run| known[run].as_ref());
+        let verdict = judge(&arm, |run| known[run].record.as_ref());
         let trial = &arm.trials[verdict.winner.unwrap_or(0)];
         for index in trial.judged.iter().chain(&trial.remaining) {
             let mut run = plan.runs[*index].clone();
@@ -78,9 +98,17 @@ pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Err
     Ok(view)
 }
 
-fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[Option<Record>]) -> ArmSearch {
-    let length = |run: &usize| known[*run].as_ref().map_or(0, |record| record.history.len() as u64);
-    let id = |run: &PlannedRun| (!run.dataset_digest.is_empty()).then(|| run.run_id.clone());
+fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[Known]) -> ArmSearch {
+    let length = |run: &usize| known[*run].record.as_ref().map_or(0, |record| record.history.len() as u64);
+    let identified = |run: &usize| {
+        let (planned, known) = (&plan.runs[*run], &known[*run]);
+        (!planned.dataset_digest.is_empty()).then(|| TrialRun {
+            id: planned.run_id.clone(),
+            cell: planned.cell.clone(),
+            outcome: known.outcome,
+            digest: known.digest.clone(),
+        })
+    };
     let trial = |(number, trial): (usize, &lrlab_search::Trial)| {
         let at =
             |stage: &lrlab_search::Stage| stage.ranking.iter().find(|score| score.trial == number).copied();
@@ -89,7 +117,7 @@ fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[O
             lr: trial.judged.first().and_then(|run| plan.runs[*run].spec["lr"].as_f64()),
             values: verdict.stages.iter().filter_map(at).map(|score| score.value).collect(),
             status: verdict.statuses[number],
-            runs: trial.judged.iter().map(|run| &plan.runs[*run]).filter_map(id).collect(),
+            runs: trial.judged.iter().filter_map(identified).collect(),
             epochs: trial.judged.iter().map(length).sum(),
         }
     };
@@ -106,11 +134,26 @@ fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[O
     }
 }
 
-fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
-    if let Some(result) = store.result(&run.run_id)? {
-        return Ok(Some(Record::new(result.history, Some(result.outcome))));
+/// What the store has of a run.
+struct Known {
+    record: Option<Record>,
+    outcome: Option<Outcome>,
+    digest: Option<String>,
+}
+
+impl Known {
+    fn read(store: &RunStore, run: &PlannedRun) -> Result<Self, Error> {
+        let Some(result) = store.result(&run.run_id)? else {
+            let record = store.paused(&run.run_id)?.map(|result| Record::new(result.history, None));
+            return Ok(Self { record, outcome: None, digest: None });
+        };
+        let bytes = store.result_bytes(&run.run_id)?;
+        Ok(Self {
+            outcome: Some(result.outcome),
+            record: Some(Record::new(result.history, Some(result.outcome))),
+            digest: bytes.map(|bytes| blake3::hash(&bytes).to_hex().to_string()),
+        })
     }
-    Ok(store.paused(&run.run_id)?.map(|result| Record::new(result.history, None::<Outcome>)))
 }
 
 /// Warnings about unfinished and failed searches.

@@ -41,6 +41,12 @@ impl Staged {
         Ok(())
     }
 
+    /// An empty file without a name, for what does not fit into memory.
+    pub(crate) fn scratch(&self) -> Result<File, Error> {
+        let path = self.folder.path();
+        tempfile::tempfile_in(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })
+    }
+
     /// Moves the files to their destination and returns the edited files of an earlier report that were kept under another
     /// name. During the move the manifest lists the old and the new files, so that an interrupted report is recognised.
     pub(crate) fn replace(&self, out: &Path, manifest: &Manifest<'_>) -> Result<Vec<PathBuf>, Error> {

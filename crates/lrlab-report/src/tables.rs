@@ -39,7 +39,12 @@ const ALL: [(&str, Make); 13] = [
 /// Every table of a report, in display order.
 #[must_use]
 pub fn tables(report: &Report) -> Vec<Table> {
-    ALL.iter().filter_map(|(_, make)| make(report)).collect()
+    each(report).collect()
+}
+
+/// Every table of a report, in display order, made one at a time: tables of many rows are large.
+pub(crate) fn each(report: &Report) -> impl Iterator<Item = Table> {
+    ALL.iter().filter_map(|(_, make)| make(report))
 }
 
 /// The table of this name, if the report has it.

@@ -1,9 +1,9 @@
 //! Writes a report: files atomically, equal bytes for equal inputs, no changes to files of other origin.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use crate::manifest::{MANIFEST, Manifest};
+use crate::manifest::{MANIFEST, Manifest, Numbers};
+use crate::page::Excerpt;
 use crate::ro_crate::{RO_CRATE, ro_crate};
 use crate::staged::Staged;
 use crate::{Error, Report, figures, page, table, tables};
@@ -59,17 +59,22 @@ fn write_as(
     out: &Path,
     open: bool,
 ) -> Result<Written, Error> {
-    let (tables, figures) = (Arc::new(tables(report)), figures(report));
+    let figures = figures(report);
     let mut staged = Staged::beside(out)?;
-    page::html(report, &tables, &figures, open, &mut |name, write| staged.add_with(name, write))?;
-    staged.add("report.md", &page::markdown(report, &tables, &figures)?)?;
-    for it in tables.iter() {
-        staged.add_with(&format!("tables/{}.csv", it.name), &mut |out| table::csv(it, out))?;
+    let mut numbers = Numbers::new(report, staged.scratch()?);
+    let mut excerpts = Vec::new();
+    for it in tables::each(report) {
+        staged.add_with(&format!("tables/{}.csv", it.name), &mut |out| table::csv(&it, out))?;
         if it.fits_latex() {
-            staged.add(&format!("tables/{}.tex", it.name), &table::latex(it, &report.experiment))?;
+            staged.add(&format!("tables/{}.tex", it.name), &table::latex(&it, &report.experiment))?;
         }
+        numbers.add(&it)?;
+        excerpts.push(Excerpt::of(it));
     }
     staged.add_with("tables/curves.csv", &mut |out| tables::curves(report, out))?;
+    let excerpts = excerpts.into();
+    page::html(report, &excerpts, &figures, open, &mut |name, write| staged.add_with(name, write))?;
+    staged.add("report.md", &page::markdown(report, &excerpts, &figures)?)?;
     for (name, text) in documents {
         staged.add(name, text)?;
     }
@@ -77,7 +82,7 @@ fn write_as(
     if let Some(text) = &ro_crate {
         staged.add(RO_CRATE, text)?;
     }
-    let kept = staged.replace(out, &Manifest { report, tables: &tables, figures: &figures })?;
+    let kept = staged.replace(out, &Manifest { report, numbers, figures: &figures })?;
     let within = |folder: &str| -> Vec<PathBuf> {
         staged
             .files

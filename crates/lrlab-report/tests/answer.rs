@@ -1,48 +1,13 @@
-//! The summary of the results, and the forest plot.
+//! The summary of the results.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 mod common;
 
-use common::check;
-use lrlab_report::{Finding, Plan, Reason, Report, RunStore, Verdict, answer, forest, summarise, tables};
-use lrlab_runs::{Cell, PlannedRun, RunResult};
+use common::{check, ending, noise, product};
+use lrlab_report::{Finding, Plan, Reason, Report, Verdict, answer, forest, summarise, tables};
+use lrlab_runs::Cell;
 use serde_json::{Value, json};
-
-/// Axes, without the seed, and their product in this order.
-fn plan(axes: &[(&str, Vec<Value>)], seeds: u64) -> Plan {
-    let mut cells = vec![Cell::new()];
-    let seeds = ("seed", (0..seeds).map(Value::from).collect());
-    for (axis, values) in axes.iter().chain([&seeds]) {
-        let with = |cell: &Cell| -> Vec<Cell> {
-            let one = |value: &Value| {
-                let mut cell = cell.clone();
-                cell.insert((*axis).to_owned(), value.clone());
-                cell
-            };
-            values.iter().map(one).collect()
-        };
-        cells = cells.iter().flat_map(with).collect();
-    }
-    Plan {
-        experiment: "asked".to_owned(),
-        description: "Does it help?".to_owned(),
-        runs: cells.into_iter().map(common::planned).collect(),
-        ..Plan::default()
-    }
-}
-
-/// Every run ends with the accuracy, loss and gap that `of` gives its cell.
-fn store(plan: &Plan, of: impl Fn(&Cell) -> [f64; 3]) -> (tempfile::TempDir, RunStore) {
-    let result = |planned: &PlannedRun| -> RunResult {
-        let mut it = common::result(planned);
-        let [accuracy, loss, gap] = of(&planned.cell);
-        (it.last.metrics.val_accuracy, it.last.metrics.val_loss) = (Some(accuracy), Some(loss));
-        it.last.accuracy_gap = Some(gap);
-        it
-    };
-    common::store(plan, |_, planned| Some(result(planned)))
-}
 
 fn sentences(report: &Report) -> Vec<String> {
     let one = |s: lrlab_report::Sentence| {
@@ -51,16 +16,11 @@ fn sentences(report: &Report) -> Vec<String> {
     answer(report).into_iter().map(one).collect()
 }
 
-/// Differences of seeds that are all on one side.
-fn noise(cell: &Cell) -> f64 {
-    0.001 * (cell["seed"].as_u64().unwrap() % 4) as f64
-}
-
 #[test]
 fn single_comparisons_are_reported_in_full() {
     let schedules = ("schedule", vec![json!("static"), json!("cosine")]);
-    let plan = plan(&[("model", vec![json!("resnet")]), ("epochs", vec![json!(20)]), schedules], 8);
-    let (_folder, store) = store(&plan, |cell| {
+    let plan = product(&[("model", vec![json!("resnet")]), ("epochs", vec![json!(20)]), schedules], 8);
+    let (_folder, store) = ending(&plan, |cell| {
         let helped = if cell["schedule"] == "cosine" { 1.0 } else { 0.0 };
         let more = helped * (0.02 + noise(cell));
         [0.7 + more, 0.9 - more, 0.1 + helped * (0.001 * (cell["seed"].as_u64().unwrap() as f64 - 3.5))]
@@ -101,8 +61,8 @@ fn single_comparisons_are_reported_in_full() {
 fn many_arms_are_summarised_and_ranked() {
     let models = ["a", "b", "c"].map(Value::from).to_vec();
     let schedules = ["static", "step", "cosine"].map(Value::from).to_vec();
-    let plan = plan(&[("model", models), ("schedule", schedules)], 8);
-    let (_folder, store) = store(&plan, |cell| {
+    let plan = product(&[("model", models), ("schedule", schedules)], 8);
+    let (_folder, store) = ending(&plan, |cell| {
         let lift = match (cell["schedule"].as_str(), cell["model"].as_str()) {
             (Some("cosine"), Some("c")) => 0.06,
             (Some("cosine"), _) => 0.02,
@@ -134,89 +94,11 @@ fn many_arms_are_summarised_and_ranked() {
     assert_eq!((labels[0], labels[5], rows.len()), ("cosine: c", "step: c", 6), "{labels:?}");
 }
 
-/// A network with fewer seeds than planned is not drawn beside complete ones, and nothing is concluded from two seeds.
-#[test]
-fn arms_with_fewer_seeds_are_not_drawn_beside_complete_ones() {
-    let models = ["whole", "partial"].map(Value::from).to_vec();
-    let schedules = ["static", "step", "cosine"].map(Value::from).to_vec();
-    let mut plan = plan(&[("model", models), ("schedule", schedules)], 8);
-    plan.claims = json!([{
-        "id": "step", "text": "Step decay helps", "metric": "final.val_accuracy", "where": { "schedule": "step" },
-        "compare": ">", "than": { "schedule": "static" }, "margin": 0.9,
-    }]);
-    let drawn = |partial: u64| {
-        let done = |cell: &Cell| cell["model"] == "whole" || cell["seed"].as_u64() < Some(partial);
-        let result = |planned: &PlannedRun| done(&planned.cell).then(|| common::result(planned));
-        let (_folder, store) = common::store(&plan, |_, planned| result(planned));
-        let report = summarise(&plan, &store).unwrap();
-        let few = report.comparisons.iter().filter(|c| c.paired.as_ref().is_some_and(|it| it.summary.n == 2));
-        assert!(few.clone().all(|c| c.finding() == Finding::TooFew) && (partial == 8 || few.count() > 0));
-        forest(&report).unwrap()
-    };
-    let whole = drawn(8);
-    assert_eq!(whole.groups[0].rows.len(), 4);
-    assert!(whole.caption.contains("(n = 8)") && !whole.caption.contains("Shown"), "{}", whole.caption);
-    let partial = drawn(2);
-    let labels: Vec<&str> = partial.groups[0].rows.iter().map(|row| row.label.as_str()).collect();
-    assert!(labels.len() == 2 && labels.iter().all(|label| label.ends_with(": whole")), "{labels:?}");
-    let words = "(n = 8): mean and 95 % t-interval";
-    assert!(partial.caption.contains(words), "{}", partial.caption);
-    let words = " Shown: 2 of 4 differences, without 2 with missing runs; tables/differences.csv lists all.";
-    assert!(partial.caption.ends_with(words), "{}", partial.caption);
-}
-
-/// Where not every row fits, an arm that is worse by any of the metrics is drawn, however small its difference by the first.
-#[test]
-fn worse_arms_are_always_drawn() {
-    let models = (0..40).map(|m| json!(format!("m{m:02}"))).collect();
-    let plan = plan(&[("model", models), ("schedule", ["static", "cosine"].map(Value::from).to_vec())], 6);
-    let (_folder, store) = store(&plan, |cell| match (cell["schedule"].as_str(), cell["model"].as_str()) {
-        (Some("static"), _) => [0.7, 0.9, 0.1],
-        (_, Some("m17")) => [0.7, 0.95 + noise(cell), 0.1],
-        _ => [0.72 + noise(cell), 0.9, 0.1],
-    });
-    let drawn = forest(&summarise(&plan, &store).unwrap()).unwrap();
-    let rows = &drawn.groups[0].rows;
-    let worse = rows.iter().find(|row| row.label == "cosine: m17").unwrap();
-    assert_eq!(worse.points[1].unwrap().finding, Finding::Worse);
-    assert_eq!(rows.len(), 36);
-    let words = "Shown: 36 of 40 differences, of each contrast those that are worse by a metric of the figure, then the \
-                 largest by";
-    assert!(drawn.caption.contains(words), "{}", drawn.caption);
-}
-
-/// A short group leaves its rows to the others, and no worse arm is left out.
-#[test]
-fn groups_share_the_rows() {
-    let drawn = |lift: f64, models: u64| {
-        let models = (0..models).map(|m| json!(m)).collect();
-        let schedules = ["static", "cosine"].map(Value::from).to_vec();
-        let monitors = ["off", "on"].map(Value::from).to_vec();
-        let plan = plan(&[("model", models), ("schedule", schedules), ("monitor", monitors)], 8);
-        let result = |planned: &PlannedRun| {
-            let cell = &planned.cell;
-            let mut it = common::result(planned);
-            let more = if cell["schedule"] == "static" { 0.0 } else { lift * (1.0 + noise(cell)) };
-            it.last.metrics.val_accuracy = Some(0.7 + more);
-            // The monitor ran with the fixed rate of the first five models only.
-            let ran =
-                cell["monitor"] == "off" || cell["schedule"] == "static" && cell["model"].as_u64() < Some(5);
-            ran.then_some(it)
-        };
-        let (_folder, store) = common::store(&plan, |_, planned| result(planned));
-        let groups = forest(&summarise(&plan, &store).unwrap()).unwrap().groups;
-        groups.iter().map(|group| group.rows.len()).collect::<Vec<_>>()
-    };
-    assert_eq!(drawn(0.02, 25), [25, 5]);
-    assert_eq!(drawn(0.02, 40), [31, 5]);
-    assert_eq!(drawn(-0.02, 40), [40, 5]);
-}
-
 #[test]
 fn too_few_runs_are_pointed_out() {
     let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());
     let of = |seeds: u64, done: bool| {
-        let plan = plan(std::slice::from_ref(&schedules), seeds);
+        let plan = product(std::slice::from_ref(&schedules), seeds);
         let (_folder, store) = if done { common::full(&plan) } else { common::store(&plan, |_, _| None) };
         sentences(&summarise(&plan, &store).unwrap())
     };
@@ -238,12 +120,12 @@ fn too_few_runs_are_pointed_out() {
 
     // A difference within a margin is a finding with any number of seeds; the others still need more.
     let epochs = ("epochs", [3, 5, 10].map(Value::from).to_vec());
-    let mut some = plan(&[epochs, schedules.clone()], 4);
+    let mut some = product(&[epochs, schedules.clone()], 4);
     some.claims = json!([{
         "id": "accuracy", "text": "Cosine helps", "metric": "final.val_accuracy",
         "where": { "schedule": "cosine" }, "compare": ">", "than": { "schedule": "static" }, "margin": 0.01,
     }]);
-    let (_folder, kept) = store(&some, |cell| {
+    let (_folder, kept) = ending(&some, |cell| {
         let helps = cell["schedule"] == "cosine" && cell["epochs"] != 3;
         [0.7 + if helps { 0.03 + noise(cell) } else { 0.1 * noise(cell) }, 0.5, 0.1]
     });
@@ -251,8 +133,8 @@ fn too_few_runs_are_pointed_out() {
     assert!(four[0].starts_with("With 4 seeds per arm no difference can be significant"), "{four:?}");
     assert!(four[1].contains("higher in 2 of 3 arms, equivalent in 1."), "{four:?}");
 
-    let alone = plan(&[("model", vec![json!("m")]), ("schedule", vec![json!("cosine")])], 2);
-    let (_folder, store) = store(&alone, |_| [0.75, 0.5, 0.1]);
+    let alone = product(&[("model", vec![json!("m")]), ("schedule", vec![json!("cosine")])], 2);
+    let (_folder, store) = ending(&alone, |_| [0.75, 0.5, 0.1]);
     let report = summarise(&alone, &store).unwrap();
     assert_eq!(
         sentences(&report),
@@ -267,7 +149,7 @@ fn too_few_runs_are_pointed_out() {
 #[test]
 fn whole_numbers_match_floats() {
     let floats = |values: &[f64]| values.iter().map(|x| json!(x)).collect::<Vec<_>>();
-    let mut plan = plan(
+    let mut plan = product(
         &[
             ("lr", floats(&[2.0, 0.5])),
             ("momentum", floats(&[0.0, 0.9])),
@@ -285,7 +167,7 @@ fn whole_numbers_match_floats() {
             "compare": ">", "than": than })
     };
     plan.claims = places.iter().map(claim).collect::<Vec<_>>().into();
-    let (_folder, store) = store(&plan, |cell| [0.7 + noise(cell), 0.9, 0.1]);
+    let (_folder, store) = ending(&plan, |cell| [0.7 + noise(cell), 0.9, 0.1]);
     let report = summarise(&plan, &store).unwrap();
     let arms: Vec<_> = report.claims.iter().map(|claim| (claim.verdict, claim.measured.len())).collect();
     assert_eq!(arms, [(Verdict::Undecided, 4), (Verdict::Undecided, 2), (Verdict::Undecided, 2)]);
@@ -297,8 +179,8 @@ fn other_axes_are_compared_too() {
     let rates = ("lr", vec![json!(0.01), json!(0.1), json!(1.0)]);
     let precision = ("precision", ["f32", "bf16"].map(Value::from).to_vec());
     let mut plan =
-        plan(&[("model", vec![json!("m")]), rates, precision, ("schedule", vec![json!("cosine")])], 8);
-    let (_folder, store) = store(&plan, |cell| {
+        product(&[("model", vec![json!("m")]), rates, precision, ("schedule", vec![json!("cosine")])], 8);
+    let (_folder, store) = ending(&plan, |cell| {
         let lr = cell["lr"].as_f64().unwrap();
         let lift = if lr > 0.5 { 0.03 + noise(cell) } else { 0.0 };
         [0.7 + lift, 0.9, 0.1]
@@ -340,7 +222,7 @@ fn other_axes_are_compared_too() {
 #[test]
 fn zipped_axes_and_models() {
     let mut zipped =
-        plan(&[("lr", vec![json!(0.1), json!(0.2)]), ("batch_size", vec![json!(32), json!(64)])], 2);
+        product(&[("lr", vec![json!(0.1), json!(0.2)]), ("batch_size", vec![json!(32), json!(64)])], 2);
     zipped.runs.retain(|run| (run.cell["lr"] == 0.1) == (run.cell["batch_size"] == 32));
     let (_folder, store) = common::full(&zipped);
     let report = summarise(&zipped, &store).unwrap();
@@ -348,7 +230,7 @@ fn zipped_axes_and_models() {
     assert_eq!(words, ["batch_size, lr vs 32, 0.1"]);
     assert_eq!(report.comparisons.len(), lrlab_report::Comparison::METRICS.len());
 
-    let models = plan(
+    let models = product(
         &[("model", ["small", "large"].map(Value::from).to_vec()), ("schedule", vec![json!("static")])],
         2,
     );
@@ -361,7 +243,7 @@ fn zipped_axes_and_models() {
 #[test]
 fn the_file_names_the_leading_metrics() {
     let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());
-    let mut plan = plan(std::slice::from_ref(&schedules), 8);
+    let mut plan = product(std::slice::from_ref(&schedules), 8);
     plan.metrics = ["update_ms", "best.test_f1"].map(str::to_owned).into();
     let (_folder, store) = common::store(&plan, |_, planned| {
         let mut it = common::result(planned);
@@ -386,8 +268,7 @@ fn the_file_names_the_leading_metrics() {
     }
     assert!(files["tables/comparisons.csv"].contains("training time per update"));
 
-    let alone =
-        Plan { metrics: plan.metrics.clone(), ..self::plan(&[("schedule", vec![json!("cosine")])], 2) };
+    let alone = Plan { metrics: plan.metrics.clone(), ..product(&[("schedule", vec![json!("cosine")])], 2) };
     let (_folder, store) = common::full(&alone);
     let text = sentences(&summarise(&alone, &store).unwrap()).remove(0);
     assert!(text.starts_with(
@@ -402,7 +283,7 @@ fn the_file_names_the_leading_metrics() {
 fn metrics_of_different_examples_are_not_compared() {
     let validation = ("data.validation", ["off", "test", "more"].map(Value::from).to_vec());
     let schedules = ("schedule", ["static", "step", "cosine", "linear"].map(Value::from).to_vec());
-    let mut plan = plan(&[validation, schedules], 10);
+    let mut plan = product(&[validation, schedules], 10);
     for run in &mut plan.runs {
         let validation = match run.cell["data.validation"].as_str() {
             Some("test") => json!("test"),
@@ -413,7 +294,7 @@ fn metrics_of_different_examples_are_not_compared() {
             json!({ "data": { "source": { "cifar10": {} }, "validation": validation, "split_seed": 1 } })
                 .into();
     }
-    let (_folder, store) = store(&plan, |cell| {
+    let (_folder, store) = ending(&plan, |cell| {
         let leak = cell["data.validation"] == "test";
         let lift = if cell["schedule"] == "static" { 0.0 } else { 0.01 + noise(cell) };
         [0.7 + if leak { 10.0 * lift } else { lift }, 0.9, 0.1]
@@ -467,7 +348,7 @@ fn metrics_of_different_examples_are_not_compared() {
 #[test]
 fn incomplete_arms_are_left_out_of_averages() {
     let models = ["a", "b", "c", "d"].map(Value::from).to_vec();
-    let plan = plan(&[("model", models), ("schedule", vec![json!("static"), json!("cosine")])], 8);
+    let plan = product(&[("model", models), ("schedule", vec![json!("static"), json!("cosine")])], 8);
     let (_folder, store) = common::store(&plan, |_, planned| {
         let (last, first) = (planned.cell["model"] == "d", planned.cell["seed"] == 0);
         let mut it = common::result(planned);

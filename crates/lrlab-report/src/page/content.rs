@@ -7,11 +7,11 @@ use lrlab_runs::RunId;
 use serde::Serialize;
 
 use super::curves;
-use super::table::{PageTable, column_style, page_table};
+use super::table::{Excerpt, PageTable, column_style, page_table};
 use crate::answer::{Sentence, answer};
 use crate::figure::{FOREST, Width};
 use crate::report::LEAK;
-use crate::table::{MISSING, Table};
+use crate::table::MISSING;
 use crate::{Figure, Report, Run, figure, label, tables};
 
 const STYLE: &str = include_str!("../templates/style.css");
@@ -130,12 +130,12 @@ pub(super) struct Inline<'a> {
 /// Returns the contents of the page of a report.
 pub(super) fn page<'a>(
     report: &'a Report,
-    tables: &'a Arc<Vec<Table>>,
+    tables: &Arc<[Excerpt]>,
     figures: &[Figure],
     inline: &Inline<'a>,
 ) -> Page<'a> {
     let (digits, mut known) = (report.id_digits(), HashSet::new());
-    let column_style = tables.iter().map(column_style).collect();
+    let column_style = tables.iter().map(|it| column_style(&it.table)).collect();
     let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table)).collect();
     let figures: Vec<PageFigure> = figures
         .iter()

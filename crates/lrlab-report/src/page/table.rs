@@ -14,6 +14,21 @@ const PAGE_ROWS: usize = 2000;
 /// Tables with more rows are linked from `report.md` instead of included.
 const MARKDOWN_ROWS: usize = 100;
 
+/// A table with only the rows that the page shows.
+pub(crate) struct Excerpt {
+    pub(super) table: Table,
+    /// The number of rows of the whole table.
+    rows: usize,
+}
+
+impl Excerpt {
+    pub(crate) fn of(mut table: Table) -> Self {
+        let rows = table.rows.len();
+        table.rows.truncate(PAGE_ROWS);
+        Self { table, rows }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct PageTable {
     name: &'static str,
@@ -51,12 +66,13 @@ struct PageCell {
 }
 
 /// Returns one of the tables as the templates show it.
-pub(super) fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
-    let table = &tables[index];
+pub(super) fn page_table(tables: &Arc<[Excerpt]>, index: usize) -> PageTable {
+    let Excerpt { table, rows: count } = &tables[index];
     let columns = table
         .shown()
         .map(|(_, c)| PageColumn { title: c.title.clone(), detail: c.detail.clone(), numeric: c.numeric })
         .collect();
+    let (count, shown) = (*count, table.rows.len());
     PageTable {
         name: table.name,
         title: table.title.clone(),
@@ -65,18 +81,13 @@ pub(super) fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
         latex: table.fits_latex(),
         columns,
         rows: minijinja::Value::make_object_iterable((Arc::clone(tables), index), |(tables, index)| {
-            let table = &tables[*index];
-            Box::new(
-                table
-                    .rows
-                    .iter()
-                    .take(PAGE_ROWS)
-                    .map(|row| minijinja::Value::from(minijinja::value::Serde(page_row(table, row)))),
-            )
+            let table = &tables[*index].table;
+            let row = |row| minijinja::Value::from(minijinja::value::Serde(page_row(table, row)));
+            Box::new(table.rows.iter().map(row))
         }),
-        count: table.rows.len(),
-        more: table.rows.len().saturating_sub(PAGE_ROWS),
-        markdown: if table.rows.len() <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
+        count,
+        more: count - shown,
+        markdown: if count <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
     }
 }
 

@@ -66,7 +66,7 @@ impl<'a> Point<'a> {
 
 /// A value of the metric by which trials are ranked, with its runs.
 fn ranked(value: Option<f64>, trial: &TrialReport) -> TableCell {
-    TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.runs.as_slice().into() }
+    TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.ids().cloned().collect() }
 }
 
 /// One row per arm; `None` without a search.
@@ -150,7 +150,7 @@ pub(super) fn trials(report: &Report) -> Option<Table> {
             cells.extend(point.cells(Some(trial)));
             cells.extend((0..stages).map(|stage| ranked(trial.values.get(stage).copied().flatten(), trial)));
             cells.extend([outcome(trial.status).into(), Value::Count(trial.epochs).into()]);
-            let link = trial.runs.first().cloned().map(Link::Run);
+            let link = trial.ids().next().cloned().map(Link::Run);
             rows.push(Row { cells, rule: number == 0 && i > 0, link });
         }
     }

@@ -54,6 +54,10 @@ fn check_numbers(report: &Report, manifest: &str) {
         }
     }
     assert_eq!(numbers.next(), None);
+    let listed: BTreeSet<&str> =
+        manifest["runs"].as_array().unwrap().iter().filter_map(|run| run["run_id"].as_str()).collect();
+    let sets = manifest["run_sets"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap());
+    assert!(sets.clone().all(|id| listed.contains(id.as_str().unwrap())));
 }
 
 /// As [`written`], for a plan without runs, whose tables have no rows.

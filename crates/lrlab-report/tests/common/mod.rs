@@ -361,3 +361,43 @@ pub fn with_accuracy(planned: &PlannedRun, accuracy: f64) -> RunResult {
     it.best.metrics.val_accuracy = Some(accuracy);
     it
 }
+
+/// The product of axes, in this order, and of seeds.
+pub fn product(axes: &[(&str, Vec<Value>)], seeds: u64) -> Plan {
+    let mut cells = vec![Cell::new()];
+    let seeds = ("seed", (0..seeds).map(Value::from).collect());
+    for (axis, values) in axes.iter().chain([&seeds]) {
+        let with = |cell: &Cell| -> Vec<Cell> {
+            let one = |value: &Value| {
+                let mut cell = cell.clone();
+                cell.insert((*axis).to_owned(), value.clone());
+                cell
+            };
+            values.iter().map(one).collect()
+        };
+        cells = cells.iter().flat_map(with).collect();
+    }
+    Plan {
+        experiment: "asked".to_owned(),
+        description: "Does it help?".to_owned(),
+        runs: cells.into_iter().map(planned).collect(),
+        ..Plan::default()
+    }
+}
+
+/// Every run ends with the accuracy, loss and gap that `of` gives its cell.
+pub fn ending(plan: &Plan, of: impl Fn(&Cell) -> [f64; 3]) -> (tempfile::TempDir, RunStore) {
+    let result = |planned: &PlannedRun| -> RunResult {
+        let mut it = result(planned);
+        let [accuracy, loss, gap] = of(&planned.cell);
+        (it.last.metrics.val_accuracy, it.last.metrics.val_loss) = (Some(accuracy), Some(loss));
+        it.last.accuracy_gap = Some(gap);
+        it
+    };
+    store(plan, |_, planned| Some(result(planned)))
+}
+
+/// Differences of seeds that are all on one side.
+pub fn noise(cell: &Cell) -> f64 {
+    0.001 * (cell["seed"].as_u64().unwrap() % 4) as f64
+}
