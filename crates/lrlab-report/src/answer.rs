@@ -169,11 +169,14 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
         let value = it.value(&report.arms[c.arm]);
         parts.push(format!("Largest difference: {value}{place}, {}, n = {}.", in_full(c), pairs(c)));
     }
-    let left_out = left_out.iter().filter(|c| c.metric == first[0].metric).count();
-    match left_out {
+    let left_out: Vec<usize> =
+        left_out.iter().filter(|c| c.metric == first[0].metric).map(|c| c.arm).collect();
+    let counted: Vec<usize> = first.iter().map(|c| c.arm).collect();
+    let of = common(report, &left_out, &counted);
+    match left_out.len() {
         0 => {}
-        1 => parts.push("1 more arm has fewer seeds and is left out.".to_owned()),
-        more => parts.push(format!("{more} more arms have fewer seeds and are left out.")),
+        1 => parts.push(format!("1 more arm{of} has fewer seeds and is left out.")),
+        more => parts.push(format!("{more} more arms{of} have fewer seeds and are left out.")),
     }
     let axis = it.axis();
     let axis = if NAMED.contains(&axis.as_str()) { capital(&axis) } else { axis };
@@ -181,6 +184,22 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     let when = if last { format!(", {}", At::Final.place()) } else { String::new() };
     let about = format!("{axis} against {}{first_value}, {} arms{when}", it.against(), first.len());
     vec![Sentence { about, text: parts.join(" ") }]
+}
+
+/// " (resnet)": the first value of an axis that `arms` share and `others` do not have.
+fn common(report: &Report, arms: &[usize], others: &[usize]) -> String {
+    let label = |arm: &usize, axis: &String| report.arms[*arm].label(axis);
+    let shared = |axis: &&String| {
+        let first = arms.first().map(|arm| label(arm, axis));
+        first.is_some()
+            && arms.iter().all(|arm| Some(label(arm, axis)) == first)
+            && others.iter().all(|arm| Some(label(arm, axis)) != first)
+    };
+    report
+        .axes
+        .iter()
+        .find(shared)
+        .map_or_else(String::new, |axis| format!(" ({})", phrase(axis, &label(&arms[0], axis))))
 }
 
 /// Axes whose names are English words, which a sentence capitalises.
@@ -294,7 +313,7 @@ fn by_value(report: &Report, contrast: &Contrast, all: &[&Comparison]) -> String
     }
 }
 
-/// "better in 5, worse in 1 of 18 arms"; if n is too small for any test, the more frequent sign: "higher in 12 of 18 arms".
+/// "significantly better in 5, significantly worse in 1 of 18 arms"; if n is too small for any test, the more frequent sign: "higher in 12 of 18 arms".
 fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
     let of = all.len();
     let count = |finding: Finding| all.iter().filter(|c| c.finding() == finding).count();
@@ -316,8 +335,14 @@ fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
         return format!("not significant in any of {of} arms");
     }
     let none = |n: usize| if n == 0 { "none".to_owned() } else { n.to_string() };
+    if metric.higher_is_better().is_none() {
+        return format!(
+            "significantly different in {}{equivalent} of {of} arms",
+            none(count(Finding::Different))
+        );
+    }
     format!(
-        "better in {}{equivalent}, worse in {} of {of} arms",
+        "significantly better in {}{equivalent}, significantly worse in {} of {of} arms",
         none(count(Finding::Better)),
         none(count(Finding::Worse))
     )
@@ -325,7 +350,8 @@ fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
 
 /// The largest significant difference, or the largest of all if none is significant.
 fn largest<'a>(all: &[&'a Comparison]) -> Option<&'a Comparison> {
-    let significant = |c: &&&Comparison| matches!(c.finding(), Finding::Better | Finding::Worse);
+    let significant =
+        |c: &&&Comparison| matches!(c.finding(), Finding::Better | Finding::Worse | Finding::Different);
     let by_size = |a: &&&Comparison, b: &&&Comparison| mean(a).abs().total_cmp(&mean(b).abs());
     all.iter().filter(significant).max_by(by_size).or_else(|| all.iter().max_by(by_size)).copied()
 }

@@ -1,6 +1,6 @@
 //! The arms of a grid: sets of runs that differ only in the seed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use lrlab_runs::{Cell, Outcome, PlannedRun, RunId, RunResult, RunStore};
@@ -55,11 +55,7 @@ impl Run {
     /// The state in one word, for tables: the outcome, `failed` or `missing`.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match &self.state {
-            State::Done { result, .. } => result.outcome.word(),
-            State::Failed { .. } => "failed",
-            State::Missing => "missing",
-        }
+        self.state.word()
     }
 }
 
@@ -171,6 +167,11 @@ impl Arm {
         same_split && source(ours) == source(theirs)
     }
 
+    /// The ids of the runs that have a metric.
+    pub(crate) fn measured(&self, metric: Metric) -> impl Iterator<Item = RunId> {
+        self.runs.iter().filter(move |run| run.figure(metric).is_some()).map(|run| run.id.clone())
+    }
+
     /// Returns whether every run diverged.
     pub(crate) fn all_diverged(&self) -> bool {
         !self.runs.is_empty() && self.diverged() == self.runs.len()
@@ -179,14 +180,19 @@ impl Arm {
     /// Returns whether two arms have equal coordinates on every axis except those in `except`.
     #[must_use]
     pub fn agrees(&self, other: &Self, except: &[&str]) -> bool {
-        let kept = |cell: &Cell| -> Cell {
-            cell.iter()
-                .filter(|(k, _)| !except.contains(&k.as_str()))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect()
-        };
-        kept(&self.cell) == kept(&other.cell)
+        let kept = |(axis, _): &(&String, &Value)| !except.contains(&axis.as_str());
+        self.cell.iter().filter(kept).eq(other.cell.iter().filter(kept))
     }
+}
+
+/// The ids of the runs of two arms that have a metric and a partner of equal seed in the other arm.
+pub(crate) fn paired(arm: &Arm, other: &Arm, metric: Metric) -> impl Iterator<Item = RunId> {
+    let half = move |arm: &Arm, other: &Arm| {
+        let seeds: HashSet<&str> = other.values(metric).into_iter().map(|(seed, _)| seed).collect();
+        let runs = arm.runs.iter().filter(|run| run.figure(metric).is_some());
+        runs.filter(|run| seeds.contains(run.seed.as_str())).map(|run| run.id.clone()).collect::<Vec<_>>()
+    };
+    half(arm, other).into_iter().chain(half(other, arm))
 }
 
 /// Groups of arms with equal model, data set and budget, as indices into `arms`.
@@ -211,7 +217,7 @@ pub(crate) fn grouped(arms: &[Arm], except: &[&str]) -> Vec<Vec<usize>> {
 }
 
 /// A key that is equal for cells that agree on every axis except those in `except`.
-fn key(cell: &Cell, except: &[&str]) -> String {
+pub(crate) fn key(cell: &Cell, except: &[&str]) -> String {
     let kept = cell.iter().filter(|(axis, _)| !except.contains(&axis.as_str()));
     kept.map(|(axis, value)| (axis.clone(), value.clone())).collect::<Value>().to_string()
 }

@@ -17,11 +17,13 @@
 //!
 //! Verdicts are based on tests and intervals ([`Verdict`]).
 
-use lrlab_runs::Cell;
+use std::collections::{HashMap, HashSet};
+
+use lrlab_runs::{Cell, RunId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::arm::Arm;
+use crate::arm::{Arm, key, paired};
 use crate::compare::same_networks;
 use crate::table::fixed;
 use crate::{Metric, Unit, label};
@@ -117,6 +119,25 @@ impl ClaimVerdict {
             Expect::Equivalent => self.verdict == Verdict::Equivalent,
             Expect::Any => self.verdict != Verdict::Unreadable,
         }
+    }
+}
+
+impl ClaimVerdict {
+    /// The runs from which the difference of an arm is computed: those of the arm and, if the claim has a reference, those
+    /// of the reference of equal seed.
+    pub(crate) fn runs_of(&self, m: &Measured, arms: &[Arm]) -> Vec<RunId> {
+        let Some(metric) = self.metric else { return Vec::new() };
+        match m.than {
+            Some(than) => paired(&arms[m.arm], &arms[than], metric).collect(),
+            None => arms[m.arm].measured(metric).collect(),
+        }
+    }
+
+    /// The runs from which the differences of every arm are computed, each once.
+    pub(crate) fn runs(&self, arms: &[Arm]) -> Vec<RunId> {
+        let mut known = HashSet::new();
+        let all = self.measured.iter().flat_map(|m| self.runs_of(m, arms));
+        all.filter(|id| known.insert(id.clone())).collect()
     }
 }
 
@@ -230,9 +251,10 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
 }
 
 fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) -> Vec<Measured> {
+    let references = claim.than.as_ref().map(|than| References::of(arms, than));
     let mut measured: Vec<Measured> = matching(arms, &claim.place)
         .map(|arm| {
-            let than = claim.than.as_ref().and_then(|than| other(arms, arm, than));
+            let than = references.as_ref().and_then(|references| references.other(arms, arm));
             let same = than.map_or(0, |than| same_networks(&arms[arm], &arms[than], metric));
             let judged = differences(claim, metric, &arms[arm], than.map(|than| &arms[than]))
                 .and_then(|differences| judge::of(differences, condition, claim.margin))
@@ -295,10 +317,28 @@ fn overall(claim: &ClaimVerdict) -> Verdict {
     }
 }
 
-/// Another arm that has the coordinates in `than` and agrees with `arm` on all other axes.
-fn other(arms: &[Arm], arm: usize, than: &Cell) -> Option<usize> {
-    let changed: Vec<&str> = than.keys().map(String::as_str).collect();
-    matching(arms, than).find(|&i| i != arm && arms[i].agrees(&arms[arm], &changed))
+/// The arms with the coordinates of a claim's reference.
+struct References<'a> {
+    changed: Vec<&'a str>,
+    /// Their indices, by their coordinates on all other axes.
+    arms: HashMap<String, Vec<usize>>,
+}
+
+impl<'a> References<'a> {
+    fn of(arms: &[Arm], than: &'a Cell) -> Self {
+        let changed: Vec<&str> = than.keys().map(String::as_str).collect();
+        let mut of: HashMap<String, Vec<usize>> = HashMap::new();
+        for i in matching(arms, than) {
+            of.entry(key(&arms[i].cell, &changed)).or_default().push(i);
+        }
+        Self { changed, arms: of }
+    }
+
+    /// Another arm that agrees with `arm` on all other axes.
+    fn other(&self, arms: &[Arm], arm: usize) -> Option<usize> {
+        let alike = self.arms.get(&key(&arms[arm].cell, &self.changed))?;
+        alike.iter().copied().find(|i| *i != arm)
+    }
 }
 
 /// The indices of the arms with the given coordinates. `monitor = "on"` is every monitor, unless a monitor has that name.

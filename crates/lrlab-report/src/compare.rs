@@ -76,13 +76,14 @@ impl Comparison {
         Metric::last("accuracy_gap"),
     ];
 
-    /// The smallest p that this number of pairs can reach after Holm's correction over the family.
+    /// The smallest p that this number of pairs can reach after Holm's correction over the family, if no other comparison of
+    /// the family has a smaller p.
     #[must_use]
     pub fn smallest_p(&self) -> Option<f64> {
         self.paired.as_ref().map(|paired| (paired.test.smallest * self.family as f64).min(1.0))
     }
 
-    /// Whether some outcome with this number of pairs is significant after Holm's correction.
+    /// Whether [`Self::smallest_p`] is significant.
     #[must_use]
     pub fn can_be_significant(&self) -> bool {
         self.smallest_p().is_some_and(|p| p < 1.0 - LEVEL)
@@ -97,11 +98,8 @@ impl Comparison {
         if self.margin.is_some_and(within) {
             return Finding::Equivalent;
         }
-        if !self.can_be_significant() {
-            return Finding::TooFew;
-        }
         if paired.p_holm >= alpha {
-            return Finding::Undecided;
+            return if self.can_be_significant() { Finding::Undecided } else { Finding::TooFew };
         }
         match self.metric.higher_is_better() {
             Some(higher) if higher == (paired.summary.mean > 0.0) => Finding::Better,

@@ -17,7 +17,7 @@ use minijinja::{AutoEscape, Environment, Template, UndefinedBehavior, Value};
 use self::format::Format;
 use self::functions::{
     Result, all_figures, claimed, coordinates, difference, estimate, invalid, known_axis, matching,
-    one_claim, one_figure, one_table, setting, time_left,
+    mean_time, one_claim, one_figure, one_table, setting, time_left,
 };
 use self::names::unknown;
 use crate::answer::{Sentence, contrasts};
@@ -142,6 +142,8 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
     let it = r();
     env.add_function("remaining", move |place: Kwargs| time_left(&it, &place));
     let it = r();
+    env.add_function("seconds", move |place: Kwargs| mean_time(&it, &place));
+    let it = r();
     env.add_function("axis", move |axis: &str| known_axis(&it, axis));
     let it = r();
     env.add_function("table", move |name: &str, place: Kwargs| one_table(&it, name, &place, format));
@@ -178,10 +180,9 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
         ("datasets", &origin.datasets),
         ("notes", &origin.notes),
     ];
-    env.add_global(
-        "origin",
-        lists.into_iter().map(|(k, v)| (k, Value::from(v.clone()))).collect::<BTreeMap<_, _>>(),
-    );
+    let parameters = ("parameters", Value::from(origin.parameters.clone()));
+    let lists = lists.into_iter().map(|(k, v)| (k, Value::from(v.clone())));
+    env.add_global("origin", lists.chain([parameters]).collect::<BTreeMap<_, _>>());
     Ok(env)
 }
 

@@ -7,13 +7,14 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use lrlab_runs::{Outcome, RunId, write_atomic_with};
+use lrlab_runs::{Cell, RunId, write_atomic_with};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::figure::FOREST;
+use crate::search::trial_runs;
 use crate::table::TableCell;
-use crate::{Error, Figure, Report, Run, State, Table, TrialReport, TrialRun, forest};
+use crate::{Error, Figure, Report, State, Table, TrialReport, forest};
 
 /// The file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -23,7 +24,7 @@ pub(crate) const FORMAT: &str = "lrlab report manifest v2";
 pub(crate) const EARLIER: [&str; 1] = ["lrlab report manifest v1"];
 
 /// The contents of the manifest except its list of files: one line per run, set of runs, number and figure, so that the file can be
-/// searched and compared line by line. It is generated while it is written to limit memory use.
+/// searched and compared line by line. To limit memory use, the lines are generated while they are written.
 pub(crate) struct Manifest<'a> {
     pub(crate) report: &'a Report,
     pub(crate) numbers: Numbers<'a>,
@@ -54,7 +55,7 @@ impl Manifest<'_> {
         ] {
             writeln!(out, "\"{key}\": {value},")?;
         }
-        section(out, "runs", report.runs().map(run).chain(trials(report)), ",")?;
+        section(out, "runs", runs(report), ",")?;
         section(out, "run_sets", numbers.sets.sets.iter(), ",")?;
         numbers.write(out)?;
         let drawn =
@@ -91,23 +92,25 @@ fn separator(index: usize) -> &'static [u8] {
     if index == 0 { b"" } else { b",\n" }
 }
 
-fn run(run: &Run) -> Json {
-    let digest = match &run.state {
-        State::Done { digest, .. } => Some(digest.as_str()),
-        State::Failed { .. } | State::Missing => None,
-    };
-    let id = run.identified.then_some(&run.id);
-    json!({ "run_id": id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
+/// The runs of arms, then the other runs of trials. A run of an arm whose search has no winner has the state that it has
+/// as a trial.
+fn runs(report: &Report) -> impl Iterator<Item = Json> {
+    let mut trials = trial_runs(report);
+    let of_arms: Vec<Json> = report
+        .runs()
+        .map(|run| match trials.remove(&run.id) {
+            Some(trial) if run.result().is_none() => {
+                entry(Some(&run.id), trial.word(), &run.cell, &trial.state)
+            }
+            _ => entry(run.identified.then_some(&run.id), run.word(), &run.cell, &run.state),
+        })
+        .collect();
+    let others = trials.into_values().map(|run| entry(Some(&run.id), run.word(), &run.cell, &run.state));
+    of_arms.into_iter().chain(others)
 }
 
-/// The runs of trials that are not runs of an arm.
-fn trials(report: &Report) -> impl Iterator<Item = Json> {
-    let known: HashSet<&RunId> = report.runs().map(|run| &run.id).collect();
-    let trials = report.searches.iter().flat_map(|search| &search.trials).flat_map(|trial| &trial.runs);
-    trials.filter(move |run| !known.contains(&run.id)).map(|TrialRun { id, cell, outcome, digest }| {
-        let state = outcome.map_or("missing", Outcome::word);
-        json!({ "run_id": id, "state": state, "cell": cell, "result_blake3": digest })
-    })
+fn entry(id: Option<&RunId>, word: &str, cell: &Cell, state: &State) -> Json {
+    json!({ "run_id": id, "state": word, "cell": cell, "result_blake3": state.digest() })
 }
 
 /// A number of a table.

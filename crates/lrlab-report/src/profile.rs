@@ -7,7 +7,7 @@ use crate::{Arm, Metric, Report};
 /// The minimum number of tasks for a profile.
 const TASKS: usize = 3;
 
-/// Candidates for the metric of the comparison; the first one that every run has is used.
+/// Candidates for the metric of the comparison; the first one that every run has, on the same examples, is used.
 const METRICS: [Metric; 2] = [Metric::best("test_accuracy"), Metric::best("val_accuracy")];
 
 /// Performance profiles of the methods of a grid.
@@ -47,8 +47,8 @@ impl Method {
     }
 }
 
-/// The performance profiles of a report; `None` for fewer than three tasks or two methods, or if a planned run has no
-/// accuracy.
+/// The performance profiles of a report; `None` for fewer than three tasks or two methods, if a planned run has no accuracy,
+/// or if the arms of a task measure it on different examples.
 #[must_use]
 pub fn profile(report: &Report) -> Option<Profile> {
     let tasks = report.blocks();
@@ -56,7 +56,11 @@ pub fn profile(report: &Report) -> Option<Profile> {
         return None;
     }
     let complete = |metric: &Metric| report.arms.iter().all(|arm| arm.estimate(*metric).complete());
-    let metric = METRICS.into_iter().find(complete)?;
+    let shared = |metric: &Metric| {
+        let same = |a: &usize, b: &usize| report.arms[*a].shares_examples(&report.arms[*b], *metric);
+        tasks.iter().all(|task| task.iter().all(|arm| same(&task[0], arm)))
+    };
+    let metric = METRICS.into_iter().find(|metric| complete(metric) && shared(metric))?;
     let alike = |a: usize, b: &usize| report.arms[a].agrees(&report.arms[*b], &CONDITIONS);
     // The arms of each method, one in every task.
     let arms: Vec<Vec<usize>> = tasks[0]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use lrlab_runs::{Call, Outcome, Plan, PlannedRun, Provenance, RunStore};
 use serde_json::Value;
 
-use crate::search::{self, ArmSearch, View};
+use crate::search::{self, ArmSearch, TrialRun, View};
 use crate::{
     Arm, ClaimVerdict, Comparison, Contrast, Error, Metric, Run, State, arm, claim, compare, contrast, label,
 };
@@ -25,7 +25,7 @@ pub struct Counts {
     pub diverged: usize,
     /// Done runs that a callback stopped.
     pub stopped: usize,
-    /// Done runs that a search pruned.
+    /// Runs of trials that a search pruned, which the other counts leave out.
     pub pruned: usize,
 }
 
@@ -92,6 +92,8 @@ impl Report {
     pub(crate) fn id_digits(&self) -> usize {
         let mut ids: Vec<&str> = self.runs().map(|run| run.id.as_str()).collect();
         ids.sort_unstable();
+        // Experiments may share a run.
+        ids.dedup();
         let common = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
         ids.windows(2).map(|pair| common(pair) + 1).fold(8, usize::max)
     }
@@ -137,7 +139,8 @@ impl Report {
 /// Reads the results of a plan and computes its report.
 ///
 /// # Errors
-/// Returns an error if a file of the store cannot be read or is invalid. Runs without a result are not an error.
+/// Returns an error if a file of the store cannot be read. Runs without a result are not an error; a damaged result counts as
+/// a failed run.
 pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     let scaled = scaled_rates(plan);
     let View { plan, undecided, searches } = search::view(plan, store)?;
@@ -196,14 +199,16 @@ fn counts(report: &Report) -> Counts {
             State::Done { result, .. } => {
                 counts.done += 1;
                 match result.outcome {
-                    Outcome::Completed => {}
+                    // The runs of arms are not pruned: see below.
+                    Outcome::Completed | Outcome::Pruned => {}
                     Outcome::Stopped => counts.stopped += 1,
                     Outcome::Diverged => counts.diverged += 1,
-                    Outcome::Pruned => counts.pruned += 1,
                 }
             }
         }
     }
+    let pruned = |run: &&TrialRun| run.state.word() == Outcome::Pruned.word();
+    counts.pruned = search::trial_runs(report).into_values().filter(pruned).count();
     counts
 }
 

@@ -1,12 +1,13 @@
 //! Searches in a report: the trials of every arm, their outcomes and costs, and the winners.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunStore};
+use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::{Arm, Record, TRIAL, TrialStatus, arms, judge};
 
-use crate::Error;
+use crate::store::{State, state_of_trial};
+use crate::{Error, Report};
 
 /// The search of one arm.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +54,24 @@ pub struct TrialRun {
     pub id: RunId,
     /// The run's coordinates in the grid, with those of the trial.
     pub cell: Cell,
-    /// How the run ended; `None` without a result.
-    pub outcome: Option<Outcome>,
-    /// BLAKE3 digest of `result.json`, hexadecimal; `None` without a result.
-    pub digest: Option<String>,
+    /// The run's state in the store.
+    pub state: State,
+    /// Whether the run has no result but can be resumed at a rung.
+    pub paused: bool,
+}
+
+impl TrialRun {
+    /// Returns whether the last attempt failed, or a file of the run is damaged.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        matches!(self.state, State::Failed { .. })
+    }
+
+    /// The state in one word, as [`Run::word`](crate::Run::word), or `paused`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.paused { "paused" } else { self.state.word() }
+    }
 }
 
 impl TrialReport {
@@ -79,7 +94,7 @@ pub(crate) struct View<'a> {
 pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Error> {
     let mut view = View { plan: Cow::Borrowed(plan), undecided: BTreeSet::new(), searches: Vec::new() };
     let Some(rules) = &plan.search else { return Ok(view) };
-    let known = plan.runs.iter().map(|run| Known::read(store, run)).collect::<Result<Vec<_>, _>>()?;
+    let known = plan.runs.iter().map(|run| Known::read(store, run)).collect::<Result<Vec<_>, Error>>()?;
     let mut shown = Vec::new();
     for arm in arms(rules, &plan.runs) {
         let verdict = judge(&arm, |run| known[run].record.as_ref());
@@ -105,8 +120,8 @@ fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[K
         (!planned.dataset_digest.is_empty()).then(|| TrialRun {
             id: planned.run_id.clone(),
             cell: planned.cell.clone(),
-            outcome: known.outcome,
-            digest: known.digest.clone(),
+            state: known.state.clone(),
+            paused: known.record.is_some() && !matches!(known.state, State::Done { .. }),
         })
     };
     let trial = |(number, trial): (usize, &lrlab_search::Trial)| {
@@ -136,24 +151,30 @@ fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[K
 
 /// What the store has of a run.
 struct Known {
+    state: State,
+    /// The epochs by which its trial is ranked: those of its result or, without one, of its last pause.
     record: Option<Record>,
-    outcome: Option<Outcome>,
-    digest: Option<String>,
 }
 
 impl Known {
     fn read(store: &RunStore, run: &PlannedRun) -> Result<Self, Error> {
-        let Some(result) = store.result(&run.run_id)? else {
-            let record = store.paused(&run.run_id)?.map(|result| Record::new(result.history, None));
-            return Ok(Self { record, outcome: None, digest: None });
+        let state = state_of_trial(store, run)?;
+        let record = match &state {
+            State::Done { result, .. } => Some(Record::new(result.history.clone(), Some(result.outcome))),
+            // The state says if the file is damaged.
+            State::Failed { .. } | State::Missing => {
+                let paused = store.paused(&run.run_id).ok().flatten();
+                paused.map(|result| Record::new(result.history, None))
+            }
         };
-        let bytes = store.result_bytes(&run.run_id)?;
-        Ok(Self {
-            outcome: Some(result.outcome),
-            record: Some(Record::new(result.history, Some(result.outcome))),
-            digest: bytes.map(|bytes| blake3::hash(&bytes).to_hex().to_string()),
-        })
+        Ok(Self { state, record })
     }
+}
+
+/// The runs of all trials, each once, with those that are also runs of an arm.
+pub(crate) fn trial_runs(report: &Report) -> BTreeMap<&RunId, &TrialRun> {
+    let trials = report.searches.iter().flat_map(|search| &search.trials);
+    trials.flat_map(|trial| &trial.runs).map(|run| (&run.id, run)).collect()
 }
 
 /// Warnings about unfinished and failed searches.

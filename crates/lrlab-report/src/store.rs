@@ -26,9 +26,37 @@ pub enum State {
     Missing,
 }
 
+impl State {
+    /// The state in one word: the outcome, `failed` or `missing`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Done { result, .. } => result.outcome.word(),
+            Self::Failed { .. } => "failed",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// The digest of `result.json`; `None` without a result.
+    pub(crate) fn digest(&self) -> Option<&str> {
+        match self {
+            Self::Done { digest, .. } => Some(digest),
+            Self::Failed { .. } | Self::Missing => None,
+        }
+    }
+}
+
+/// As [`state_of_trial`]; a run that a search pruned before its full length is missing, so that its metrics do not count.
+pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
+    Ok(match state_of_trial(store, planned)? {
+        State::Done { result, .. } if result.outcome == Outcome::Pruned => State::Missing,
+        state => state,
+    })
+}
+
 /// Reads `result.json` or, without one, the error of the last attempt. A damaged result counts as a failed run, so that the
 /// other runs can still be reported.
-pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
+pub(crate) fn state_of_trial(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
     let folder = store.run_dir(&planned.run_id);
     let Some(bytes) = store.result_bytes(&planned.run_id)? else {
         return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
@@ -50,10 +78,6 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
         let error = damage.map_or_else(|| "result.json is invalid".to_owned(), |damage| damage.to_string());
         return Ok(State::Failed { error });
     };
-    // A search pruned the run before its full length, so its metrics do not count.
-    if result.outcome == Outcome::Pruned {
-        return Ok(State::Missing);
-    }
     Ok(State::Done { result, digest })
 }
 

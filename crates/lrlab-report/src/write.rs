@@ -1,6 +1,6 @@
 //! Writes a report: files atomically, equal bytes for equal inputs, no changes to files of other origin.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::manifest::{MANIFEST, Manifest, Numbers};
 use crate::page::Excerpt;
@@ -39,7 +39,8 @@ pub struct Written {
 ///
 /// # Errors
 /// Returns [`Error::WouldOverwrite`], without writing anything, if `out` has no report but files with the names of a
-/// report's files. Returns an error if writing fails; files written before it are complete.
+/// report's files, and [`Error::Document`] if a document has the name of another file or a name that leads out of the folder.
+/// Returns an error if writing fails; files written before it are complete.
 pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Result<Written, Error> {
     write_as(report, documents, out, false)
 }
@@ -76,6 +77,9 @@ fn write_as(
     page::html(report, &excerpts, &figures, open, &mut |name, write| staged.add_with(name, write))?;
     staged.add("report.md", &page::markdown(report, &excerpts, &figures)?)?;
     for (name, text) in documents {
+        if let Some(message) = unfit(name, &staged.files) {
+            return Err(Error::Document { place: name.clone(), message: message.to_owned() });
+        }
         staged.add(name, text)?;
     }
     let ro_crate = ro_crate(report, &staged.files)?;
@@ -101,4 +105,18 @@ fn write_as(
         documents: documents.iter().map(|(name, _)| out.join(name)).collect(),
         kept,
     })
+}
+
+/// Why a document cannot have a name beside these files; `None` if it can.
+fn unfit(name: &str, files: &[(String, String)]) -> Option<&'static str> {
+    let known =
+        |other: &str| [MANIFEST, RO_CRATE].contains(&other) || files.iter().any(|(name, _)| name == other);
+    let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !is_plain {
+        Some("expected a name in the report's folder, such as `paper.md`")
+    } else if known(name) {
+        Some("the report has another file of this name")
+    } else {
+        None
+    }
 }

@@ -78,7 +78,7 @@ fn many_arms_are_summarised_and_ranked() {
     assert!(
         sentences[0].starts_with(
             "Schedule against static, 6 arms, after the last update: validation accuracy +1.3 points on average (cosine +3.5, step −1.0), \
-             better in 3, worse in 1 of 6 arms. Validation loss 0.000 nats on average, not significant in any of \
+             significantly better in 3, significantly worse in 1 of 6 arms. Validation loss 0.000 nats on average, not significant in any of \
              6 arms."
         ),
         "{sentences:?}"
@@ -197,7 +197,7 @@ fn other_axes_are_compared_too() {
     assert!(
         first.starts_with(
             "lr against 0.01 (the first value of the axis; no baseline is named), 4 arms, after the last update: validation accuracy +1.6 points \
-             on average (lr 1 +3.2, lr 0.1 0.0), better in 2, worse in none of 4 arms."
+             on average (lr 1 +3.2, lr 0.1 0.0), significantly better in 2, significantly worse in none of 4 arms."
         ),
         "{first}"
     );
@@ -314,7 +314,7 @@ fn metrics_of_different_examples_are_not_compared() {
     assert!(
         all[0].starts_with(
             "Schedule against static, 6 arms, after the last update: validation accuracy +1.1 points on average (step +1.1, cosine +1.1, linear \
-             +1.1), better in 6"
+             +1.1), significantly better in 6"
         ),
         "{all:?}"
     );
@@ -359,9 +359,28 @@ fn incomplete_arms_are_left_out_of_averages() {
     let text = sentences(&summarise(&plan, &store).unwrap()).remove(0);
     assert!(
         text.starts_with(
-            "Schedule against static, 3 arms, after the last update: validation accuracy +2.2 points on average, better in 3"
+            "Schedule against static, 3 arms, after the last update: validation accuracy +2.2 points on average, significantly better in 3"
         ),
         "{text}"
     );
-    assert!(text.ends_with(" 1 more arm has fewer seeds and is left out."), "{text}");
+    assert!(text.ends_with(" 1 more arm (d) has fewer seeds and is left out."), "{text}");
+}
+
+/// Significant differences of a metric without a preferred direction are different, neither better nor worse.
+#[test]
+fn metrics_without_a_direction_are_different() {
+    let models = ["a", "b", "c", "d"].map(Value::from).to_vec();
+    let mut plan = product(&[("model", models), ("schedule", vec![json!("static"), json!("cosine")])], 8);
+    plan.metrics = vec!["final.lr".to_owned()];
+    let (_folder, store) = common::store(&plan, |_, planned| {
+        let mut it = common::result(planned);
+        let lower = planned.cell["schedule"] == "cosine" && planned.cell["model"] != "d";
+        it.last.metrics.lr = Some(if lower { 0.01 + noise(&planned.cell) } else { 0.05 });
+        Some(it)
+    });
+    let text = sentences(&summarise(&plan, &store).unwrap()).remove(0);
+    assert!(text.contains("significantly different in 3 of 4 arms. Largest difference: cosine ("), "{text}");
+    assert!(text.ends_with(", different, n = 8."), "{text}");
+    let files = check::written(&plan, &store, "no-direction");
+    assert!(files["figures/answer.svg"].contains(">different<"));
 }

@@ -269,3 +269,32 @@ fn equal_networks_are_counted() {
         assert_eq!(comparison.paired.as_ref().unwrap().same, expected, "{:?}", comparison.metric);
     }
 }
+
+/// The runs behind a difference are those of both arms of equal seed; those behind an average, those of every arm.
+#[test]
+fn differences_name_the_runs_of_both_arms() {
+    let mut plan = common::product(
+        &[("model", vec![json!("a"), json!("b")]), ("schedule", vec![json!("static"), json!("cosine")])],
+        3,
+    );
+    plan.claims = json!([
+        { "id": "average", "text": "t", "metric": "val_loss", "where": { "schedule": "cosine" }, "compare": "<",
+          "than": { "schedule": "static" }, "arms": "average" },
+        { "id": "value", "text": "t", "metric": "val_loss", "where": { "schedule": "cosine", "model": "a" }, "value": 1.0, "tolerance": 0.1 },
+    ]);
+    // Seed 2 of the static arms is missing, so that seed 2 of the others has no partner.
+    let missing =
+        |planned: &lrlab_runs::PlannedRun| planned.cell["schedule"] == "static" && planned.cell["seed"] == 2;
+    let (_folder, store) =
+        common::store(&plan, |_, planned| (!missing(planned)).then(|| common::result(planned)));
+    let report = summarise(&plan, &store).unwrap();
+    let table = lrlab_report::tables(&report).into_iter().find(|table| table.name == "claims").unwrap();
+    let count = |row: usize, column: &str| {
+        let column = table.columns.iter().position(|it| it.key == column).unwrap();
+        table.rows[row].cells[column].runs.len()
+    };
+    // The average, the arms of both models, and the claim about a value.
+    assert_eq!([0, 1, 2, 3].map(|row| count(row, "difference")), [8, 4, 4, 3]);
+    assert_eq!([0, 1, 2, 3].map(|row| count(row, "measured")), [0, 3, 3, 3]);
+    check::written(&plan, &store, "claimed");
+}

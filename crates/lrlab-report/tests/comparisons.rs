@@ -85,3 +85,36 @@ fn the_number_of_threads_changes_nothing() {
     assert!(sampled.count() > 10);
     assert_eq!(one, of(4));
 }
+
+/// Holm's correction is milder for the larger p of a family: few pairs then suffice.
+#[test]
+fn fewer_pairs_suffice_after_smaller_p() {
+    let plan = small(&["static", "step", "exponential", "cosine"], 8);
+    let lifts = |step: f64| {
+        let (_folder, store) = common::store(&plan, |i, planned| {
+            let (arm, seed) = (i / 8, i % 8);
+            let lift = [0.0, step, step, 0.03][arm] * (1.0 + 0.01 * seed as f64);
+            (arm != 3 || seed < 6).then(|| with_accuracy(planned, 0.7 + lift))
+        });
+        let report = summarise(&plan, &store).unwrap();
+        let cosine = |c: &&Comparison| c.metric == Metric::last("val_accuracy") && c.arm == 3;
+        let c = report.comparisons.iter().find(cosine).unwrap();
+        (c.paired.as_ref().unwrap().p_holm, c.smallest_p(), c.finding())
+    };
+    assert_eq!(lifts(0.02), (0.031_25, Some(0.093_75), Finding::Better));
+    assert_eq!(lifts(0.0), (0.093_75, Some(0.093_75), Finding::TooFew));
+}
+
+/// Whether any difference can be significant depends on the smallest family, not on the largest.
+#[test]
+fn families_of_different_sizes() {
+    let monitors = ["off", "on"].map(serde_json::Value::from).to_vec();
+    let schedules = ["static", "step", "cosine"].map(serde_json::Value::from).to_vec();
+    let plan = common::product(&[("schedule", schedules), ("monitor", monitors)], 7);
+    let (_folder, store) = common::full(&plan);
+    let report = summarise(&plan, &store).unwrap();
+    let families: std::collections::BTreeSet<usize> = report.comparisons.iter().map(|c| c.family).collect();
+    assert_eq!(families.into_iter().collect::<Vec<_>>(), [3, 4]);
+    let table = lrlab_report::tables(&report).into_iter().find(|table| table.name == "differences").unwrap();
+    assert!(table.caption.ends_with("n = 7 pairs, up to 4 comparisons per family."), "{}", table.caption);
+}

@@ -180,7 +180,7 @@ fn undefined_names_are_errors_with_the_line() {
         "{{ estmate(\"val_loss\", model=\"lstm\") }}\n{{ model }}",
         "a.md.jinja:1: unknown name `estmate`: did you mean `estimate`?; line 2: unknown name `model`: expected one of \
          answer, arms, axis, claim, claims, counts, debug, description, dict, difference, estimate, experiment, figure, \
-         figures, namespace, origin, planned, range, remaining, runs, setting, table, warnings",
+         figures, namespace, origin, planned, range, remaining, runs, seconds, setting, table, warnings",
     );
     // A name may be set in a branch, or its absence may be provided for.
     assert_eq!(of("a.txt", "{% if counts.done %}{% set it, n = 1, 2 %}{% endif %}{{ n }}").unwrap(), "2");

@@ -224,3 +224,26 @@ fn damaged_results_count_as_failed() {
     let words = format!("this is the result of run {}", plan.runs[1].run_id);
     assert!(misplaced.contains(&words), "{misplaced}");
 }
+
+/// The best means of a block are those that are printed equal to the best one.
+#[test]
+fn ties_are_printed_equal() {
+    for digit in 0..200 {
+        let plan = small(&["static", "step", "cosine"], 2);
+        let low = f64::from(7000 + digit) / 1e4;
+        let (_folder, store) = common::store(&plan, |i, planned| {
+            // Means half a digit apart.
+            let accuracy = [low, low, low, low + 1e-4, low + 1e-4, low + 1e-4][i];
+            Some(common::with_accuracy(planned, accuracy))
+        });
+        let report = summarise(&plan, &store).unwrap();
+        let table = tables(&report).into_iter().find(|table| table.name == "results").unwrap();
+        let column = table.columns.iter().position(|it| it.key == "final_val_accuracy").unwrap();
+        let mean = |text: String| text.split(' ').next().unwrap().to_owned();
+        let printed = |row: &lrlab_report::Row| mean(row.cells[column].value.to_string());
+        let best = table.rows.iter().map(printed).max().unwrap();
+        for row in &table.rows {
+            assert_eq!(row.cells[column].bold, printed(row) == best, "{digit}: {}", printed(row));
+        }
+    }
+}

@@ -186,3 +186,28 @@ fn manifests_remove_no_files_outside_the_folder() {
     write(&report(1), &[], &folder).unwrap();
     assert_eq!(std::fs::read_to_string(absolute).unwrap(), "mine\n");
 }
+
+/// A document neither replaces a file of the report nor leads out of its folder, and nothing is written.
+#[test]
+fn documents_have_names_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("report");
+    let report = report(1);
+    write(&report, &[], &out).unwrap();
+    let before = check::files(&out);
+    for name in
+        ["report.md", "ro-crate-metadata.json", "manifest.json", "tables/results.csv", "a.md", "../a.md", ""]
+    {
+        let documents = [("a.md".to_owned(), "first".to_owned()), (name.to_owned(), "second".to_owned())];
+        let error = write(&report, &documents, &out).unwrap_err();
+        let words = if name.contains("..") || name.is_empty() {
+            "expected a name"
+        } else {
+            "another file of this name"
+        };
+        assert!(matches!(&error, Error::Document { place, .. } if place == name), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(check::files(&out), before);
+    assert!(!folder.path().join("a.md").exists());
+}

@@ -36,7 +36,7 @@ fn arms_with_fewer_seeds_are_not_drawn_beside_complete_ones() {
     assert!(labels.len() == 2 && labels.iter().all(|label| label.ends_with(": whole")), "{labels:?}");
     let words = "(n = 8): mean and 95 % t-interval";
     assert!(partial.caption.contains(words), "{}", partial.caption);
-    let words = " Shown: 2 of 4 differences, without 2 with missing runs; tables/differences.csv lists all.";
+    let words = " 2 of 4 differences are left out, because runs of theirs are missing. tables/differences.csv lists all.";
     assert!(partial.caption.ends_with(words), "{}", partial.caption);
 }
 
@@ -55,7 +55,7 @@ fn worse_arms_are_always_drawn() {
     let worse = rows.iter().find(|row| row.label == "cosine: m17").unwrap();
     assert_eq!(worse.points[1].unwrap().finding, Finding::Worse);
     assert_eq!(rows.len(), 36);
-    let words = "Shown: 36 of 40 differences, of each contrast those that are worse by a metric of the figure, then the \
+    let words = "Shown: 36 of the 40 differences, of each contrast those that are worse by a metric of the figure, then the \
                  largest by";
     assert!(drawn.caption.contains(words), "{}", drawn.caption);
 }

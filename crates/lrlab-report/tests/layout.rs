@@ -184,6 +184,8 @@ fn own_metrics_and_scheduled_constants() {
             let t = epoch.epoch as f64;
             epoch.extra.insert("top5".to_owned(), 1.0 - 0.125 / t);
             epoch.extra.insert("a&b <c>".to_owned(), -3.5 * t);
+            // The name of a metric that is not measured by epoch.
+            epoch.extra.insert("test_accuracy".to_owned(), 0.8125);
             epoch.hyperparameters.insert("weight_decay".to_owned(), 5e-4 / t);
         }
         Some(result)
@@ -191,7 +193,10 @@ fn own_metrics_and_scheduled_constants() {
     let files = check::written(&plan, &store, "own");
     let mut lines = files["tables/curves.csv"].lines().map(|line| line.split(',').collect::<Vec<_>>());
     let header = lines.next().unwrap();
-    assert!(header.ends_with(&["grad_norm", "a&b <c>", "top5", "weight_decay"]), "{header:?}");
+    assert!(
+        header.ends_with(&["grad_norm", "a&b <c>", "test_accuracy", "top5", "weight_decay"]),
+        "{header:?}"
+    );
     let at = |name: &str| header.iter().position(|other| *other == name).unwrap();
     let (id, epoch, top5, decay) = (at("run_id"), at("epoch"), at("top5"), at("weight_decay"));
     for line in lines {
@@ -207,13 +212,16 @@ fn own_metrics_and_scheduled_constants() {
     let curves = curves(&files["report.html"]);
     let metrics: Vec<&str> =
         curves["metrics"].as_array().unwrap().iter().map(|metric| metric["key"].as_str().unwrap()).collect();
-    assert!(metrics.ends_with(&["a&b <c>", "top5", "weight_decay"]), "{metrics:?}");
+    assert!(metrics.ends_with(&["a&b <c>", "test_accuracy", "top5", "weight_decay"]), "{metrics:?}");
     assert!(curves["metrics"].as_array().unwrap().last().unwrap()["digits"].is_null());
-    let place = metrics.iter().filter(|key| **key != "lr").position(|key| *key == "weight_decay").unwrap();
-    let runs = curves["arms"].as_array().unwrap().iter().flat_map(|arm| arm.as_array().unwrap());
-    let drawn = runs.filter(|run| !run["values"][place].as_array().unwrap().is_empty());
-    let drawn: Vec<f64> = drawn.map(|run| run["values"][place][3].as_f64().unwrap()).collect();
-    assert_eq!(drawn, vec![1.25e-4; plan.runs.len().div_ceil(3)]);
+    let drawn = |key: &str| -> Vec<f64> {
+        let place = metrics.iter().filter(|key| **key != "lr").position(|other| *other == key).unwrap();
+        let runs = curves["arms"].as_array().unwrap().iter().flat_map(|arm| arm.as_array().unwrap());
+        let drawn = runs.filter(|run| !run["values"][place].as_array().unwrap().is_empty());
+        drawn.map(|run| run["values"][place][3].as_f64().unwrap()).collect()
+    };
+    assert_eq!(drawn("weight_decay"), vec![1.25e-4; plan.runs.len().div_ceil(3)]);
+    assert_eq!(drawn("test_accuracy"), vec![0.8125; plan.runs.len().div_ceil(3)]);
 }
 
 /// A grid with missing runs and a diverged run.

@@ -98,7 +98,11 @@ fn a_shared_run_is_in_both() {
     assert_eq!((report.arms.len(), report.counts.planned), (4, 32));
     let folder = tempfile::tempdir().unwrap();
     write(&report, &[], folder.path()).unwrap();
-    check::markup("report.html", &check::files(folder.path())["report.html"]);
+    let page = &check::files(folder.path())["report.html"];
+    check::markup("report.html", page);
+    // The curves name a prefix of the id.
+    let id = report.arms[0].runs[0].id.as_str();
+    assert!(page.contains(&format!("{{\"id\":\"{}\"", &id[..8])), "no run {id} in the curves");
 }
 
 #[test]

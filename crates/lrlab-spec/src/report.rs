@@ -20,7 +20,8 @@ const TEMPLATE: &str = ".jinja";
 const MARKUP: [&str; 4] = [".html", ".htm", ".xhtml", ".xml"];
 
 /// Names of the report's files and folders, which documents cannot use.
-const TAKEN: [&str; 5] = ["report.md", "report.html", "manifest.json", "tables", "figures"];
+const TAKEN: [&str; 6] =
+    ["report.md", "report.html", "manifest.json", "ro-crate-metadata.json", "tables", "figures"];
 
 /// The templates of documents, each of which renders to a separate file.
 pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {

@@ -71,7 +71,7 @@ pub struct Judged {
     pub p_uncorrected: f64,
     /// `p_uncorrected` after Holm's correction over the planned arms of the claim.
     pub p: f64,
-    /// The smallest p that this number of seeds can reach, with the same correction.
+    /// The smallest p that this number of seeds can reach with the same correction, if no other arm has a smaller p.
     pub smallest_p: f64,
     /// p of two one-sided t-tests against the margin, or against the tolerance of a claim that has one; `None` for fewer
     /// than three seeds.

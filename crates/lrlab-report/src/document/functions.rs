@@ -10,9 +10,10 @@ use serde_json::Value as Json;
 use super::format::Format;
 use super::names::expected;
 use crate::figure::FOREST;
+use crate::stats::summary;
 use crate::table::{self, Link, MISSING, fixed};
-use crate::tables::remaining;
-use crate::{Judged, Metric, Report, Unit, claim, figures, forest, label, tables};
+use crate::tables::{remaining, seconds};
+use crate::{Judged, Metric, Report, Unit, arm, claim, figures, forest, label, tables};
 
 pub(super) type Result<T> = std::result::Result<T, minijinja::Error>;
 
@@ -159,7 +160,8 @@ pub(super) fn difference(report: &Report, name: &str, contrast: &str, place: &Kw
             format!("{} (n = {}, {})", with_unit(text, unit), d.n, table::p_value(p.p_holm))
         },
     );
-    let runs = [comparison.arm, comparison.baseline].into_iter().flat_map(|arm| &report.arms[arm].runs);
+    let runs: Vec<RunId> =
+        arm::paired(&report.arms[comparison.arm], &report.arms[comparison.baseline], metric).collect();
     Ok(parts(
         shown,
         [
@@ -175,7 +177,7 @@ pub(super) fn difference(report: &Report, name: &str, contrast: &str, place: &Kw
             ("effect", maybe(paired.and_then(|p| p.effect))),
             ("superiority", maybe(paired.and_then(|p| p.superiority))),
             ("conclusion", comparison.finding().word().into()),
-            ("runs", ids(runs.filter(|run| run.figure(metric).is_some()).map(|run| &run.id))),
+            ("runs", ids(runs.iter())),
         ],
     ))
 }
@@ -222,8 +224,6 @@ pub(super) fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
         .measured
         .iter()
         .map(|m| {
-            let runs = report.arms[m.arm].runs.iter();
-            let has = |run: &&crate::Run| claim.metric.is_some_and(|metric| run.figure(metric).is_some());
             let cell = &report.arms[m.arm].cell;
             let name = claim::coordinates(cell);
             judged(
@@ -231,7 +231,7 @@ pub(super) fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
                 coordinates(cell),
                 m.verdict,
                 m.judged.as_ref(),
-                ids(runs.filter(has).map(|run| &run.id)),
+                ids(claim.runs_of(m, &report.arms).iter()),
             )
         })
         .collect();
@@ -257,7 +257,7 @@ pub(super) fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
                             coordinates(&Cell::new()),
                             it.verdict,
                             average,
-                            ids([].iter()),
+                            ids(claim.runs(&report.arms).iter()),
                         )
                     },
                 ),
@@ -299,6 +299,13 @@ pub(super) fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Valu
 pub(super) fn time_left(report: &Report, place: &Kwargs) -> Result<Value> {
     let of = matching(report, place)?.into_iter().map(|arm| remaining(&report.arms[arm]));
     Ok(maybe(of.sum::<Option<f64>>()))
+}
+
+/// The mean computing time of the finished runs in seconds; `none` without one.
+pub(super) fn mean_time(report: &Report, place: &Kwargs) -> Result<Value> {
+    let arms = matching(report, place)?;
+    let times = arms.into_iter().flat_map(|arm| report.arms[arm].counted()).filter_map(seconds);
+    Ok(maybe(summary(&times.collect::<Vec<_>>()).map(|summary| summary.mean)))
 }
 
 /// A table, or its rows about the arms with the given coordinates.

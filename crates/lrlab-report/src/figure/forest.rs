@@ -3,6 +3,7 @@
 mod svg;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 pub(crate) use self::svg::{Width, svg};
 pub(super) use self::svg::{look, title};
@@ -100,24 +101,23 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let groups: Vec<ForestGroup> =
         groups.into_iter().map(|(contrast, rows)| group(report, &metrics, contrast, rows)).collect();
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
-    let mut left = Vec::new();
-    if shown < all - fewer {
-        left.push(format!(
-            "of each contrast those that are worse by a metric of the figure, then the largest by {} if it is measured",
+    let complete = all - fewer;
+    let mut left = String::new();
+    if shown < complete {
+        let runs = if fewer > 0 { " with all runs" } else { "" };
+        left = format!(
+            " Shown: {shown} of the {complete} differences{runs}, of each contrast those that are worse by a metric of the \
+             figure, then the largest by {}.",
             metrics[0].phrase()
-        ));
+        );
     }
     if fewer > 0 {
-        left.push(format!("without {fewer} with missing runs"));
+        let _ =
+            write!(left, " {fewer} of {all} differences are left out, because runs of theirs are missing.");
     }
-    let left = if left.is_empty() {
-        String::new()
-    } else {
-        format!(
-            " Shown: {shown} of {all} differences, {}; tables/differences.csv lists all.",
-            left.join(", ")
-        )
-    };
+    if !left.is_empty() {
+        left.push_str(" tables/differences.csv lists all.");
+    }
     let caption = format!(
         "Arm minus baseline, paired by seed ({n}): mean and 95 % t-interval; arrows mark intervals that extend beyond the \
          panel. Better and worse: p < 0.05 in a sign-flip test after Holm's correction.{left}"

@@ -99,8 +99,8 @@ struct PageCommand<'a> {
 #[derive(Serialize)]
 struct PageArm {
     anchor: String,
-    /// Index of its experiment's command.
-    command: usize,
+    /// Index of its experiment's command, if the plan has it.
+    command: Option<usize>,
     name: String,
     runs: Vec<PageRun>,
 }
@@ -136,7 +136,7 @@ pub(super) fn page<'a>(
 ) -> Page<'a> {
     let (digits, mut known) = (report.id_digits(), HashSet::new());
     let column_style = tables.iter().map(|it| column_style(&it.table)).collect();
-    let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table)).collect();
+    let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table, digits)).collect();
     let figures: Vec<PageFigure> = figures
         .iter()
         .enumerate()
@@ -228,7 +228,11 @@ fn page_arm<'a>(report: &'a Report, i: usize, digits: usize, known: &mut HashSet
     let arm = &report.arms[i];
     PageArm {
         anchor: format!("arm-{i}"),
-        command: report.calls.keys().position(|name| *name == arm.label(label::EXPERIMENT)).unwrap_or(0),
+        command: if report.axes.iter().any(|axis| axis == label::EXPERIMENT) {
+            report.calls.keys().position(|name| *name == arm.label(label::EXPERIMENT))
+        } else {
+            (!report.calls.is_empty()).then_some(0)
+        },
         name: report
             .axes
             .iter()
@@ -257,7 +261,7 @@ fn page_run<'a>(run: &'a Run, digits: usize, known: &mut HashSet<&'a RunId>) -> 
 
 fn commands(report: &Report) -> Vec<PageCommand<'_>> {
     let Some(run) = report.runs().find(|run| run.identified) else { return Vec::new() };
-    let several = report.calls.len() > 1;
+    let several = report.axes.iter().any(|axis| axis == label::EXPERIMENT);
     report
         .calls
         .iter()

@@ -85,7 +85,8 @@ struct PanelArm {
 
 #[derive(Serialize)]
 struct PageRun {
-    id: String,
+    /// The unique prefix of the id; `None` without the data of the run.
+    id: Option<String>,
     seed: String,
     state: &'static str,
     /// Completed epochs, one per entry of the lists in `values`; absent where they are 1, 2, …
@@ -155,27 +156,29 @@ fn panels(report: &Report) -> Vec<Panel> {
     let (fixed, free): (Vec<&String>, Vec<&String>) =
         report.axes.iter().partition(|axis| PANEL.contains(&axis.as_str()));
     let free: Vec<&str> = free.into_iter().map(String::as_str).collect();
+    let varied: Vec<&str> =
+        report.axes.iter().map(String::as_str).filter(|axis| report.values(axis).len() > 1).collect();
     let mut panels: Vec<Panel> = report
         .grouped(&free)
         .into_iter()
         .map(|arms| {
-            let of = |axis: &&String| coordinate(report, &report.arms[*arms.first()?], axis);
+            let of = |axis: &&String| coordinate(&report.arms[*arms.first()?], axis, &varied);
             let named: Vec<String> = fixed.iter().filter_map(of).collect();
             let name = if named.is_empty() { "all arms".to_owned() } else { named.join(", ") };
-            panel(report, name, &arms, &free)
+            panel(report, name, &arms, &free, &varied)
         })
         .collect();
     if panels.len() > 1 {
         let all: Vec<usize> = (0..report.arms.len()).collect();
         let axes: Vec<&str> = report.axes.iter().map(String::as_str).collect();
-        panels.push(panel(report, "all arms".to_owned(), &all, &axes));
+        panels.push(panel(report, "all arms".to_owned(), &all, &axes, &varied));
     }
     panels
 }
 
 /// A panel of arms that are named by their coordinates on `axes`. The stroke shows the monitor, the colour the other
 /// coordinates; the fixed rate is black, as in the figures.
-fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str]) -> Panel {
+fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str], varied: &[&str]) -> Panel {
     let color_key = |arm: &Arm| -> Vec<String> {
         axes.iter().filter(|axis| **axis != label::MONITOR).map(|axis| arm.label(axis)).collect()
     };
@@ -193,7 +196,7 @@ fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str]) -> Panel 
     let first = shown_first(report, arms);
     let arms = arms.iter().map(|i| {
         let arm = &report.arms[*i];
-        let named: Vec<String> = axes.iter().filter_map(|axis| coordinate(report, arm, axis)).collect();
+        let named: Vec<String> = axes.iter().filter_map(|axis| coordinate(arm, axis, varied)).collect();
         PanelArm {
             arm: *i,
             name: if named.is_empty() { "every run".to_owned() } else { named.join(", ") },
@@ -217,10 +220,10 @@ fn shown_first(report: &Report, arms: &[usize]) -> Vec<usize> {
     order
 }
 
-/// A coordinate in display form, with the name of the axis if the value is a number; `None` if all arms of the report
-/// share the coordinate, or if it is the absence of a monitor.
-fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
-    if report.values(axis).len() < 2 {
+/// A coordinate in display form, with the name of the axis if the value is a number; `None` if the axis is not one of those
+/// on which the report's arms differ, or if the coordinate is the absence of a monitor.
+fn coordinate(arm: &Arm, axis: &str, varied: &[&str]) -> Option<String> {
+    if !varied.contains(&axis) {
         return None;
     }
     let value = arm.label(axis);
@@ -237,7 +240,7 @@ fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
 fn page_run(run: &Run, keys: &[&str], digits: usize, lines: &mut RateLines) -> PageRun {
     let history = run.result().map_or(&[][..], |result| &result.history);
     let series = |key: &&str| -> Vec<Option<Number>> {
-        let fraction = Metric::parse(key).is_some_and(is_fraction);
+        let fraction = EpochMetrics::NAMES.contains(key) && Metric::parse(key).is_some_and(is_fraction);
         let number = |x| if fraction { Some(whole(x / MILLIONTH)) } else { Number::from_f64(short(x)) };
         let of = |epoch: &EpochMetrics| epoch.get(key).flatten().filter(|x| x.is_finite()).and_then(number);
         let values: Vec<Option<Number>> = history.iter().map(of).collect();
@@ -248,7 +251,7 @@ fn page_run(run: &Run, keys: &[&str], digits: usize, lines: &mut RateLines) -> P
         && values.iter().any(|list| !list.is_empty());
     let updates = run.result().and_then(|result| result.updates);
     PageRun {
-        id: run.id.as_str().get(..digits).unwrap_or_default().to_owned(),
+        id: run.identified.then(|| run.id.as_str().get(..digits).unwrap_or_default().to_owned()),
         seed: run.seed.clone(),
         state: run.word(),
         epochs: if counted { Vec::new() } else { history.iter().map(|epoch| epoch.epoch).collect() },

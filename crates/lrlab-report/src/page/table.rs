@@ -66,7 +66,9 @@ struct PageCell {
 }
 
 /// Returns one of the tables as the templates show it.
-pub(super) fn page_table(tables: &Arc<[Excerpt]>, index: usize) -> PageTable {
+///
+/// Links to runs have the first `digits` digits of their ids.
+pub(super) fn page_table(tables: &Arc<[Excerpt]>, index: usize, digits: usize) -> PageTable {
     let Excerpt { table, rows: count } = &tables[index];
     let columns = table
         .shown()
@@ -80,9 +82,10 @@ pub(super) fn page_table(tables: &Arc<[Excerpt]>, index: usize) -> PageTable {
         long: table.long,
         latex: table.fits_latex(),
         columns,
-        rows: minijinja::Value::make_object_iterable((Arc::clone(tables), index), |(tables, index)| {
+        rows: minijinja::Value::make_object_iterable((Arc::clone(tables), index), move |(tables, index)| {
             let table = &tables[*index].table;
-            let row = |row| minijinja::Value::from(minijinja::value::Serde(page_row(table, row)));
+            let row =
+                move |row| minijinja::Value::from(minijinja::value::Serde(page_row(table, row, digits)));
             Box::new(table.rows.iter().map(row))
         }),
         count,
@@ -132,11 +135,12 @@ fn is_verdict(column: &Column) -> bool {
     matches!(column.key.as_str(), "verdict" | "arm_verdict")
 }
 
-/// A row of the page. One cell links to the row's arm or run: the run id, or else the first number.
-fn page_row(table: &Table, row: &Row) -> PageRow {
+/// A row of the page. One cell links to the row's arm or run: the run id, or else the first number with runs.
+fn page_row(table: &Table, row: &Row, digits: usize) -> PageRow {
+    let has_ids = table.columns.iter().any(|column| column.key == "run_id");
     let linked = |(i, column): &(usize, &Column)| match &row.link {
-        Some(Link::Run(_)) => column.key == "run_id",
-        Some(Link::Arm(_)) | None => !row.cells[*i].runs.is_empty(),
+        Some(Link::Run(_)) if has_ids => column.key == "run_id",
+        Some(_) | None => !row.cells[*i].runs.is_empty(),
     };
     let linked = table.shown().find(linked).map(|(i, _)| i);
     let cell = |(i, column): (usize, &Column)| {
@@ -154,10 +158,39 @@ fn page_row(table: &Table, row: &Row) -> PageRow {
         }
         let href = (linked == Some(i)).then(|| match &row.link {
             Some(Link::Arm(arm)) => format!("#arm-{arm}"),
-            Some(Link::Run(_)) => format!("#run-{text}"),
+            Some(Link::Run(id)) => format!("#run-{}", id.as_str().get(..digits).unwrap_or_default()),
             None => "#runs".to_owned(),
         });
         PageCell { text, class: class.join(" "), href }
     };
     PageRow { rule: row.rule, cells: table.shown().map(cell).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TableCell, Value};
+
+    /// The page names the number of rows that it leaves out.
+    #[test]
+    fn long_tables_are_cut() {
+        let shown = |rows: u64| {
+            let row = |i| Row { cells: vec![TableCell::from(Value::Count(i))], rule: false, link: None };
+            let table = Table {
+                name: "t",
+                title: String::new(),
+                caption: String::new(),
+                columns: vec![Column::number("i", "i", "")],
+                rows: (0..rows).map(row).collect(),
+                long: true,
+            };
+            let page = page_table(&[Excerpt::of(table)].into(), 0, 8);
+            (page.rows.try_iter().unwrap().count(), page.count, page.more, page.markdown.is_empty())
+        };
+        assert_eq!(shown(0), (0, 0, 0, false));
+        assert_eq!(shown(100), (100, 100, 0, false));
+        assert_eq!(shown(101), (101, 101, 0, true));
+        assert_eq!(shown(2000), (2000, 2000, 0, true));
+        assert_eq!(shown(2003), (2000, 2003, 3, true));
+    }
 }

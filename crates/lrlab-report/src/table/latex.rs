@@ -16,9 +16,9 @@ pub(crate) fn latex(table: &Table, experiment: &str) -> String {
     let columns: String = shown.iter().map(|i| if table.columns[*i].numeric { 'r' } else { 'l' }).collect();
     let wide = width(table) > PAGE;
     let packages = if wide { "booktabs,graphicx" } else { "booktabs" };
-    let (open, close) = if wide { ("\\resizebox{\\textwidth}{!}{%\n  ", "}") } else { ("", "") };
+    let (open, close) = if wide { ("\\resizebox{\\linewidth}{!}{%\n  ", "}") } else { ("", "") };
     let mut out = String::new();
-    let _ = writeln!(out, "\\begin{{table}}[tbp]\n  \\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}");
+    let _ = writeln!(out, "\\begin{{table}}[htbp]\n  \\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}");
     let _ = writeln!(out, "  \\caption{{{}}}", escape(&table.caption));
     let _ = writeln!(out, "  \\label{{tab:{}-{}}}", crate::label::reference(experiment), table.name);
     let _ = writeln!(out, "  {open}\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n    \\toprule");
@@ -39,8 +39,8 @@ pub(crate) fn latex(table: &Table, experiment: &str) -> String {
 }
 
 fn line(out: &mut String, cells: &[String]) {
-    // A bracket after \\ would start its optional argument.
-    let guard = if cells.first().is_some_and(|cell| cell.starts_with('[')) { "{}" } else { "" };
+    // A bracket after \\ would start its optional argument, and a star belong to it.
+    let guard = if cells.first().is_some_and(|cell| cell.starts_with(['[', '*'])) { "{}" } else { "" };
     let _ = writeln!(out, "    {guard}{} \\\\", cells.join(" & "));
 }
 

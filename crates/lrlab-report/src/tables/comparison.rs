@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use crate::arm;
 use crate::compare::pairs_needed;
 use crate::stats::SIGN_FLIP;
 use crate::table::{Difference, Link, Row, TableCell};
@@ -67,18 +68,20 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
 }
 
 fn caption(report: &Report) -> String {
-    let n =
-        report.comparisons.iter().filter_map(|c| c.paired.as_ref()).map(|p| p.summary.n).max().unwrap_or(0);
-    let family = report.comparisons.iter().map(|c| c.family).max().unwrap_or(1).max(1);
-    let needed = pairs_needed(family);
-    let smallest = (2.0_f64.powi(1 - n.max(1) as i32) * family as f64).min(1.0);
-    let verdict = if n < needed {
-        format!(
-            "With n = {n} pairs and up to {family} comparisons per family, the smallest possible adjusted p is \
-             {smallest:.3}, so no difference can be significant; {needed} seeds are needed."
-        )
+    let n = report.comparisons.iter().filter_map(|c| c.paired.as_ref()).map(|p| p.summary.n).max();
+    let (n, families) = (n.unwrap_or(0), || report.comparisons.iter().map(|c| c.family));
+    let smallest = report.comparisons.iter().filter_map(Comparison::smallest_p).reduce(f64::min);
+    let verdict = if report.comparisons.iter().any(Comparison::can_be_significant) {
+        let most = families().max().unwrap_or(1);
+        format!("n = {n} pairs, up to {most} comparisons per family.")
     } else {
-        format!("n = {n} pairs, up to {family} comparisons per family.")
+        let least = families().min().unwrap_or(1);
+        format!(
+            "With n = {n} pairs and {least} or more comparisons per family, the smallest possible adjusted p is {:.3}, so no \
+             difference can be significant; {} seeds are needed.",
+            smallest.unwrap_or(1.0),
+            pairs_needed(least)
+        )
     };
     format!(
         "Mean over seeds of (arm − baseline) with 95 % t-interval. Bold: p < 0.05 in a sign-flip test after \
@@ -106,19 +109,8 @@ fn difference(report: &Report, c: &Comparison) -> TableCell {
     TableCell {
         value: Value::Difference(d, unit(c.metric), c.planned),
         bold: matches!(c.finding(), Finding::Better | Finding::Worse | Finding::Different),
-        runs: runs(report, c),
+        runs: arm::paired(&report.arms[c.arm], &report.arms[c.baseline], c.metric).collect(),
     }
-}
-
-/// The runs of both arms that have the metric and a partner of equal seed.
-fn runs(report: &Report, c: &Comparison) -> Arc<[lrlab_runs::RunId]> {
-    let of = |arm: usize| report.arms[arm].runs.iter().filter(|run| run.figure(c.metric).is_some());
-    let seeds = |arm| of(arm).map(|run| run.seed.as_str()).collect::<HashSet<_>>();
-    let paired = |arm, other| {
-        let seeds = seeds(other);
-        of(arm).filter(move |run| seeds.contains(run.seed.as_str()))
-    };
-    paired(c.arm, c.baseline).chain(paired(c.baseline, c.arm)).map(|run| run.id.clone()).collect()
 }
 
 /// All statistics of all comparisons.
@@ -169,7 +161,9 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
 
 /// The row of a comparison, allocated for `columns` cells, because a grid can have tens of thousands of comparisons.
 fn long_row(report: &Report, c: &Comparison, columns: usize) -> Row {
-    let (unit, made_of) = (unit(c.metric), runs(report, c));
+    let (arm, baseline) = (&report.arms[c.arm], &report.arms[c.baseline]);
+    let (unit, made_of) = (unit(c.metric), arm::paired(arm, baseline, c.metric).collect::<Arc<[_]>>());
+    let every: Arc<[_]> = arm.measured(c.metric).chain(baseline.measured(c.metric)).collect();
     let p = c.paired.as_ref();
     let signs = p.map(|p| {
         let count = |keep: fn(f64) -> bool| p.differences.iter().filter(|d| keep(**d)).count();
@@ -194,7 +188,11 @@ fn long_row(report: &Report, c: &Comparison, columns: usize) -> Row {
         number(Value::P(p.map(|p| p.p_holm))),
         number(Value::P(p.and_then(|p| p.signed_rank).map(|test| test.p))),
         number(Value::Number(p.and_then(|p| p.effect), Unit::Score)),
-        number(Value::Number(p.and_then(|p| p.superiority), Unit::Score)),
+        TableCell {
+            value: Value::Number(p.and_then(|p| p.superiority), Unit::Score),
+            bold: false,
+            runs: every,
+        },
         Value::Text(c.finding().word().to_owned()).into(),
     ]);
     Row { cells, rule: false, link: Some(Link::Arm(c.arm)) }

@@ -129,7 +129,7 @@ pub(super) fn log(report: &Report) -> Option<Table> {
                 rate(d.lr_after),
                 Value::Text(d.reason.clone()).into(),
             ]);
-            rows.push(Row { cells, rule: i == 0, link: Some(Link::Run(run.id.clone())) });
+            rows.push(Row { cells, rule: i == 0, link: run.identified.then(|| Link::Run(run.id.clone())) });
         }
     }
     (!rows.is_empty()).then(|| Table {

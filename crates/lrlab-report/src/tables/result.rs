@@ -7,7 +7,7 @@ use crate::arm::Estimate;
 use crate::metric::Split;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
-use crate::{Column, Counts, Metric, Report, Run, Table, Unit, Value};
+use crate::{Column, Counts, Metric, Report, Run, Table, Value};
 
 const MAIN: [Metric; 8] = [
     Metric::best("test_accuracy"),
@@ -182,7 +182,7 @@ fn embolden(rows: &mut [Row], block: &[usize], column: usize, metric: Metric) {
     let mean = |row: &Row| match &row.cells[column].value {
         Value::Estimate(estimate @ Estimate { summary: Some(s), .. }, unit) if estimate.complete() => {
             // Means that are printed equal are ties.
-            Some((s.mean * unit.factor() * 10_f64.powi(digits(*unit))).round())
+            format!("{:.*}", unit.digits(), s.mean * unit.factor()).parse().ok()
         }
         _ => None,
     };
@@ -194,8 +194,4 @@ fn embolden(rows: &mut [Row], block: &[usize], column: usize, metric: Metric) {
     for i in block {
         rows[*i].cells[column].bold = mean(&rows[*i]) == best;
     }
-}
-
-fn digits(unit: Unit) -> i32 {
-    unit.digits() as i32
 }

@@ -103,7 +103,12 @@ pub(super) fn winners(report: &Report) -> Option<Table> {
         cells.push(value.unwrap_or_else(|| Value::Plain(None, 4).into()));
         let unit = Metric::best("test_accuracy").unit();
         let none = || Estimate { summary: None, planned: arm.map_or(0, |arm| report.arms[arm].runs.len()) };
-        cells.push(Value::Estimate(test.filter(|_| winner.is_some()).unwrap_or_else(none), unit).into());
+        let tested = arm.filter(|_| winner.is_some()).map(|arm| &report.arms[arm]);
+        cells.push(TableCell {
+            value: Value::Estimate(test.filter(|_| winner.is_some()).unwrap_or_else(none), unit),
+            bold: false,
+            runs: tested.into_iter().flat_map(|arm| arm.measured(Metric::best("test_accuracy"))).collect(),
+        });
         cells.extend([Value::Count(search.epochs).into(), Value::Count(search.full_epochs).into()]);
         Row { cells, rule: false, link: arm.map(Link::Arm) }
     };
@@ -144,14 +149,14 @@ pub(super) fn trials(report: &Report) -> Option<Table> {
     ]);
     let mut rows = Vec::new();
     for (i, search) in report.searches.iter().enumerate() {
+        let arm = report.arms.iter().position(|arm| arm.cell == search.cell);
         for (number, trial) in search.trials.iter().enumerate() {
             let mut cells = arm_cells(report, search);
             cells.push(Value::Count(number as u64).into());
             cells.extend(point.cells(Some(trial)));
             cells.extend((0..stages).map(|stage| ranked(trial.values.get(stage).copied().flatten(), trial)));
             cells.extend([outcome(trial.status).into(), Value::Count(trial.epochs).into()]);
-            let link = trial.ids().next().cloned().map(Link::Run);
-            rows.push(Row { cells, rule: number == 0 && i > 0, link });
+            rows.push(Row { cells, rule: number == 0 && i > 0, link: arm.map(Link::Arm) });
         }
     }
     Some(Table {

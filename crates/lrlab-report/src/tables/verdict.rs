@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::claim::Measured;
 use crate::stats::SIGN_FLIP;
 use crate::table::{Claimed, Difference, Link, Row, TableCell};
-use crate::{ClaimVerdict, Column, Report, Run, Table, Unit, Value};
+use crate::{ClaimVerdict, Column, Report, Table, Unit, Value};
 
 /// One row per claim and covered arm.
 pub(super) fn claims(report: &Report) -> Option<Table> {
@@ -62,13 +62,12 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
 fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Row {
     let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
     let unit = claim.metric.map_or(Unit::Plain, crate::Metric::unit);
-    let runs: Arc<[_]> = measured
-        .iter()
-        .flat_map(|m| report.arms[m.arm].runs.iter())
-        .filter(|run: &&Run| claim.metric.is_some_and(|m| run.figure(m).is_some()))
-        .map(|run| run.id.clone())
-        .collect();
-    let number = |value: Value| TableCell { value, bold: false, runs: runs.clone() };
+    let of_arm = measured.zip(claim.metric).map(|(m, metric)| report.arms[m.arm].measured(metric));
+    let runs: Arc<[_]> = match measured {
+        Some(m) => claim.runs_of(m, &report.arms).into(),
+        None => claim.runs(&report.arms).into(),
+    };
+    let number = |value: Value| TableCell { value, bold: false, runs: Arc::clone(&runs) };
     let ours =
         measured.map_or_else(|| crate::arm::Estimate { summary: None, planned: 0 }, |m| m.estimate.clone());
     let judged = measured.map_or(claim.average.as_ref(), |m| m.judged.as_ref());
@@ -96,7 +95,11 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
             than: claim.than.clone(),
         }))
         .into(),
-        number(Value::Estimate(ours, unit)),
+        TableCell {
+            value: Value::Estimate(ours, unit),
+            bold: false,
+            runs: of_arm.into_iter().flatten().collect(),
+        },
         number(Value::Difference(away, unit.of_differences(), planned)),
         number(Value::P(judged.map(|j| j.p_uncorrected))),
         number(Value::P(judged.map(|j| j.p))),

@@ -498,8 +498,8 @@
         const seed = curve.seeds.find((seed) => seed.run === run);
         return [
           make("p", {}, make("b", {}, `seed ${run.seed}`), ` ${seed ? show(seed.y[seed.y.length - 1]) : "–"} `,
-            make("span", { class: run.state }, run.state), " ", make("a", { href: `#run-${run.id}` }, run.id)),
-          ...commandOf(document.getElementById(`run-${run.id}`)),
+            make("span", { class: run.state }, run.state), " ", run.id ? make("a", { href: `#run-${run.id}` }, run.id) : "–"),
+          ...(run.id ? commandOf(document.getElementById(`run-${run.id}`)) : []),
         ];
       }));
   };

@@ -16,7 +16,7 @@ addEventListener("afterprint", () => {
 // The command that repeats the run of a line in the list of runs; empty if the report does not have it.
 const commandOf = (line) => {
   if (!line) return [];
-  const command = document.getElementById(`command-${line.closest(".arm").dataset.command ?? 0}`)?.cloneNode(true);
+  const command = document.getElementById(`command-${line.closest(".arm").dataset.command}`)?.cloneNode(true);
   if (!command) return [];
   command.removeAttribute("id");
   command.firstElementChild.textContent = command.textContent.replace("RUN_ID", line.querySelector("code").textContent);

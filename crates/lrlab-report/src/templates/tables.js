@@ -29,7 +29,7 @@
   const latex = ([heads, ...rows], numeric) => {
     const plain = (cell) => cell.replace(/[\\~^<>±–−×Δ≥≤ⁿ]|[&%$#_{}]/g, (c) => MATH[c] ?? `\\${c}`);
     // A bracket after \\ would start its optional argument.
-    const line = (cells) => `  ${cells[0]?.startsWith("[") ? "{}" : ""}${cells.map(plain).join(" & ")} \\\\`;
+    const line = (cells) => `  ${/^[[*]/.test(cells[0] ?? "") ? "{}" : ""}${cells.map(plain).join(" & ")} \\\\`;
     return [`\\begin{tabular}{@{}${numeric.map((is) => (is ? "r" : "l")).join("")}@{}}`, "  \\toprule", line(heads), "  \\midrule",
       ...rows.map(line), "  \\bottomrule", "\\end{tabular}"].join("\n") + "\n";
   };

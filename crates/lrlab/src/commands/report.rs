@@ -1,5 +1,6 @@
 //! `lrlab report`: writes the tables, figures and HTML page of a grid.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
@@ -112,8 +113,11 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
 /// Reads the results, and reports every damaged one.
 fn summarised(plans: &[Plan], store: &RunStore) -> anyhow::Result<Arc<Report>> {
     let report = summarise(plans, store)?;
-    for run in report.runs().filter(|run| run.result().is_none()) {
-        if let Some(damage) = store.damage(&run.id)? {
+    let runs = report.runs().filter(|run| run.result().is_none()).map(|run| &run.id);
+    let trials = report.searches.iter().flat_map(|search| &search.trials).flat_map(|trial| &trial.runs);
+    let trials = trials.filter(|run| run.is_failed()).map(|run| &run.id);
+    for id in runs.chain(trials).collect::<BTreeSet<_>>() {
+        if let Some(damage) = store.damage(id)? {
             eprint_line(&format!("error: {damage}"));
         }
     }

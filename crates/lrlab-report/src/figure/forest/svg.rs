@@ -32,9 +32,10 @@ pub(in crate::figure) const fn look(finding: Finding) -> (usize, bool) {
 }
 
 /// The findings in the legend.
-const LEGEND: [(Finding, &str); 5] = [
+const LEGEND: [(Finding, &str); 6] = [
     (Finding::Better, "better"),
     (Finding::Worse, "worse"),
+    (Finding::Different, "different"),
     (Finding::Equivalent, "equivalent"),
     (Finding::Undecided, "not significant"),
     (Finding::TooFew, "too few seeds"),
