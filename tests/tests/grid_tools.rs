@@ -83,6 +83,46 @@ fn listed_commands_do_each_run_once() {
     assert!(page.code == 0 && page.out.contains("100 %") && !page.out.contains('\u{1b}'), "{}", page.out);
 }
 
+/// Options that would be ignored are errors.
+#[test]
+fn executor_options_belong_to_their_executor() {
+    let place = Place::new();
+    let profile = place.out.with_file_name("profile.toml");
+    std::fs::write(&profile, "time = \"1:00:00\"\n").unwrap();
+    let slurm = ["--executor", "slurm", "--slurm-profile", profile.to_str().unwrap()];
+    for (args, expected) in [
+        ([&slurm[..], &["--emit", "commands"]].concat(), "leave out --executor slurm"),
+        ([&slurm[..], &["--jobs", "2"]].concat(), "--jobs is for runs on this machine"),
+        (vec!["--emit", "commands", "--jobs", "2"], "not for --emit commands"),
+        (vec!["--emit", "commands", "--fail-fast"], "not for --emit commands"),
+    ] {
+        let refused = place.call("run", &args);
+        assert!(refused.code == 2 && refused.err.contains(expected), "{args:?}: {}", refused.err);
+        assert_eq!(refused.out, "");
+    }
+}
+
+/// Reports of one folder that are written at the same time are whole, and none takes the files of another for edited ones.
+#[test]
+fn reports_at_the_same_time() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    let calls: Vec<_> = std::thread::scope(|scope| {
+        let call = || (0..4).map(|_| place.call("report", &[])).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    for ran in calls {
+        assert!(ran.code == 0 && !ran.out.contains("kept:"), "{}\n{}", ran.out, ran.err);
+    }
+    let left = lrlab_tests::files(&place.out.join("tiny"));
+    let strange = |path: &&std::path::PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.contains(".kept") || name.contains(".tmp")
+    };
+    assert_eq!(left.iter().find(strange), None);
+}
+
 #[test]
 fn results_of_other_builds_are_reported_and_can_be_redone() {
     let place = Place::new();

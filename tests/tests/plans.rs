@@ -193,6 +193,24 @@ fn one_run_is_redone() {
     good(run(folder, &RUN));
     let before = results(&folder.join("runs"));
     let id = before.keys().next().unwrap();
+    // Nothing is set aside for a device that this program does not have, or that no result was made on.
+    let aside = folder.join("runs/store").join(id).join("superseded");
+    let ran = run(folder, &["redo", id, "--device", "cuda"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    holds(&ran.err, &["cuda"]);
+    assert!(!aside.exists() && results(&folder.join("runs")) == before);
+    let files: Vec<_> =
+        before.keys().map(|id| folder.join("runs/store").join(id).join("result.json")).collect();
+    let texts: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    for (file, text) in files.iter().zip(&texts) {
+        std::fs::write(file, text.replace("\"numerics\": \"cpu/", "\"numerics\": \"cpu/other/")).unwrap();
+    }
+    let ran = run(folder, &["redo", id, "--device", "cpu"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    holds(&ran.err, &["have the numerics class \"cpu/other/", "nothing was set aside"]);
+    assert!(!aside.exists());
+    files.iter().zip(&texts).for_each(|(file, text)| std::fs::write(file, text).unwrap());
+
     let ran = good(run(folder, &["redo", &id[..10], "--device", "cpu"]));
     holds(&ran.err, &["are now in `superseded` in the run's folder"]);
     let after = results(&folder.join("runs"));

@@ -42,6 +42,12 @@ impl JsonlLogger {
         let fresh = context.update == 0;
         let old = if fresh { Vec::new() } else { read_if_there(&self.path)? };
         let kept = lines_before_resume(std::str::from_utf8(&old).unwrap_or_default(), context);
+        // A run that continues a shorter one has another length.
+        let started = Event::Started { updates: context.updates, epochs: context.epochs };
+        let started = serde_json::to_string(&started).map_err(|e| Error::io(&self.path, e.into()))? + "\n";
+        let is_start = |line: &str| matches!(serde_json::from_str(line), Ok(Event::Started { .. }));
+        let kept: Vec<&str> =
+            kept.into_iter().map(|line| if is_start(line) { started.as_str() } else { line }).collect();
         let file = lrlab_runs::write_atomic(&self.path, kept.concat().as_bytes())
             .map_err(std::io::Error::other)
             .and_then(|()| File::options().append(true).open(&self.path));
@@ -50,7 +56,7 @@ impl JsonlLogger {
         if kept.is_empty() {
             self.write(&Event::Started { updates: context.updates, epochs: context.epochs })?;
             for metrics in context.history {
-                self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?;
+                self.write(&Event::Epoch { metrics: Box::new(metrics.recorded()) })?;
             }
             for decision in context.decisions {
                 self.write(&Event::Decided { decision: Box::new(decision.clone()) })?;
@@ -89,7 +95,9 @@ impl Callback for JsonlLogger {
                 let (update, loss, lr) = (context.update, finite(loss), context.lr);
                 self.write(&Event::Progress { update, loss, lr, extra })?;
             }
-            Hook::EpochEnd(metrics) => self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?,
+            Hook::EpochEnd(metrics) => {
+                self.write(&Event::Epoch { metrics: Box::new(metrics.recorded()) })?;
+            }
             Hook::Failed { error } => self.write(&Event::Failed { error: error.to_owned() })?,
             _ => {}
         }

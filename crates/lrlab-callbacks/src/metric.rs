@@ -91,9 +91,10 @@ impl Context<'_> {
         self.update > 0 && self.update < self.updates && here.into_iter().any(|mark| mark.kind == Restart)
     }
 
-    /// Returns whether the last update ended an epoch, whose metrics follow.
+    /// Returns whether the last update ended an epoch, whose metrics follow. The last epoch of a run may be shorter.
     pub(crate) fn epoch_ends(&self) -> bool {
-        self.updates_per_epoch > 0 && self.update.is_multiple_of(self.updates_per_epoch)
+        let ends = self.updates_per_epoch > 0 && self.update.is_multiple_of(self.updates_per_epoch);
+        ends || self.update >= self.updates
     }
 
     /// Like [`Context::restarts`], but `true` once per restart, and after the metrics of an epoch that ends with the cycle,

@@ -119,10 +119,12 @@ impl ValidationLossMonitor {
         Action::SetGain { gain, metric: self.metric.name.clone(), value, reason }
     }
 
-    /// Resets the controller at the start of a new cycle.
-    fn reset(&mut self, actions: &mut Vec<Action>) -> Result<(), Error> {
+    /// Resets the controller at the start of a new cycle. The gain was `before` when the controller made its decision, which
+    /// the reset replaces.
+    fn reset(&mut self, before: f64, actions: &mut Vec<Action>) -> Result<(), Error> {
         self.restore_controller(self.initial.clone())?;
         actions.retain(|action| !matches!(action, Action::SetGain { .. } | Action::Try { .. }));
+        self.gain = before;
         if self.gain != 1.0 {
             let value = f64::NAN;
             actions.push(self.set_gain(1.0, value, "gain back to 1: the schedule restarts".to_owned()));
@@ -150,6 +152,7 @@ impl Callback for ValidationLossMonitor {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        let before = self.gain;
         let mut actions = match (phase, context.hook) {
             (Phase::Keep, Hook::EpochEnd(metrics)) => self.keep(metrics).into_iter().collect(),
             (Phase::Control, Hook::EpochEnd(metrics)) => {
@@ -166,7 +169,7 @@ impl Callback for ValidationLossMonitor {
             _ => Vec::new(),
         };
         if phase == Phase::Control && self.policy == GainPolicy::ResetAtRestart && context.cycle_ended() {
-            self.reset(&mut actions)?;
+            self.reset(before, &mut actions)?;
         }
         Ok(actions)
     }

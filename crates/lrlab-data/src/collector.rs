@@ -63,8 +63,9 @@ impl Collector {
     fn spill(&mut self) -> std::io::Result<&mut BufWriter<NamedTempFile>> {
         if self.file.is_none() {
             std::fs::create_dir_all(&self.folder)?;
-            let mut file =
-                BufWriter::new(tempfile::Builder::new().prefix(".rows-").tempfile_in(&self.folder)?);
+            let mut file = BufWriter::new(
+                tempfile::Builder::new().prefix(".rows-").suffix(".tmp").tempfile_in(&self.folder)?,
+            );
             file.write_all(&std::mem::take(&mut self.memory))?;
             self.file = Some(file);
         }

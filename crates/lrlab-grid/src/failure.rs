@@ -145,11 +145,11 @@ const OUT_OF_MEMORY: &[&str] = &[
     "out of memory",
     "OUT_OF_MEMORY",
     "cannot allocate memory",
-    "os error 12",
+    "os error 12)",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CURAND_STATUS_ALLOCATION_FAILED",
 ];
-const IO: &[&str] = &["os error 28", "os error 30", "os error 5)", "os error 122"];
+const IO: &[&str] = &["os error 28)", "os error 30)", "os error 5)", "os error 122)"];
 
 fn mentions(text: &str, words: &[&str]) -> bool {
     let text = text.to_ascii_lowercase();
@@ -216,6 +216,20 @@ mod tests {
                 "",
                 FailureKind::Io,
                 "x: No space left on device (os error 28) (ended with code 1)",
+            ),
+            (
+                code(2),
+                Some("x: Disk quota exceeded (os error 122)"),
+                "",
+                FailureKind::Io,
+                "x: Disk quota exceeded (os error 122) (ended with code 2)",
+            ),
+            (
+                code(2),
+                Some("x: Cannot allocate memory (os error 12)"),
+                "",
+                FailureKind::OutOfMemory,
+                "x: Cannot allocate memory (os error 12) (ended with code 2)",
             ),
         ] {
             let failure = classify(3, status, reported, log).unwrap();

@@ -62,6 +62,10 @@ const REMOVING: &str = ".gc-";
 /// is set aside.
 pub(crate) fn add_referenced(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Error> {
     let path = list(store, &plan.experiment);
+    // Two calls at the same time add their runs one after the other, on file systems with locks.
+    let folder = store.experiment_dir(&plan.experiment);
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    let _lock = std::fs::File::open(&folder).and_then(|folder| folder.lock().map(|()| folder)).ok();
     let before = match read_json::<BTreeSet<RunId>>(&path) {
         Err(Error::Json { source, .. }) => {
             let aside = path.with_extension("json.damaged");

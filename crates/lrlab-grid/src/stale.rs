@@ -66,13 +66,15 @@ fn is_temporary(path: &Path) -> bool {
     hidden && path.extension().is_some_and(|extension| extension == "tmp")
 }
 
-/// Returns whether a file, or every file in a folder, has not been modified for [`STALE_AFTER`].
+/// Returns whether a file, or every file in a folder and below it, has not been modified for [`STALE_AFTER`].
 pub(crate) fn is_stale(path: &Path, clock: Clock) -> bool {
     let is_old = |path: &Path| {
         let touched = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
         touched.is_ok_and(|touched| clock.since(touched) >= STALE_AFTER)
     };
-    is_old(path) && std::fs::read_dir(path).into_iter().flatten().flatten().all(|entry| is_old(&entry.path()))
+    let is_folder = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    let entries = is_folder.then(|| std::fs::read_dir(path)).into_iter().flatten().flatten().flatten();
+    is_old(path) && entries.into_iter().all(|entry| is_stale(&entry.path(), clock))
 }
 
 /// Returns the folders of runs.

@@ -95,7 +95,7 @@ fn separator(index: usize) -> &'static [u8] {
 /// The runs of arms, then the other runs of trials. A run of an arm whose search has no winner has the state that it has
 /// as a trial.
 fn runs(report: &Report) -> impl Iterator<Item = Json> {
-    let mut trials = trial_runs(report);
+    let mut trials = trial_runs(&report.searches);
     let of_arms: Vec<Json> = report
         .runs()
         .map(|run| match trials.remove(&run.id) {

@@ -104,7 +104,11 @@ impl Owned {
         for name in files.keys().filter(|name| !keep.contains(name)) {
             let path = out.join(name);
             if digest(&path)?.is_some_and(|it| self.has(name, &it)) {
-                std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
+                match std::fs::remove_file(&path) {
+                    // Another process removed it.
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(|source| Error::Io { path, source })?,
+                }
             }
         }
         Ok(())

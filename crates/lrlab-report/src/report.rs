@@ -208,7 +208,7 @@ fn counts(report: &Report) -> Counts {
         }
     }
     let pruned = |run: &&TrialRun| run.state.word() == Outcome::Pruned.word();
-    counts.pruned = search::trial_runs(report).into_values().filter(pruned).count();
+    counts.pruned = search::trial_runs(&report.searches).into_values().filter(pruned).count();
     counts
 }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::{Arm, Record, TRIAL, TrialStatus, arms, judge};
 
+use crate::Error;
 use crate::store::{State, state_of_trial};
-use crate::{Error, Report};
 
 /// The search of one arm.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,8 +172,8 @@ impl Known {
 }
 
 /// The runs of all trials, each once, with those that are also runs of an arm.
-pub(crate) fn trial_runs(report: &Report) -> BTreeMap<&RunId, &TrialRun> {
-    let trials = report.searches.iter().flat_map(|search| &search.trials);
+pub(crate) fn trial_runs(searches: &[ArmSearch]) -> BTreeMap<&RunId, &TrialRun> {
+    let trials = searches.iter().flat_map(|search| &search.trials);
     trials.flat_map(|trial| &trial.runs).map(|run| (&run.id, run)).collect()
 }
 

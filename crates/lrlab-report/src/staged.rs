@@ -11,6 +11,8 @@ use crate::owned::{self, Owned};
 /// The files of a report in a temporary folder beside its destination. Only one file at a time is in memory.
 pub(crate) struct Staged {
     folder: tempfile::TempDir,
+    /// Reports beside each other are written one at a time, on file systems with locks.
+    _lock: Option<File>,
     /// Names with digests.
     pub(crate) files: Vec<(String, String)>,
 }
@@ -20,8 +22,10 @@ impl Staged {
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |source| Error::Io { path: parent.to_path_buf(), source };
         std::fs::create_dir_all(parent).map_err(failed)?;
-        let folder = tempfile::Builder::new().prefix(".report-").tempdir_in(parent).map_err(failed)?;
-        Ok(Self { folder, files: Vec::new() })
+        let lock = File::open(parent).and_then(|folder| folder.lock().map(|()| folder)).ok();
+        let folder =
+            tempfile::Builder::new().prefix(".report-").suffix(".tmp").tempdir_in(parent).map_err(failed)?;
+        Ok(Self { folder, _lock: lock, files: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), Error> {

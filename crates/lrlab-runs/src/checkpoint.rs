@@ -100,7 +100,8 @@ struct SignedManifest {
 pub struct Checkpoints {
     /// The folder of all attempts.
     attempts: PathBuf,
-    /// The folder of the checkpoints of this attempt.
+    /// The number of this attempt, and the folder of its checkpoints.
+    attempt: u32,
     own: PathBuf,
     fingerprint: Fingerprint,
     /// The checkpoints to keep, oldest first.
@@ -123,7 +124,8 @@ impl Checkpoints {
     ) -> Result<(Self, Option<Checkpoint>), Error> {
         let attempts = run_dir.join("attempts");
         let own = attempt_dir(run_dir, attempt).join("checkpoints");
-        let mut checkpoints = Self { own, fingerprint, kept: Vec::new(), has_stale_files: true, attempts };
+        let mut checkpoints =
+            Self { attempt, own, fingerprint, kept: Vec::new(), has_stale_files: true, attempts };
         let mut found = None;
         for (attempt, folder) in candidates(&checkpoints.attempts) {
             match read(&folder) {
@@ -174,8 +176,9 @@ impl Checkpoints {
             let _ = std::fs::remove_dir_all(folder);
         }
         if std::mem::take(&mut self.has_stale_files) {
-            for (_, folder) in candidates(&self.attempts) {
-                if !self.kept.contains(&folder) {
+            for (attempt, folder) in candidates(&self.attempts) {
+                // A later attempt may have taken over from this one.
+                if attempt <= self.attempt && !self.kept.contains(&folder) {
                     let _ = std::fs::remove_dir_all(folder);
                 }
             }

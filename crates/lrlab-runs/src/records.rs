@@ -169,7 +169,6 @@ pub fn write_records<'a>(path: &Path, results: impl IntoIterator<Item = &'a RunR
     })
 }
 
-/// Expands a folder to its record files.
 /// Returns whether a file of a folder has records by its name: `*.jsonl`, or `*.jsonl.gz`, which is an error when it is read.
 #[must_use]
 pub fn is_record_file(path: &Path) -> bool {
@@ -179,6 +178,7 @@ pub fn is_record_file(path: &Path) -> bool {
     })
 }
 
+/// Expands a folder to its record files.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);

@@ -34,7 +34,7 @@ pub enum Outcome {
     Completed,
     /// A callback stopped the run (early stopping, a time budget).
     Stopped,
-    /// The loss became non-finite. This is a data point, not an error.
+    /// The loss or the gradient became non-finite, or a callback declared divergence. This is a data point, not an error.
     Diverged,
     /// A search eliminated the run.
     Pruned,
@@ -268,13 +268,13 @@ pub struct Timing {
     pub started: f64,
     /// Seconds since the Unix epoch at the end.
     pub finished: f64,
-    /// Seconds in training updates.
+    /// Seconds in training updates, also in those of trials.
     pub train_s: f64,
     /// Seconds in evaluation.
     pub eval_s: f64,
     /// Seconds spent on data: loading, and waiting for batches in training.
     pub data_s: f64,
-    /// Seconds in which training or evaluation waited for batches; part of `data_s` and `eval_s`.
+    /// Seconds in which training or evaluation waited for batches, also in trials; part of the other times.
     pub input_s: f64,
     /// `input_s` as a fraction of `elapsed_s`; null if it was not measured.
     pub input_share: Option<f64>,
@@ -402,7 +402,8 @@ pub struct RunResult {
     /// The evaluation after the last update.
     #[serde(rename = "final")]
     pub last: Evaluation,
-    /// The best epoch by `spec.select`, the earliest among ties.
+    /// The evaluation of the best weights by `spec.select`: those of the best epoch, the earliest among ties, or the averaged
+    /// ones if they are better.
     pub best: Evaluation,
     /// The decisions of callbacks.
     pub decisions: Vec<Decision>,

@@ -74,6 +74,19 @@ fn the_last_two_checkpoints_of_all_attempts_are_kept() {
     assert_eq!(folders(run.path()), 0);
 }
 
+/// An attempt that was suspended while another took over from it leaves the checkpoints of the other alone.
+#[test]
+fn earlier_attempts_keep_later_checkpoints() {
+    let run = tempfile::tempdir().unwrap();
+    let (mut first, ..) = open(run.path(), 1, fingerprint());
+    let (mut second, ..) = open(run.path(), 2, fingerprint());
+    let later = [10, 20].map(|update| write(&mut second, update));
+    write(&mut first, 5);
+    assert!(later.iter().all(|folder| folder.is_dir()));
+    let (_, found, _) = open(run.path(), 3, fingerprint());
+    assert_eq!(found.unwrap().at.update, 20);
+}
+
 #[test]
 fn checkpoints_of_another_fingerprint_are_reported() {
     let run = tempfile::tempdir().unwrap();

@@ -217,8 +217,19 @@ impl<S: Schedule> Schedule for Repeat<S> {
     }
 
     fn marks(&self) -> Vec<Mark> {
-        let starts = (1..self.limit).map_while(|n| n.checked_mul(self.period)).take(MOST_MARKS);
-        starts.map(|update| Mark { update, kind: MarkKind::Restart }).collect()
+        // The marks of a period, without those at its start, which the restart replaces.
+        let inner: Vec<Mark> = self.of.marks();
+        let within = inner.into_iter().filter(|mark| 0 < mark.update && mark.update < self.period);
+        let within: Vec<Mark> = within.collect();
+        let period = |n: u64| {
+            let start = n.checked_mul(self.period)?;
+            let restart = (n > 0).then_some(Mark { update: start, kind: MarkKind::Restart });
+            let later = within.iter().filter_map(move |mark| {
+                Some(Mark { update: start.checked_add(mark.update)?, kind: mark.kind })
+            });
+            Some(restart.into_iter().chain(later))
+        };
+        (0..self.limit).map_while(period).flatten().take(MOST_MARKS).collect()
     }
 }
 

@@ -94,6 +94,17 @@ impl Clock {
         }
     }
 
+    /// Returns the first update at which the time is at least `moment` updates.
+    pub(crate) fn reaches(&self, moment: f64) -> f64 {
+        match self.every {
+            Every::Update => moment,
+            Every::Epoch => {
+                let epoch = self.updates_per_epoch as f64;
+                crate::span::snap(moment / epoch).ceil() * epoch
+            }
+        }
+    }
+
     /// Returns the time in epochs.
     pub(crate) fn epochs(&self, at: Time) -> f64 {
         self.updates(at) / self.updates_per_epoch as f64

@@ -133,7 +133,9 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
             let runs = &arm.trials[trial].judged;
             let values: Option<Vec<f64>> =
                 runs.iter().map(|run| known(*run)?.best(&arm.metric, until)).collect();
-            values.map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64)
+            // A trial without runs has no mean.
+            let values = values.filter(|values| !values.is_empty())?;
+            Some(values.iter().sum::<f64>() / values.len() as f64)
         };
         let ranking =
             ranked(&arm.metric, alive.iter().map(|&trial| Score { trial, value: value(trial) }).collect());

@@ -14,7 +14,7 @@ mod space;
 
 pub use arm::{Arm, TRIAL, Trial, arms};
 pub use judge::{Due, Record, Score, Stage, TrialStatus, Verdict, judge};
-pub use space::{Space, draw, grid};
+pub use space::{Space, draw, grid, points};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,5 +1,7 @@
 //! Search spaces and the points drawn from them.
 
+use std::collections::HashSet;
+
 use lrlab_random::{Purpose, Stream};
 use serde_json::{Number, Value};
 
@@ -83,9 +85,7 @@ const MAX_TRIES: u64 = 1000;
 /// have the same points.
 #[must_use]
 pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<Vec<Value>>> {
-    let counts: Option<Vec<usize>> = spaces.iter().map(|(_, space)| Some(space.values()?.len())).collect();
-    let count = counts.and_then(|counts| counts.iter().try_fold(1_usize, |n, m| n.checked_mul(*m)));
-    if count.is_some_and(|count| count < trials) {
+    if points(spaces).is_some_and(|count| count < trials) {
         return None;
     }
     let values: Vec<(Stream, Option<Vec<Value>>, &Space)> = spaces
@@ -96,17 +96,23 @@ pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<
         Some(known) => known[stream.below(index, known.len() as u64) as usize].clone(),
         None => space.at(stream.uniform(index)),
     };
-    let mut points: Vec<Vec<Value>> = Vec::with_capacity(trials);
+    let (mut points, mut known) = (Vec::new(), HashSet::new());
     for index in 0..MAX_TRIES.saturating_mul(trials as u64) {
         if points.len() == trials {
             break;
         }
-        let point = values.iter().map(|entry| one(entry, index)).collect();
-        if !points.contains(&point) {
+        let point: Vec<Value> = values.iter().map(|entry| one(entry, index)).collect();
+        if known.insert(point.clone()) {
             points.push(point);
         }
     }
     (points.len() == trials).then_some(points)
+}
+
+/// Returns the number of points, at most [`usize::MAX`], or `None` if a space is continuous.
+#[must_use]
+pub fn points(spaces: &[(String, Space)]) -> Option<usize> {
+    spaces.iter().try_fold(1_usize, |count, (_, space)| Some(count.saturating_mul(space.values()?.len())))
 }
 
 /// Returns every point, the last space varying fastest, or `None` if a space is continuous.

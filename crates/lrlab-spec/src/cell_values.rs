@@ -116,7 +116,7 @@ fn flatten<'a>(node: &'a Node, path: &str, found: &mut Vec<(Key, &'a Node)>) {
 }
 
 /// Returns whether two paths can lead to one key: `optimizer.momentum` is a short form of `optimizer.sgd.momentum`.
-fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     let is_short_form = |short: &str, path: &str| {
         let rest = path.strip_prefix("optimizer.").and_then(|rest| rest.split_once('.'));
         is_short(short) && rest.is_some_and(|(_, key)| short.strip_prefix("optimizer.") == Some(key))

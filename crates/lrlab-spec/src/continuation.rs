@@ -1,7 +1,7 @@
 //! Runs that can continue a shorter run.
 
 use lrlab_config::{AverageEvery, AveragingConfig};
-use lrlab_schedulers::{Horizon, Mark, Schedule, ScheduleSpec};
+use lrlab_schedulers::{ControllerSpec, Horizon, Mark, Schedule, ScheduleSpec};
 
 use crate::RunSpec;
 
@@ -29,10 +29,15 @@ impl RunSpec {
     /// Returns whether the schedules of two runs, of the rate and of the constants of the update rule, give the same values
     /// until the last update of the shorter run.
     fn has_same_rates(&self, short: &Horizon, longer: &Self, long: &Horizon) -> bool {
-        self.schedules()
-            .into_iter()
-            .zip(longer.schedules())
-            .all(|((base, ours), (_, theirs))| is_same_schedule(base, (ours, short), (theirs, long)))
+        // The trials of a search use the rates of the next updates, also of those after the end of the shorter run.
+        let ahead = match self.monitor.as_ref().map(|monitor| &monitor.controller) {
+            Some(ControllerSpec::AutoLrs(search)) => search.updates,
+            _ => 0,
+        };
+        ahead <= long.updates
+            && self.schedules().into_iter().zip(longer.schedules()).all(|((base, ours), (_, theirs))| {
+                is_same_schedule(base, (ours, short), (theirs, long), ahead)
+            })
     }
 
     /// Returns all schedules of the run with their base rates.
@@ -42,11 +47,13 @@ impl RunSpec {
     }
 }
 
-/// Returns whether two schedules give the same values from `base` until the last update of the first one's run.
+/// Returns whether two schedules give the same values from `base` until the last update of the first one's run, and for
+/// `ahead` updates after its last epoch but one.
 fn is_same_schedule(
     base: f64,
     (ours, short): (&ScheduleSpec, &Horizon),
     (theirs, long): (&ScheduleSpec, &Horizon),
+    ahead: u64,
 ) -> bool {
     let (Ok(ours), Ok(theirs)) = (ours.build(short), theirs.build(long)) else { return false };
     let last = short.updates.saturating_sub(1);
@@ -55,8 +62,9 @@ fn is_same_schedule(
     };
     let value =
         |schedule: &dyn Schedule, horizon: &Horizon, update| schedule.lr(base, horizon.at(update)).to_bits();
+    let read = last.max(short.updates.saturating_sub(short.updates_per_epoch).saturating_add(ahead));
     marks(ours.as_ref()) == marks(theirs.as_ref())
-        && (0..last).all(|update| value(ours.as_ref(), short, update) == value(theirs.as_ref(), long, update))
+        && (0..read).all(|update| value(ours.as_ref(), short, update) == value(theirs.as_ref(), long, update))
 }
 
 /// Returns whether an average has the same start and interval in runs of two lengths.
@@ -118,6 +126,21 @@ mod tests {
         let long = spec(&json!({ "schedule": steps("4 epochs"), "epochs": 9 }));
         assert!(long.continues(&spec(&json!({})), 500));
         assert!(!long.continues(&spec(&json!({ "epochs": 5 })), 500));
+    }
+
+    /// A search tries the rates of updates that only the longer run makes.
+    #[test]
+    fn trials_read_later_rates() {
+        let of = |updates: u64, schedule: Value, epochs: u64| {
+            let monitor = json!({ "controller": { "auto_lrs": { "updates": updates } } });
+            spec(&json!({ "monitor": monitor, "schedule": schedule, "epochs": epochs }))
+        };
+        // 16 updates per epoch: the last search of the shared part begins at update 48 of 64.
+        let step = json!({ "step": { "step_size": "4 epochs" } });
+        for (updates, expected) in [(1, true), (16, true), (17, false), (u64::MAX, false)] {
+            let short = of(updates, json!({ "static": {} }), 4);
+            assert_eq!(of(updates, step.clone(), 9).continues(&short, 500), expected, "{updates}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use lrlab_runs::Search;
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
+use crate::cell_values::same;
 use crate::conditions;
 use crate::coordinate::meets;
 use crate::mistake::Log;
@@ -64,7 +65,7 @@ fn condition(
     };
     let name = keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(".");
     let place = Place { end: keys.last().map_or(whole.end, |key| key.place.end), ..whole };
-    if search.is_some_and(|search| name == TRIAL || search.keys.contains(&name)) {
+    if search.is_some_and(|search| name == TRIAL || search.keys.iter().any(|key| same(key, &name))) {
         log.error(place, format!("`{name}` is searched: an arm's trials are ranked together"), None);
         return None;
     }

@@ -225,6 +225,68 @@ fn trials_that_cannot_be_compared_are_rejected() {
     assert_eq!(experiment.cells(&["schedule=static".into()], Some(1)).unwrap().len(), 2 * 2 * 2);
 }
 
+/// A filter cannot select trials by another form of a searched key.
+#[test]
+fn filters_know_both_forms_of_a_key() {
+    for (searched, filter) in [
+        ("optimizer.momentum", "optimizer.sgd.momentum=0.9"),
+        ("optimizer.sgd.momentum", "optimizer.momentum=0.9"),
+        ("optimizer.momentum", "optimizer.momentum=0.9"),
+    ] {
+        let experiment =
+            good(&format!("method = {{ grid = {{}} }}\nspace.\"{searched}\" = {{ choice = [0, 0.9] }}"));
+        let mistakes = experiment.cells(&[filter.into()], None).unwrap_err().to_string();
+        assert!(
+            mistakes.contains("is searched: an arm's trials are ranked together"),
+            "{searched}: {mistakes}"
+        );
+    }
+}
+
+/// The size of a search is known before its points are made.
+#[test]
+fn searches_are_bounded() {
+    let keys = ["lr", "optimizer.momentum", "optimizer.weight_decay", "lr_min", "clip_norm"];
+    let space = |points: &str| -> String {
+        let line =
+            |key: &&str| format!("space.\"{key}\" = {{ linear = {{ min = 0.1, max = 0.9{points} }} }}\n");
+        keys.iter().map(line).collect()
+    };
+    for (method, space) in [
+        ("{ random = { trials = 9000000000000000 } }", space("")),
+        ("{ random = { trials = 100001 } }", space("")),
+        ("{ grid = {} }", space(", points = 5000")),
+    ] {
+        let text = format!("method = {method}\n{space}");
+        let mistakes = with(&text).unwrap_err().to_string();
+        assert!(mistakes.contains("the search makes more than 100000 runs"), "{method}: {mistakes}");
+    }
+}
+
+/// Which keys a search has depends on the update rule, too.
+#[test]
+fn update_rules_have_their_own_keys() {
+    let grid = GRID
+        .replace("monitor = [\"off\", \"on\"]\n", "optimizer = [\"sgd\", \"adamw\"]\n")
+        .replace("optimizer = { sgd = {} }\n", "")
+        .replace(
+            "[monitors.on]\ncontroller = { plateau = {} }\n",
+            "[optimizers]\nsgd = { sgd = {} }\nadamw = { adamw = {} }\n",
+        )
+        .replace(", set = { lr = 0.1 }", "");
+    let search = "method = { random = { trials = 3 } }\nspace.lr = { log = { min = 1e-3, max = 1.0 } }\n\
+                  space.\"optimizer.sgd.momentum\" = { linear = { min = 0.0, max = 0.9 } }\n";
+    for order in ["[\"sgd\", \"adamw\"]", "[\"adamw\", \"sgd\"]"] {
+        let text = format!("{}{search}", grid.replace("[\"sgd\", \"adamw\"]", order));
+        let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        let cells = experiment.cells(&[], None).unwrap();
+        assert_eq!(cells.len(), 2 * 2 * 2 * 3 * 3);
+        for (cell, _) in cells {
+            assert_eq!(cell.contains_key("optimizer.sgd.momentum"), cell["optimizer"] == "sgd", "{cell:?}");
+        }
+    }
+}
+
 #[test]
 fn claims_cannot_select_what_is_searched() {
     let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"final.val_loss\"\ncompare = \">\"\n";

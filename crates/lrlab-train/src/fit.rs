@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use lrlab_callbacks::{Callbacks, Session};
 use lrlab_data::Dataset;
 use lrlab_models::Model;
@@ -80,20 +80,38 @@ pub fn fit_from(
         run.resume(state)?;
     }
 
-    let stop = match train(&mut run, data, policy) {
-        Ok(stop) => stop,
+    match train_and_evaluate(&mut run, data, policy) {
+        Ok(Ended { stop, last, best, weights }) => Ok(run.fitted(stop, last, best, weights)),
         Err(error) => {
             // Return the first error, even if a callback fails on it too.
             let _ = run.session.fail(&error.to_string(), &mut run.host);
-            return Err(error);
+            Err(error)
         }
-    };
+    }
+}
+
+/// How a run ended, and its evaluations and best weights unless it was interrupted or paused.
+struct Ended {
+    stop: Stop,
+    last: Evaluation,
+    best: Evaluation,
+    weights: BTreeMap<String, Tensor>,
+}
+
+fn train_and_evaluate(
+    run: &mut Run<'_>,
+    data: &Dataset,
+    policy: &mut dyn CheckpointPolicy,
+) -> Result<Ended, Error> {
+    let stop = train(run, data, policy)?;
     if matches!(stop, Stop::Interrupted | Stop::Paused) {
-        return Ok(run.fitted(stop, Evaluation::default(), Evaluation::default(), BTreeMap::new()));
+        let (last, best, weights) = Default::default();
+        return Ok(Ended { stop, last, best, weights });
     }
     run.end(stop)?;
     let last = run.last(data)?;
-    run.finish(stop, last, data)
+    let (best, weights) = run.best(&last, data)?;
+    Ok(Ended { stop, last, best, weights })
 }
 
 /// The training algorithm.
@@ -128,7 +146,6 @@ fn train(run: &mut Run<'_>, data: &Dataset, policy: &mut dyn CheckpointPolicy) -
             let clock = Instant::now();
             let updated = trainer.step(&window, first + running.batches, lr)?;
             trainer.work.train_s += clock.elapsed().as_secs_f64();
-            trainer.work.examples += updated.predictions.len() as u64;
             running.add(&updated, window.len());
             let update = trainer.update;
             (run.host.report)(&Event::Progress {
@@ -160,7 +177,8 @@ fn train(run: &mut Run<'_>, data: &Dataset, policy: &mut dyn CheckpointPolicy) -
         (run.host.report)(&Event::Epoch { metrics: Box::new(metrics.recorded()) });
         let validated = has_finite_val_loss(&metrics);
         run.session.end_epoch(metrics, &mut run.host)?;
-        if !validated && !run.host.restored {
+        // A rewind at the end of a run is undone, because no update follows it.
+        if !validated && (!run.host.restored || run.session.is_over()) {
             run.session.diverge();
         }
         if let Some(stop) = run.checkpoint(policy)? {

@@ -152,9 +152,13 @@ impl<'a> Run<'a> {
         Ok(last)
     }
 
-    /// Evaluates the best weights: those of the best epoch, or the average if it is better. Only this method and
-    /// [`last`](Self::last) read the test split.
-    pub(crate) fn finish(mut self, stop: Stop, last: Evaluation, data: &Dataset) -> Result<Fitted, Error> {
+    /// Evaluates the best weights, and returns both: those of the best epoch, or the average if it is better. Only this method
+    /// and [`last`](Self::last) read the test split.
+    pub(crate) fn best(
+        &mut self,
+        last: &Evaluation,
+        data: &Dataset,
+    ) -> Result<(Evaluation, BTreeMap<String, Tensor>), Error> {
         let clock = Instant::now();
         let value = last.metrics.get(&self.settings.select).flatten().filter(|_| last.averaged);
         let (best, weights) = match self.best.take() {
@@ -171,7 +175,7 @@ impl<'a> Run<'a> {
             None => (last.clone(), self.host.trainer.params().snapshot()?),
         };
         self.host.trainer.work.eval_s += clock.elapsed().as_secs_f64();
-        Ok(self.fitted(stop, last, best, weights))
+        Ok((best, weights))
     }
 
     pub(crate) fn fitted(

@@ -95,6 +95,12 @@ impl Settings {
         if self.eval_batch_size == 0 {
             return bad("eval_batch_size", &self.eval_batch_size, "at least 1");
         }
+        if let Some(norm) = self.clip_norm.filter(|norm| norm.is_nan() || *norm <= 0.0) {
+            return bad("clip_norm", &norm, "a norm above 0");
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return bad("label_smoothing", &self.label_smoothing, "a number from 0 to below 1");
+        }
         if lrlab_runs::EpochMetrics::higher_is_better(&self.select).is_none() {
             return bad(
                 "select",

@@ -101,7 +101,7 @@ impl State {
     /// Deserializes the output of [`State::write`]; the tensors are on the CPU.
     ///
     /// # Errors
-    /// Returns [`Error::State`] if the input is not a state.
+    /// Returns [`Error::State`] if the input is not a state, and [`Error::Tensor`] if the tensors are damaged.
     pub fn read(metadata: &[u8], tensors: &[u8]) -> Result<Self, Error> {
         let metadata = serde_json::from_slice(metadata).map_err(unreadable)?;
         let mut groups = TensorGroups::default();

@@ -119,6 +119,7 @@ impl<'a> Trainer<'a> {
         }
         self.update += 1;
         self.work.updates += 1;
+        self.work.examples += examples as u64;
         Ok(UpdateStats { predictions, loss, grad_norm })
     }
 
@@ -154,12 +155,12 @@ impl<'a> Trainer<'a> {
 
     /// Performs one update at each rate, observes the validation loss, and restores the state.
     pub(crate) fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
-        let clock = Instant::now();
+        let (clock, evaluated) = (Instant::now(), self.work.eval_s);
         let (snapshot, update) = (self.snapshot()?, self.update);
         let observation = self.run_trial(lrs);
         self.update = update;
         self.restore(&snapshot)?;
-        self.work.train_s += clock.elapsed().as_secs_f64();
+        self.work.train_s += clock.elapsed().as_secs_f64() - (self.work.eval_s - evaluated);
         observation
     }
 
@@ -185,8 +186,9 @@ impl<'a> Trainer<'a> {
             }
             break;
         }
-        let data = self.data;
+        let (data, clock) = (self.data, Instant::now());
         let scores = self.evaluate(&data.validation)?;
+        self.work.eval_s += clock.elapsed().as_secs_f64();
         Ok(Observation { value: scores.loss, stderr: Some(scores.loss_stderr) })
     }
 

@@ -108,6 +108,25 @@ fn records_beside_a_linked_experiment_are_found() {
     assert_eq!(succeeds(folder, &merge).out, "2 runs in results/tiny/all.jsonl\n");
 }
 
+/// A link to an experiment has its documents beside the file that it refers to.
+#[cfg(unix)]
+#[test]
+fn documents_of_a_linked_experiment_are_found() {
+    let folder = place(false);
+    let folder = folder.path();
+    std::fs::write(folder.join("note.md.jinja"), "{{ counts.done }} runs\n").unwrap();
+    std::fs::write(folder.join("tiny.toml"), format!("{TINY}[report]\ndocuments = [\"note.md.jinja\"]\n"))
+        .unwrap();
+    std::fs::create_dir(folder.join("links")).unwrap();
+    std::os::unix::fs::symlink(folder.join("tiny.toml"), folder.join("links/tiny.toml")).unwrap();
+    succeeds(folder, &["run", "links/tiny.toml", "--device", "cpu", "--threads", "1"]);
+    assert_eq!(read(folder, "runs/tiny/report/note.md"), "2 runs\n");
+    // One beside the link comes first.
+    std::fs::write(folder.join("links/note.md.jinja"), "linked\n").unwrap();
+    succeeds(folder, &["report", "links/tiny.toml"]);
+    assert_eq!(read(folder, "runs/tiny/report/note.md"), "linked\n");
+}
+
 /// The numbers of an experiment's document come from the runs.
 #[test]
 fn reports_render_the_documents_of_the_experiment() {

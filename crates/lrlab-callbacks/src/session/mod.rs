@@ -433,9 +433,13 @@ impl Session {
         let lr_before = self.lr();
         let (kind, metric, value, reason) = match action {
             Action::SetGain { gain, metric, value, reason } => {
-                let cut = gain < self.gain_of(&source);
+                let before = self.gain_of(&source);
+                if gain == before {
+                    return Ok(());
+                }
                 self.state.gains.insert(source.clone(), gain);
-                (if cut { DecisionKind::Cut } else { DecisionKind::Raise }, metric, value, reason)
+                let kind = if gain < before { DecisionKind::Cut } else { DecisionKind::Raise };
+                (kind, metric, value, reason)
             }
             Action::Stop { metric, value, reason } => {
                 self.state.stop.get_or_insert(StopReason::Stopped);

@@ -216,6 +216,9 @@ impl Sim {
                 (DecisionKind::Rewind, String::new(), f64::NAN, reason)
             }
             _ if about_weights => return Ok(()),
+            Action::SetGain { gain, .. } if self.gains.get(&source).copied().unwrap_or(1.0) == gain => {
+                return Ok(());
+            }
             Action::SetGain { gain, metric, value, reason } => {
                 self.gains.insert(source.clone(), gain);
                 let kind = if self.gain() < before { DecisionKind::Cut } else { DecisionKind::Raise };

@@ -80,13 +80,41 @@ fn the_gains_of_two_monitors_are_multiplied() {
     assert_eq!(sim.gain(), 0.125 * 0.125);
 }
 
+/// The restart replaces the decision of the same epoch, also one that would have raised the gain to 1.
+#[test]
+fn a_reset_replaces_a_raise_to_one() {
+    // Greedy cuts after epoch 2 and raises after epoch 3, with which the cycle ends.
+    let script = Script {
+        metrics: |epoch| val_loss(epoch, [0.7, 0.8, 0.6, 0.5][epoch as usize - 1]),
+        epochs: 4,
+        restarts: vec![9],
+        ..Script::default()
+    };
+    for text in [
+        "greedy = { factor = 0.5, patience = 0, max_gain = 1 }",
+        "scripted = { gains = [[2, 0.5], [3, 1.0]] }",
+    ] {
+        let make = || {
+            let controller = ControllerSpec::parse(text).unwrap().build().unwrap();
+            let monitor = ValidationLossMonitor::new(controller, "val_loss").unwrap();
+            Callbacks::default().with(monitor.at_restart(GainPolicy::ResetAtRestart))
+        };
+        let (sim, callbacks) = resumes_after_every_event(&script, make);
+        assert!(sim.words().contains(&"6 gain 0.5".to_owned()), "{text}: {:?}", sim.words());
+        assert!(sim.words().contains(&"9 gain 1".to_owned()), "{text}: {:?}", sim.words());
+        let monitor = callbacks.get::<ValidationLossMonitor>().unwrap();
+        assert_eq!((sim.gain(), monitor.gain()), (1.0, 1.0), "{text}");
+    }
+}
+
 #[test]
 fn a_warm_restart_may_reset_the_monitor() {
     // Restarts at the end of epoch 4, where a cut is due, and in the middle of epoch 7, after the cut of epoch 6.
     let script = Script { metrics: overfits, restarts: vec![12, 20], ..Script::default() };
     for (policy, expected) in [
         (GainPolicy::Keep, vec!["12 gain 0.5", "18 gain 0.25", "24 gain 0.125"]),
-        (GainPolicy::ResetAtRestart, vec!["12 gain 1"]),
+        // The restart replaces the cut, and the gain is 1 as before.
+        (GainPolicy::ResetAtRestart, vec![]),
     ] {
         let make = || Callbacks::default().with(monitor(plateau()).at_restart(policy));
         let (sim, _) = resumes_after_every_event(&script, make);
@@ -130,7 +158,8 @@ fn the_monitor_accepts_any_controller_and_metric() {
         };
         let (sim, _) = resumes_after_every_event(&script, make);
         let seen: Vec<_> = sim.decisions.iter().map(|d| (d.gain, d.reason.as_str())).collect();
-        assert_eq!(seen, [(gain, stderr), (gain, stderr), (gain, "enough")]);
+        // A decision that leaves the gain as it is changes nothing.
+        assert_eq!(seen, [(gain, stderr), (gain, "enough")]);
         assert_eq!((sim.ended, sim.epoch), (Some("stopped"), 3));
     }
     for (metric, words) in [

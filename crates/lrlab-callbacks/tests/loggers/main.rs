@@ -271,3 +271,34 @@ fn progress_without_a_terminal_is_plain_lines() {
     assert_eq!(lines[2], "epoch 2/4  val_loss NaN  lr 1.000e-1  6.0 s");
     assert_eq!(lines.len(), 7);
 }
+
+/// Every line can be read, also one with a metric that is not finite, and a run that continues with another length says so.
+#[test]
+fn events_can_be_read_and_state_the_length_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let metrics =
+        |epoch| val_loss(epoch, 0.5).with("perplexity", if epoch == 2 { f64::INFINITY } else { 2.0 });
+    let logger = || Callbacks::default().with(JsonlLogger::new(&path).progress_every(1));
+    let events = || -> Vec<Event> {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let mut callbacks = logger();
+    let mut sim = Sim::new(Script { metrics, epochs: 3, ..Script::default() });
+    sim.run(&mut callbacks).unwrap();
+    let short = events();
+    assert!(matches!(short[0], Event::Started { updates: 9, epochs: 3 }), "{:?}", short[0]);
+    let progress = |events: &[Event]| events.iter().filter(|it| matches!(it, Event::Progress { .. })).count();
+    assert_eq!(progress(&short), 9);
+
+    // The same state in a run of twice the length.
+    let state = callbacks.state();
+    sim.script.epochs = 6;
+    let mut callbacks = logger();
+    callbacks.restore(state).unwrap();
+    sim.start(&mut callbacks).unwrap();
+    let long = events();
+    assert!(matches!(long[0], Event::Started { updates: 18, epochs: 6 }), "{:?}", long[0]);
+    assert_eq!((long.len(), progress(&long)), (short.len(), 9));
+}

@@ -1,6 +1,6 @@
 //! The specifications of combined schedules: [`crate::Compose`] with lengths that have a unit.
 
-use super::Specification;
+use super::{Specification, Stairs};
 use crate::{
     ChainedSpec, ClampSpec, Compose, DelaySpec, Error, FloorSpec, Horizon, Mark, MaxSpec, MinSpec, Problem,
     RepeatSpec, ScaleSpec, Schedule, ScheduleSpec, SequentialSpec, Span, StaircaseSpec, SumSpec, Time, check,
@@ -219,9 +219,9 @@ impl Specification for StaircaseSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let step = self.step.resolve(run);
+        let steps = Stairs { size: self.step.resolve(run) };
         let of = self.of.build(run).map_err(of)?;
-        Ok(Box::new(Staircase { step, run: *run, of }))
+        Ok(Box::new(Staircase { steps, run: *run, of }))
     }
 
     fn reads_base(&self) -> bool {
@@ -231,24 +231,15 @@ impl Specification for StaircaseSpec {
 
 #[derive(Debug)]
 struct Staircase {
-    /// In updates, possibly fractional.
-    step: f64,
+    steps: Stairs,
     run: Horizon,
     of: Box<dyn Schedule>,
 }
 
 impl Staircase {
-    /// Returns the first update of step n.
-    fn start(&self, n: f64) -> u64 {
-        crate::span::snap(n * self.step).ceil() as u64
-    }
-
     /// Returns the first update of the step that contains an update.
     fn floor(&self, update: u64) -> u64 {
-        // The rounded quotient may be off by one, so it is compared with the starts.
-        let n = (update as f64 / self.step).floor();
-        let starts = [n + 1.0, n, n - 1.0].map(|n| self.start(n.max(0.0)));
-        starts.into_iter().find(|&start| start <= update).unwrap_or(update)
+        self.steps.start(self.steps.number(update))
     }
 }
 
@@ -261,7 +252,7 @@ impl Schedule for Staircase {
         // An event within a step takes effect at the next step.
         let delayed = |mark: Mark| {
             let floor = self.floor(mark.update);
-            let next = self.start((mark.update as f64 / self.step).floor() + 1.0);
+            let next = self.steps.start(self.steps.number(mark.update) + 1.0);
             Mark { update: if floor == mark.update { floor } else { next }, ..mark }
         };
         let mut marks: Vec<Mark> = self.of.marks().into_iter().map(delayed).collect();

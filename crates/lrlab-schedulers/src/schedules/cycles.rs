@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Specification, build, cosine::descend, marks, one, tenth};
+use super::{Specification, Stairs, build, cosine::descend, marks, one, tenth};
 use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check};
 
 /// `cyclic = { step_size_up = "2 epochs" }`: up and down between two rates.
@@ -253,7 +253,7 @@ impl Schedule for Cyclic {
     }
 
     fn marks(&self) -> Vec<Mark> {
-        marks((1_u64..).map(|n| n as f64 * (self.up + self.down)), self.end, MarkKind::Restart)
+        Stairs { size: self.up + self.down }.marks(self.end, MarkKind::Restart)
     }
 }
 

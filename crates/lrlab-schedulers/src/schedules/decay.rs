@@ -285,10 +285,10 @@ impl Schedule for Decay {
         if let AfterEnd::Restart { t_mult, limit, .. } = self.after_end {
             let cycles = Cycles { first: self.length, factor: t_mult };
             let last = limit.min(MOST_MARKS as f64) as u64;
-            let restarts = (1..last).map(|n| cycles.start(n as f64));
+            let restarts = (1..last).map(|n| self.clock.reaches(self.start + cycles.start(n as f64)));
             all.extend(marks(restarts, self.end, MarkKind::Restart));
             if limit.is_finite() {
-                let end = std::iter::once(cycles.start(limit));
+                let end = std::iter::once(self.clock.reaches(self.start + cycles.start(limit)));
                 all.extend(marks(end, self.end.saturating_add(1), MarkKind::End));
             }
             return all;
@@ -296,11 +296,12 @@ impl Schedule for Decay {
         let end = self.start + self.length;
         if matches!(self.after_end, AfterEnd::Stretch) {
             // The first update after a multiple of the length.
-            let jumps = (1_u64..).map(|n| (n as f64 * end).floor() + 1.0);
+            let jumps = (1_u64..).map(|n| self.clock.reaches((n as f64 * end).floor() + 1.0));
             all.extend(marks(jumps, self.end, MarkKind::Restart));
             return all;
         }
-        all.extend(marks(std::iter::once(end), self.end.saturating_add(1), MarkKind::End));
+        let end = std::iter::once(self.clock.reaches(end));
+        all.extend(marks(end, self.end.saturating_add(1), MarkKind::End));
         all
     }
 }

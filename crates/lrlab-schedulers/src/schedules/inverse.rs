@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Specification, is_default, is_one, one};
+use super::{Specification, Stairs, is_default, is_one, one};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `inverse_time = { decay_steps = "1 epoch", decay_rate = 0.5 }`: `lr(t) = base / (1 + decay_rate · t / decay_steps)`.
@@ -71,7 +71,7 @@ impl Specification for InverseTimeSpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let &Self { decay_rate, staircase, power, .. } = self;
         Ok(Box::new(InverseTime {
-            unit: self.decay_steps.resolve(run),
+            steps: Stairs { size: self.decay_steps.resolve(run) },
             decay_rate,
             staircase,
             power,
@@ -82,7 +82,7 @@ impl Specification for InverseTimeSpec {
 
 #[derive(Debug)]
 struct InverseTime {
-    unit: f64,
+    steps: Stairs,
     decay_rate: f64,
     staircase: bool,
     power: f64,
@@ -91,15 +91,14 @@ struct InverseTime {
 
 impl Schedule for InverseTime {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        let units = at.update as f64 / self.unit;
-        let units = if self.staircase { units.floor() } else { units };
+        let units =
+            if self.staircase { self.steps.number(at.update) } else { at.update as f64 / self.steps.size };
         let divisor = check::saturate(1.0 + self.decay_rate * units);
         base / if self.power == 1.0 { divisor } else { check::saturate(libm::pow(divisor, self.power)) }
     }
 
     fn marks(&self) -> Vec<Mark> {
-        let steps = (1_u64..).map(|n| n as f64 * self.unit);
-        if self.staircase { super::marks(steps, self.end, MarkKind::Milestone) } else { Vec::new() }
+        if self.staircase { self.steps.marks(self.end, MarkKind::Milestone) } else { Vec::new() }
     }
 }
 

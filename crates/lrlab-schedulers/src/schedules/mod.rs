@@ -68,6 +68,31 @@ pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind
     marks
 }
 
+/// Equal steps from update 0, of a length in updates that may be fractional.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stairs {
+    pub(crate) size: f64,
+}
+
+impl Stairs {
+    /// The first update of step `n`.
+    pub(crate) fn start(self, n: f64) -> u64 {
+        crate::span::snap(n * self.size).ceil() as u64
+    }
+
+    /// The number of the step that contains an update, from 0.
+    pub(crate) fn number(self, update: u64) -> f64 {
+        // The rounded quotient may be off by one, so it is compared with the starts.
+        let n = (update as f64 / self.size).floor();
+        [n + 1.0, n, n - 1.0].into_iter().find(|n| self.start(n.max(0.0)) <= update).unwrap_or(n)
+    }
+
+    /// The starts of all steps but the first, before `end`.
+    pub(crate) fn marks(self, end: u64, kind: MarkKind) -> Vec<Mark> {
+        marks((1_u64..).map(|n| crate::span::snap(n as f64 * self.size)), end, kind)
+    }
+}
+
 pub(crate) fn one() -> f64 {
     1.0
 }

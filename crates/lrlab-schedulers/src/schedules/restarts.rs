@@ -164,10 +164,10 @@ impl Schedule for CosineWarmRestarts {
 
     fn marks(&self) -> Vec<Mark> {
         let last = self.limit.min(MOST_MARKS as f64) as u64;
-        let starts = (1..last).map(|n| self.cycles.start(n as f64));
+        let starts = (1..last).map(|n| self.clock.reaches(self.cycles.start(n as f64)));
         let mut all = marks(starts, self.end, MarkKind::Restart);
         if self.limit.is_finite() {
-            let end = self.cycles.start(self.limit);
+            let end = self.clock.reaches(self.cycles.start(self.limit));
             all.extend(marks(std::iter::once(end), self.end.saturating_add(1), MarkKind::End));
         }
         all

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Specification, marks, tenth};
+use super::{Specification, Stairs, tenth};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `step = { step_size = "30%", gamma = 0.1 }`: `lr(t) = base · gamma^⌊t / step_size⌋`, t in updates.
@@ -30,24 +30,25 @@ impl Specification for StepSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        Ok(Box::new(Step { size: self.step_size.resolve(run), gamma: self.gamma, end: run.updates }))
+        let steps = Stairs { size: self.step_size.resolve(run) };
+        Ok(Box::new(Step { steps, gamma: self.gamma, end: run.updates }))
     }
 }
 
 #[derive(Debug)]
 struct Step {
-    size: f64,
+    steps: Stairs,
     gamma: f64,
     end: u64,
 }
 
 impl Schedule for Step {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        let steps = (at.update as f64 / self.size).floor();
+        let steps = self.steps.number(at.update);
         check::saturate(base * check::saturate(libm::pow(self.gamma, steps)))
     }
 
     fn marks(&self) -> Vec<Mark> {
-        marks((1_u64..).map(|n| n as f64 * self.size), self.end, MarkKind::Milestone)
+        self.steps.marks(self.end, MarkKind::Milestone)
     }
 }

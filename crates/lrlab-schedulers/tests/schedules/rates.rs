@@ -1,7 +1,8 @@
 //! Rates at given updates.
 
-use lrlab_schedulers::{Schedule, lambda, multiplicative, recursive};
+use lrlab_schedulers::{Horizon, Schedule, lambda, multiplicative, recursive};
 
+use crate::common::parse;
 use crate::{RUN, close, rates};
 
 /// From a base rate below `eta_min` the rates start at the base rate and stay between the two.
@@ -127,5 +128,45 @@ fn the_last_update_does_not_have_the_end_value() {
     for text in ["cosine", "linear_to_zero", "rex", "polynomial", "wsd"] {
         let [last, end] = rates(text, &[99, 100])[..] else { unreachable!() };
         assert!(last > 0.0 && end == 0.0, "{text}: {last}, {end}");
+    }
+}
+
+/// A step begins at the first update at or after a multiple of its length, for any length that is exact in decimals, and the
+/// marks are there.
+#[test]
+fn steps_of_fractional_length_begin_where_they_are_marked() {
+    for (updates, per_epoch, length) in [
+        (50, 10, "7%"),
+        (50, 10, "14%"),
+        (300, 25, "1.1 epochs"),
+        (300, 25, "0.3 epochs"),
+        (1000, 10, "0.1%"),
+        (960, 32, "30%"),
+    ] {
+        let run = Horizon { updates, updates_per_epoch: per_epoch };
+        for (text, factor) in [
+            (format!("step = {{ step_size = \"{length}\", gamma = 0.5 }}"), 0.5),
+            (format!("inverse_time = {{ decay_steps = \"{length}\", staircase = true }}"), 0.0),
+        ] {
+            let schedule = parse(&text).build(&run).unwrap();
+            // In tenths of a per mille of the run or an epoch, which are exact.
+            let (amount, of) = match length.strip_suffix('%') {
+                Some(percent) => ((percent.parse::<f64>().unwrap() * 10.0).round() as u64, 1000),
+                None => {
+                    ((length.split(' ').next().unwrap().parse::<f64>().unwrap() * 10.0).round() as u64, 10)
+                }
+            };
+            let whole = if length.ends_with('%') { updates } else { per_epoch };
+            // Step n begins at ⌈n · amount · whole / of⌉.
+            let step = |update: u64| update * of / (amount * whole);
+            let starts: Vec<u64> = (1..updates).filter(|update| step(*update) != step(update - 1)).collect();
+            let marks: Vec<u64> = schedule.marks().iter().map(|mark| mark.update).collect();
+            assert_eq!(marks, starts, "{text}");
+            for update in 0..updates {
+                let n = step(update) as f64;
+                let expected = if factor > 0.0 { 0.1 * libm::pow(factor, n) } else { 0.1 / (1.0 + n) };
+                assert!(close(schedule.lr(0.1, run.at(update)), expected), "{text}: update {update}");
+            }
+        }
     }
 }

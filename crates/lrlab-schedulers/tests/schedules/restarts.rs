@@ -63,3 +63,35 @@ fn marks_of_schedules() {
     );
     check("repeat = { period = '40 updates', limit = 2, of = { rex = {} } }", &[(40, Restart)]);
 }
+
+/// A schedule by epoch restarts at the first epoch after the end of a cycle, and its mark is there.
+#[test]
+fn restarts_by_epoch_are_marked_where_the_rate_restarts() {
+    let run = Horizon { updates: 100, updates_per_epoch: 10 };
+    for text in [
+        "cosine_warm_restarts = { t_0 = \"2.5 epochs\", every = \"epoch\" }",
+        "cosine_warm_restarts = { t_0 = \"15 updates\", t_mult = 2, every = \"epoch\" }",
+        "polynomial = { total_iters = \"2.5 epochs\", every = \"epoch\", restarts = {} }",
+    ] {
+        let schedule = parse(text).build(&run).unwrap();
+        let lr = |update| schedule.lr(0.1, run.at(update));
+        let rises: Vec<u64> = (1..100).filter(|update| lr(*update) > lr(update - 1)).collect();
+        let restarts = schedule.marks().into_iter().filter(|mark| mark.kind == MarkKind::Restart);
+        assert_eq!(restarts.map(|mark| mark.update).collect::<Vec<_>>(), rises, "{text}");
+        assert!(!rises.is_empty(), "{text}");
+    }
+}
+
+/// A repeated schedule keeps its own marks in every period.
+#[test]
+fn repeated_schedules_keep_their_marks() {
+    let run = Horizon { updates: 60, updates_per_epoch: 10 };
+    let text = "repeat = { period = \"2 epochs\", of = { cosine_warm_restarts = { t_0 = \"8 updates\" } } }";
+    let schedule = parse(text).build(&run).unwrap();
+    let marks: Vec<u64> =
+        schedule.marks().iter().map(|mark| mark.update).filter(|update| *update < 60).collect();
+    assert_eq!(marks, [8, 16, 20, 28, 36, 40, 48, 56]);
+    let lr = |update| schedule.lr(0.1, run.at(update));
+    let rises: Vec<u64> = (1..60).filter(|update| lr(*update) > lr(update - 1)).collect();
+    assert_eq!(rises, marks);
+}

@@ -23,15 +23,15 @@ pub(crate) fn trials(
     points: &[Point],
     definitions: &Definitions,
 ) -> Vec<Point> {
-    let mut of_arm: BTreeMap<[String; 3], Vec<Point>> = BTreeMap::new();
+    let mut of_arm: BTreeMap<[String; 4], Vec<Point>> = BTreeMap::new();
     let (mut used, mut all) = (vec![false; rules.spaces.len()], Vec::new());
     let mut whys: BTreeMap<&str, String> = BTreeMap::new();
-    let words = |arm: &[String; 3]| {
+    let words = |arm: &[String; 4]| {
         arm.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" / ")
     };
     for point in points {
         let name = |axis: &str| chosen(point, axis).and_then(Node::text).unwrap_or_default().to_owned();
-        let arm = [name("model"), name("schedule"), name("monitor")];
+        let arm = [name("model"), name("schedule"), name("monitor"), name("optimizer")];
         if !of_arm.contains_key(&arm) {
             let Some(tree) = named_parts(point, definitions) else { continue };
             let idle = effect::of_parts(&tree);
@@ -74,7 +74,7 @@ pub(crate) fn trials(
         }
     }
     let counts =
-        |(arm, trials): (&[String; 3], &Vec<Point>)| format!("{} for `{}`", trials.len(), words(arm));
+        |(arm, trials): (&[String; 4], &Vec<Point>)| format!("{} for `{}`", trials.len(), words(arm));
     let fewest = of_arm.iter().min_by_key(|(_, trials)| trials.len());
     let most = of_arm.iter().max_by_key(|(_, trials)| trials.len());
     if let (Some(fewest), Some(most)) = (fewest, most)
@@ -100,6 +100,12 @@ fn of_one(log: &mut Log, rules: &Rules, open: &[bool], arm: &str) -> Option<Vec<
         MethodSpec::Random(random) => Some(random.trials),
         MethodSpec::Halving(halving) => halving.trials,
     };
+    // Counted before any point is made.
+    let count = trials.or_else(|| lrlab_search::points(&named));
+    if count.is_some_and(|count| count > MOST_CELLS) {
+        log.error(rules.place, format!("the search makes more than {MOST_CELLS} runs"), None);
+        return None;
+    }
     let drawn = if let Some(trials) = trials {
         let drawn = lrlab_search::draw(&named, trials, rules.seed);
         if drawn.is_none() {

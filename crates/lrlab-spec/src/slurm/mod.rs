@@ -44,6 +44,7 @@ use serde_json::{Value as Json, json};
 
 use crate::conditions;
 use crate::coordinate::meets;
+use crate::definitions::check_length;
 use crate::mistake::{Log, Mistakes};
 use crate::tree::{Key, Node, parse};
 use crate::walk::{missing, walk};
@@ -132,6 +133,8 @@ pub struct SlurmProfile {
 
 /// The name of the class of the remaining runs.
 const REST: &str = "default";
+/// The name of the job that writes the report.
+const REPORT: &str = "report";
 
 impl SlurmProfile {
     /// Reads a profile for a grid of runs: their cells and resolved specifications.
@@ -154,11 +157,12 @@ impl SlurmProfile {
         let classes = root.get("classes").map(Node::table).unwrap_or_default();
         let mut read: Vec<SlurmClass> = Vec::new();
         for (key, node) in classes {
-            if key.name == REST
+            check_length(&mut log, key.place, &key.name);
+            if [REST, REPORT].contains(&key.name.as_str())
                 || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
             {
                 let hint = format!(
-                    "expected letters from a to z, digits, `-` and `_`; `{REST}` is reserved for runs without a class"
+                    "expected letters from a to z, digits, `-` and `_`; `{REST}` is reserved for runs without a class, `{REPORT}` for the report"
                 );
                 log.error(key.place, format!("`{}` is not a valid name of a class", key.name), hint);
             }
@@ -415,7 +419,8 @@ mod tests {
     fn every_mistake_has_its_line() {
         let text = "partion = 'gpu'\ntime = '1'\naccount = 'a b'\nmemory = '16GB'\ncpus = 0\n\
                     extra = ['--array=0-3', 'constraint=x']\nmodules = [\"a\\nb\"]\nthrottle = 'two'\n\
-                    [classes.big]\nwhere = { modle = 'resnet', model = ['resent'] }\n[classes.default]\n";
+                    [classes.big]\nwhere = { modle = 'resnet', model = ['resent'] }\n[classes.default]\n\
+                    [classes.report]\nwhere = { model = 'resnet' }\n";
         let mistakes: Vec<String> = read(text).unwrap_err().iter().map(ToString::to_string).collect();
         for expected in [
             "s.toml:1:1: unknown key `partion`; did you mean `partition`?",
@@ -431,10 +436,11 @@ mod tests {
             "s.toml:10:38: no cell has `model` = `resent`; did you mean `resnet`?",
             "s.toml:11:10: `default` is not a valid name of a class",
             "s.toml:11:1: `where` is missing",
+            "s.toml:12:10: `report` is not a valid name of a class",
         ] {
             assert!(mistakes.iter().any(|line| line.starts_with(expected)), "{expected}\n{mistakes:#?}");
         }
-        assert_eq!(mistakes.len(), 13, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 14, "{mistakes:#?}");
         assert!(read("").unwrap_err().to_string().contains("empty"));
         assert!(read("time = ").unwrap_err().to_string().contains("invalid TOML"));
         assert!(read("cpus = 1").unwrap_err().to_string().contains("`time` is missing"));

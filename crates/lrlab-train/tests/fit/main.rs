@@ -370,6 +370,12 @@ fn invalid_settings_are_rejected() {
         (Settings { batch_size: 0, ..Settings::new(0.1) }, "batch_size"),
         (Settings { accumulate: 0, ..Settings::new(0.1) }, "accumulate"),
         (Settings { select: "speed".to_owned(), ..Settings::new(0.1) }, "select"),
+        (Settings { clip_norm: Some(0.0), ..Settings::new(0.1) }, "clip_norm"),
+        (Settings { clip_norm: Some(-1.0), ..Settings::new(0.1) }, "clip_norm"),
+        (Settings { clip_norm: Some(f64::NAN), ..Settings::new(0.1) }, "clip_norm"),
+        (Settings { label_smoothing: 1.0, ..Settings::new(0.1) }, "label_smoothing"),
+        (Settings { label_smoothing: -0.1, ..Settings::new(0.1) }, "label_smoothing"),
+        (Settings { label_smoothing: f64::NAN, ..Settings::new(0.1) }, "label_smoothing"),
     ] {
         let data = data();
         let model = linear(&data);

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
 use lrlab_callbacks::{
-    Callbacks, DivergenceConfig, DivergenceGuard, OnDivergence, ValidationLossMonitor, WeightAveraging,
+    Callbacks, DivergenceConfig, DivergenceGuard, EarlyStopping, EarlyStoppingConfig, OnDivergence,
+    ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_kernels::Params;
 use lrlab_models::{Input, Mode, Model};
@@ -173,6 +174,34 @@ fn a_rewind_after_the_last_epoch_changes_nothing() {
         let rewinds = both.decisions.iter().filter(|d| d.kind == DecisionKind::Rewind);
         assert_eq!(rewinds.map(|d| d.epoch).collect::<Vec<_>>(), [3]);
         assert_eq!(values_of(&both.last_weights), values_of(&alone.last_weights));
+    }
+}
+
+/// If the last update spoils the weights, the run has diverged, whatever a monitor does after it. So has a run that stops in
+/// the epoch in which a monitor rewinds.
+#[test]
+fn a_rewind_at_the_end_does_not_hide_divergence() {
+    let data = data();
+    let settings = Settings { epochs: 3, batch_size: 20, ..Settings::new(0.01) };
+    let monitor = |text: &str| {
+        let controller = ControllerSpec::parse(text).unwrap().build().unwrap();
+        Callbacks::default().with(ValidationLossMonitor::new(controller, "val_loss").unwrap())
+    };
+    let rewinding = ["bold_driver = {}", "plateau = { on_nan = \"rewind\" }"];
+    let early = || EarlyStopping::new(EarlyStoppingConfig { patience: 0, ..EarlyStoppingConfig::default() });
+    let end = |batch, callbacks| {
+        let model = Box::new(Poisoned { model: linear(&data), batch });
+        let (fitted, _) = train_with(&data, model, &settings, "static", callbacks, &AtomicBool::new(false));
+        assert!(fitted.decisions.iter().any(|d| d.kind == DecisionKind::Rewind));
+        (fitted.stop, fitted.last.metrics.val_loss.is_some())
+    };
+    for text in rewinding {
+        assert_eq!(end(11, monitor(text)), (Stop::Diverged, false), "{text}");
+        assert_eq!(end(7, monitor(text)), (Stop::Completed, true), "{text}");
+        assert_eq!(end(7, monitor(text).with(early().unwrap())), (Stop::Diverged, false), "{text}");
+        for average in [WeightAveraging::swa(Span::Updates(0)), WeightAveraging::ema(0.9)] {
+            assert_eq!(end(11, monitor(text).with(average.unwrap())), (Stop::Diverged, false), "{text}");
+        }
     }
 }
 

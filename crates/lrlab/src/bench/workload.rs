@@ -29,6 +29,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Model, Self::Evaluation, Self::Operator, Self::Limit, Self::Overhead, Self::Input, Self::Grid];
+
     /// Returns the name of all workloads of this kind.
     pub(crate) const fn word(self) -> &'static str {
         match self {

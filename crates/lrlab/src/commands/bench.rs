@@ -106,9 +106,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
     let matches = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| matches(w, name))) {
-        let kinds = [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead, Kind::Input, Kind::Grid]
-            .map(Kind::word)
-            .join(", ");
+        let kinds = Kind::ALL.map(Kind::word).join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
         let near = lrlab_config::nearest(unknown, known.iter().copied());
         let meant = near.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();

@@ -41,6 +41,22 @@ impl Executor {
             }
             (None, false) => None,
         };
+        let prints_commands = args.emit == Some(Emit::Commands);
+        if prints_commands && args.on_cluster() {
+            anyhow::bail!(
+                "--emit commands prints commands for this kind of device: leave out --executor slurm"
+            );
+        }
+        if args.jobs.is_some() && args.on_cluster() {
+            anyhow::bail!(
+                "--jobs is for runs on this machine: `runs_at_once` of the Slurm profile is for those of a job"
+            );
+        }
+        if prints_commands && (args.jobs.is_some() || args.fail_fast) {
+            anyhow::bail!(
+                "--jobs and --fail-fast are for runs that this command executes, not for --emit commands"
+            );
+        }
         let on_failure = if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };
         Ok(match (profile, args.emit) {
             (_, Some(Emit::Commands)) => Self::Commands,

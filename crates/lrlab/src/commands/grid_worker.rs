@@ -58,7 +58,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
 
     let machine = machine(settings)?;
     let device = device::open(machine.device)?;
-    check_numerics(&store, &runs, &provenance::numerics(&device))?;
+    check_numerics(&store, &plan.runs, &provenance::numerics(&device))?;
     let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));

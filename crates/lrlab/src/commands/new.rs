@@ -48,7 +48,13 @@ fn template(file: &Path) -> anyhow::Result<String> {
             file.display()
         );
     }
-    Ok(TEMPLATE.replace("my-question", name))
+    let text = TEMPLATE.replace("my-question", name);
+    // Some names are reserved or too long.
+    let file = file.display().to_string();
+    lrlab_spec::read(&text, &file, &[], &lrlab_spec::Catalog::default()).map_err(|mistakes| {
+        anyhow::anyhow!("no experiment can have this name:\n{}", mistakes.to_string().trim_end())
+    })?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -62,6 +68,11 @@ mod tests {
         let experiment = lrlab_spec::read(&text, "a-1.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
         assert_eq!((experiment.name.as_str(), experiment.warnings.to_string()), ("a-1", String::new()));
         assert_eq!(experiment.cells(&[], None).unwrap().len(), 12);
+        let long = format!("{}.toml", "a".repeat(200));
+        for wrong in ["store.toml", "cache.toml", &long] {
+            let error = template(Path::new(wrong)).unwrap_err().to_string();
+            assert!(error.starts_with("no experiment can have this name:\n"), "{wrong}: {error}");
+        }
         for wrong in ["A.toml", "a", "a b.toml", ".toml", "a.json"] {
             let error = template(Path::new(wrong)).unwrap_err().to_string();
             assert!(error.contains("expected a file `NAME.toml`"), "{wrong}: {error}");

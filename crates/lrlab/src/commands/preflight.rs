@@ -120,10 +120,11 @@ fn model_key(run: &PlannedRun) -> String {
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
-/// Tests the store and the models of the missing runs: with a full batch, or with a few examples if the runs train
-/// elsewhere.
-pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> {
-    let missing = grid.missing()?;
+/// Tests the store and the models of the missing runs and of those to be run `again`: with a full batch, or with a few
+/// examples if the runs train elsewhere.
+pub(crate) fn run_preflight(grid: &Grid<'_>, again: &BTreeSet<RunId>) -> anyhow::Result<PreflightReport> {
+    let known: BTreeSet<&RunId> = grid.missing()?.into_iter().map(|run| &run.run_id).chain(again).collect();
+    let missing: Vec<&PlannedRun> = grid.plan.runs.iter().filter(|run| known.contains(&run.run_id)).collect();
     let mut report = PreflightReport::default();
     if missing.is_empty() {
         return Ok(report);
@@ -170,7 +171,7 @@ fn disk_need(missing: &[&PlannedRun], keep: Keep, report: &PreflightReport) -> u
 }
 
 fn probe_store(store: &RunStore) -> anyhow::Result<()> {
-    let probe = store.cache_dir().join(format!(".preflight.{}", std::process::id()));
+    let probe = store.cache_dir().join(format!(".preflight.{}.tmp", std::process::id()));
     write_atomic(&probe, b"probe")?;
     Ok(std::fs::remove_file(&probe)?)
 }

@@ -10,9 +10,9 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
 use super::resolve::check;
-use crate::Registry;
 use crate::program::program;
 use crate::progress::eprint_line;
+use crate::{Registry, device, provenance};
 
 #[derive(Debug, Args)]
 pub(crate) struct RedoArgs {
@@ -72,6 +72,7 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     check(&selection, registry)?;
     // The attempt of an interrupted `redo` is resumed.
     if has_result {
+        check_class(&store, &plan, &args.machine)?;
         lrlab_grid::supersede(&store, &run.run_id)?;
         let run = run.run_id.short();
         eprint_line(&format!("note: the earlier files of {run} are now in `superseded` in the run's folder"));
@@ -82,6 +83,23 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     arguments.extend(["--run", id, "--out", out, "--no-records", "--keep-plan"].map(str::to_owned));
     arguments.extend(Machine { from_scratch: true, ..args.machine }.arguments());
     Ok(arguments)
+}
+
+/// Rejects a device that cannot be used, or whose numerics class none of the plan's results has.
+fn check_class(store: &RunStore, plan: &Plan, machine: &Machine) -> anyhow::Result<()> {
+    let class = provenance::numerics(&device::open(machine.device)?);
+    let all = lrlab_grid::origins(store, &plan.runs)?;
+    if let Some(other) = all.0.keys().next()
+        && all.0.keys().all(|origin| origin.numerics != class)
+    {
+        bail!(
+            "the results of {} have the numerics class {:?}, this device has {class:?}: use the --device of the earlier \
+             runs; nothing was set aside",
+            plan.experiment,
+            other.numerics
+        );
+    }
+    Ok(())
 }
 
 /// Returns the only run of the store's plans whose id starts with `id`, and the plan.

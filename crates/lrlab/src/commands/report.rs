@@ -217,7 +217,14 @@ pub(crate) fn check_documents(plan: &Plan) -> anyhow::Result<()> {
 
 fn template_of(plan: &Plan, template: &str) -> anyhow::Result<Document> {
     let experiment = plan.call.as_ref().map(|call| Path::new(&call.folder).join(&call.experiment));
-    let path = experiment.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(template);
+    let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(template);
+    let mut path = beside(experiment.as_deref().unwrap_or(Path::new("")));
+    // A link to an experiment has the templates beside the file that it refers to.
+    if !path.exists()
+        && let Some(target) = experiment.as_deref().and_then(|file| file.canonicalize().ok())
+    {
+        path = beside(&target);
+    }
     let bytes = std::fs::read(&path).with_context(|| {
         let experiment = experiment.as_deref().unwrap_or(Path::new("the experiment"));
         format!("{}: `report.documents`: {}", experiment.display(), path.display())

@@ -59,14 +59,12 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         check_origins(&Grid { store, ..grid }, records, args)
     })?;
     set_damaged_aside(&plan, &store)?;
-    if args.rerun_others {
-        supersede_others(&grid)?;
-    }
-
-    let preflight = run_preflight(&grid)?;
+    let again = if args.rerun_others { of_others(&grid)? } else { BTreeSet::new() };
+    let preflight = run_preflight(&grid, &again)?;
     if !preflight.show() {
         return Ok(Exit::BadInput);
     }
+    set_aside(&grid, &again)?;
     match &kept {
         Some(_) => lrlab_grid::record_runs(&store, &plan)?,
         None => lrlab_grid::record(&store, &plan)?,
@@ -155,13 +153,13 @@ fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::
     Ok(())
 }
 
-/// Sets results of other builds and numerics classes aside.
-fn supersede_others(grid: &Grid<'_>) -> anyhow::Result<()> {
+/// Returns the runs with results of other builds and numerics classes, none of which is running.
+fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
     let Grid { plan, store, .. } = grid;
     let Some((_, classes, builds)) = others(grid, &lrlab_grid::origins(store, &plan.runs)?) else {
-        return Ok(());
+        return Ok(BTreeSet::new());
     };
-    let again: BTreeSet<&RunId> = classes.0.values().chain(builds.0.values()).flatten().collect();
+    let again: BTreeSet<RunId> = classes.0.into_values().chain(builds.0.into_values()).flatten().collect();
     for (run, owner) in running(plan, store)? {
         if again.contains(&run.run_id) {
             anyhow::bail!(
@@ -171,6 +169,11 @@ fn supersede_others(grid: &Grid<'_>) -> anyhow::Result<()> {
             );
         }
     }
+    Ok(again)
+}
+
+fn set_aside(grid: &Grid<'_>, again: &BTreeSet<RunId>) -> anyhow::Result<()> {
+    let Grid { plan, store, .. } = grid;
     again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
     if !again.is_empty() {
         eprint_line(&format!(

@@ -37,7 +37,7 @@ pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow
         anyhow::bail!("{}: no run is done yet", plan.experiment);
     }
     std::fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
-    let staged = tempfile::Builder::new().prefix(".tensorboard-").tempdir_in(&parent)?;
+    let staged = tempfile::Builder::new().prefix(".tensorboard-").suffix(".tmp").tempdir_in(&parent)?;
     lay_out(&done, staged.path())?;
     replace(staged, &folder).with_context(|| folder.display().to_string())?;
 

@@ -6,7 +6,7 @@
 mod selection;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,7 @@ fn rerun(
     sound: &[&RunResult],
     interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Rerun>> {
-    let preflight = run_preflight(grid)?;
+    let preflight = run_preflight(grid, &BTreeSet::new())?;
     if interrupt.requests() > 0 {
         return Ok(Some(Rerun { interrupted: true, ..Rerun::default() }));
     }

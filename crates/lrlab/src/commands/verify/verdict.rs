@@ -33,7 +33,12 @@ impl Verdict {
     /// Compares a recorded result with that of the redone run in `store`.
     pub(super) fn compare(recorded: &RunResult, store: &RunStore) -> anyhow::Result<Self> {
         let id = &recorded.run_id;
-        let here = if recorded.outcome == Outcome::Pruned { store.paused(id)? } else { store.result(id)? };
+        // A run that a search pruned pauses at its rung, unless it ends before.
+        let paused = if recorded.outcome == Outcome::Pruned { store.paused(id)? } else { None };
+        let here = match paused {
+            Some(paused) => Some(paused),
+            None => store.result(id)?,
+        };
         let Some(here) = here else { return Ok(Self::Missing) };
         Ok(match recorded.difference(&here) {
             None => Self::Identical,
