@@ -71,7 +71,7 @@ impl Span {
     /// A length within rounding of an integer is that integer: 7 % of 100 would otherwise be 7.000000000000001.
     #[must_use]
     pub fn resolve(&self, run: &Horizon) -> f64 {
-        snap(match *self {
+        crate::time::snap(match *self {
             Self::Updates(n) => n as f64,
             Self::Epochs(n) => n * run.updates_per_epoch.max(1) as f64,
             Self::Fraction(x) => x * run.updates as f64,
@@ -98,12 +98,6 @@ impl Span {
 }
 
 const MAX_AMOUNT: f64 = 1e15;
-
-/// Returns the nearest integer if `x` is within rounding of it, or `x`.
-pub(crate) fn snap(x: f64) -> f64 {
-    let whole = x.round();
-    if (x - whole).abs() <= 1e-9 * whole { whole } else { x }
-}
 
 impl FromStr for Span {
     type Err = SpanError;

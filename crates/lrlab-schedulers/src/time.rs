@@ -100,7 +100,7 @@ impl Clock {
             Every::Update => moment,
             Every::Epoch => {
                 let epoch = self.updates_per_epoch as f64;
-                crate::span::snap(moment / epoch).ceil() * epoch
+                snap(moment / epoch).ceil() * epoch
             }
         }
     }
@@ -109,4 +109,10 @@ impl Clock {
     pub(crate) fn epochs(&self, at: Time) -> f64 {
         self.updates(at) / self.updates_per_epoch as f64
     }
+}
+
+/// Returns the nearest integer if `x` is within rounding of it, or `x`.
+pub(crate) fn snap(x: f64) -> f64 {
+    let whole = x.round();
+    if (x - whole).abs() <= 1e-9 * whole { whole } else { x }
 }

@@ -77,7 +77,7 @@ pub(crate) struct Stairs {
 impl Stairs {
     /// The first update of step `n`.
     pub(crate) fn start(self, n: f64) -> u64 {
-        crate::span::snap(n * self.size).ceil() as u64
+        crate::time::snap(n * self.size).ceil() as u64
     }
 
     /// The number of the step that contains an update, from 0.
@@ -89,7 +89,7 @@ impl Stairs {
 
     /// The starts of all steps but the first, before `end`.
     pub(crate) fn marks(self, end: u64, kind: MarkKind) -> Vec<Mark> {
-        marks((1_u64..).map(|n| crate::span::snap(n as f64 * self.size)), end, kind)
+        marks((1_u64..).map(|n| crate::time::snap(n as f64 * self.size)), end, kind)
     }
 }
 

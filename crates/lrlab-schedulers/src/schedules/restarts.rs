@@ -10,7 +10,10 @@ use super::{
     cosine::{from_to, share_of_power},
     is_one, marks, one,
 };
-use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, span::snap, time::Clock};
+use crate::{
+    Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check,
+    time::{Clock, snap},
+};
 
 /// `cosine_warm_restarts = { t_0 = "10 epochs", t_mult = 2 }`: SGDR.
 ///
