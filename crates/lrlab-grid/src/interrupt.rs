@@ -17,7 +17,8 @@ struct StopRequest {
 
 impl Interrupt {
     /// Counts SIGINT (Ctrl-C), SIGTERM and SIGHUP for the rest of the process's life, except those that [`catchable`]
-    /// leaves out. SIGUSR1 announces the time limit, as Slurm's `--signal` does.
+    /// leaves out. SIGUSR1 announces the time limit, as Slurm's `--signal` does. The third request ends the process at once,
+    /// with code 130, wherever it is.
     ///
     /// # Errors
     /// Returns an error if the handlers cannot be installed.
@@ -30,7 +31,14 @@ impl Interrupt {
         let ours = interrupt.clone();
         std::thread::spawn(move || {
             for signal in signals.forever() {
-                if signal == SIGUSR1 { ours.request_out_of_time() } else { ours.request() }
+                if signal == SIGUSR1 {
+                    ours.request_out_of_time();
+                } else {
+                    ours.request();
+                    if ours.requests() >= 3 {
+                        std::process::exit(130);
+                    }
+                }
             }
         });
         Ok(interrupt)

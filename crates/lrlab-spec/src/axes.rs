@@ -31,10 +31,14 @@ pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec
         log.error(node.place, format!("expected a table of lists for `axes`, found {}", node.kind()), None);
         return Vec::new();
     }
-    let axes: Vec<Axis> = conditions::entries(node)
-        .into_iter()
-        .filter_map(|(key, node)| axis(log, key, node, definitions))
-        .collect();
+    let entries = conditions::entries(node);
+    for (i, (key, _)) in entries.iter().enumerate() {
+        if entries[..i].iter().any(|(other, _)| other.name == key.name) {
+            log.error(key.place, format!("the axis `{}` is given twice", key.name), None);
+        }
+    }
+    let axes: Vec<Axis> =
+        entries.into_iter().filter_map(|(key, node)| axis(log, key, node, definitions)).collect();
     for name in ["model", "schedule", "seed"] {
         if !node.table().iter().any(|(key, _)| key.name == name)
             && !log.meant.iter().any(|meant| meant == name)

@@ -160,12 +160,27 @@ impl Node {
         Self { value, place: Place::BUILT_IN }
     }
 
-    /// Sets `node` at `keys`, creating intermediate tables; `false` if an intermediate value is not a table.
+    /// Sets `node` at `keys`, creating intermediate tables; `false` if an intermediate value is not a table. A key with dots,
+    /// such as `"optimizer.momentum"`, and the path of its parts are the same.
     pub(crate) fn set(&mut self, keys: &[Key], node: Self) -> bool {
-        let Some((key, rest)) = keys.split_first() else {
+        let Some((mut key, mut rest)) = keys.split_first() else {
             *self = node;
             return true;
         };
+        let known = |name: &str| self.table().iter().any(|(known, _)| known.name == name);
+        let joined = |n: usize| {
+            let name = keys[..n].iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(".");
+            Key { name, place: key.place }
+        };
+        let whole;
+        if let Some(n) = (2..=keys.len()).rev().find(|n| known(&joined(*n).name)) {
+            whole = joined(n);
+            (key, rest) = (&whole, &keys[n..]);
+        } else if key.name.contains('.') && !known(&key.name) && self.at(&key.name).is_some() {
+            let part = |name: &str| Key { name: name.to_owned(), place: key.place };
+            let parts: Vec<Key> = key.name.split('.').map(part).chain(rest.iter().cloned()).collect();
+            return self.set(&parts, node);
+        }
         let child = match &mut self.value {
             Value::List(items) => key.name.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
             Value::Table(entries) => {

@@ -171,3 +171,28 @@ fn the_weight_decay_of_adamw() {
         assert!(line.ends_with("  # default"), "{line}");
     }
 }
+
+/// An override finds an axis with dots in either notation, also for its conditions.
+#[test]
+fn overrides_find_axes_in_either_notation() {
+    for axis in
+        ["seed = [0]\n\"optimizer.sgd.momentum\" = [0, 0.9]", "seed = [0]\noptimizer.sgd.momentum = [0, 0.9]"]
+    {
+        for path in ["axes.optimizer.sgd.momentum", "axes.\"optimizer.sgd.momentum\""] {
+            let text = grid_text("", axis, "");
+            let set = format!("{path}=[0.5, 0.25, 0.125]");
+            let experiment = read(&text, "x.toml", &[set], &Catalog::default())
+                .unwrap_or_else(|e| panic!("{axis} {path}: {e}"));
+            let cells = experiment.cells(&[], None).unwrap();
+            let mut values: Vec<f64> =
+                cells.iter().map(|(cell, _)| cell["optimizer.sgd.momentum"].as_f64().unwrap()).collect();
+            values.sort_by(f64::total_cmp);
+            values.dedup();
+            assert_eq!(values, [0.125, 0.25, 0.5], "{axis} {path}");
+        }
+    }
+    let twice = "seed = [0]\n\"optimizer.sgd.momentum\" = [0, 0.9]\noptimizer.sgd.momentum = [0.5]";
+    let mistakes =
+        read(&grid_text("", twice, ""), "x.toml", &[], &Catalog::default()).unwrap_err().to_string();
+    assert!(mistakes.contains("the axis `optimizer.sgd.momentum` is given twice"), "{mistakes}");
+}

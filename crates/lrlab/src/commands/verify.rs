@@ -44,7 +44,13 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     };
     let store = RunStore::new(folder);
     let mut data = LocalData { registry, cache: store.cache_dir(), known: Vec::new() };
-    let checked: Vec<Result<&RunResult, String>> = recorded.iter().map(|run| data.check(run)).collect();
+    let mut checked: Vec<Result<&RunResult, String>> = Vec::new();
+    for run in &recorded {
+        checked.push(data.check(run));
+        if interrupt.requests() > 0 {
+            return Ok(Exit::Interrupted);
+        }
+    }
     let sound: Vec<&RunResult> =
         checked.iter().filter_map(|checked| checked.as_ref().ok().copied()).collect();
     let plan = Plan {
