@@ -313,7 +313,8 @@ fn by_value(report: &Report, contrast: &Contrast, all: &[&Comparison]) -> String
     }
 }
 
-/// "significantly better in 5, significantly worse in 1 of 18 arms"; if n is too small for any test, the more frequent sign: "higher in 12 of 18 arms".
+/// "significantly better in 5, significantly worse in 1 of 18 arms"; if n is too small for any test, the more frequent sign:
+/// "higher in 12 of 18 arms".
 fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
     let of = all.len();
     let count = |finding: Finding| all.iter().filter(|c| c.finding() == finding).count();

@@ -120,9 +120,7 @@ impl ClaimVerdict {
             Expect::Any => self.verdict != Verdict::Unreadable,
         }
     }
-}
 
-impl ClaimVerdict {
     /// The runs from which the difference of an arm is computed: those of the arm and, if the claim has a reference, those
     /// of the reference of equal seed.
     pub(crate) fn runs_of(&self, m: &Measured, arms: &[Arm]) -> Vec<RunId> {
