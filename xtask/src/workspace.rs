@@ -1,14 +1,17 @@
 //! Paths in the workspace, independent of the current folder.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
 
-/// The workspace's folder.
+/// The workspace's folder. Cargo names the folder of this package when it starts the program, which a build folder that
+/// was moved, or that several checkouts share, may have compiled elsewhere.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_ours = std::env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"));
+    let named = std::env::var_os("CARGO_MANIFEST_DIR").filter(|_| is_ours);
+    let here = named.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     let root = here.parent().context("xtask has no parent folder")?;
     Ok(root.to_path_buf())
 }
