@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use crate::catalog::KnownFile;
+use crate::catalog::{KnownFile, Part};
 use crate::files::folder::{self, Examples};
 use crate::{Error, cache};
 
@@ -38,10 +38,11 @@ pub struct FileIdentity {
 /// The folder for the digests of unchanged files; `None` reads every file again.
 pub(crate) type DigestCache<'a> = Option<&'a Path>;
 
-/// Identifies `files`, given with their paths.
+/// Identifies `files`, given with their paths. `parts` includes the part of each file in the digest, for sources whose settings
+/// assign the files to parts.
 pub(crate) fn identify(
     name: &str,
-    files: &[(KnownFile, PathBuf)],
+    (files, parts): (&[(KnownFile, PathBuf)], bool),
     cache: DigestCache<'_>,
 ) -> Result<DatasetIdentity, Error> {
     let mut identity = DatasetIdentity {
@@ -73,7 +74,12 @@ pub(crate) fn identify(
                 .notes
                 .push(format!("{name}: {file}: {first:?}{more}: not a .txt file, so not read as a review"));
         }
-        let _ = writeln!(all, "{file} {sha256}");
+        let part = match known.part {
+            _ if !parts => "",
+            Part::Train => "train ",
+            Part::Test => "test ",
+        };
+        let _ = writeln!(all, "{part}{file} {sha256}");
         identity.files.push(FileIdentity { file, sha256, variant: variant.map(|v| v.name.clone()) });
     }
     identity.digest = hex(Sha256::digest(&all));

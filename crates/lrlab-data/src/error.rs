@@ -262,6 +262,29 @@ pub enum Error {
         /// The number of available examples.
         available: usize,
     },
+    /// A split has no example.
+    #[error(
+        "{dataset}: the {split} split has no example, expected at least 1: the data has {train} rows for training and \
+         validation, and {test} for the test"
+    )]
+    EmptySplit {
+        /// The data set.
+        dataset: String,
+        /// `training`, `validation` or `test`.
+        split: &'static str,
+        /// The rows for training and validation together, before any limit.
+        train: usize,
+        /// The rows for the test, before any limit.
+        test: usize,
+    },
+    /// All labels are equal.
+    #[error(
+        "{dataset}: every label is 0, expected at least 2 classes; name the column that holds them in the source: label = \"…\""
+    )]
+    OneClass {
+        /// The data set.
+        dataset: String,
+    },
     /// A setting is out of its range.
     #[error("{setting} is {value}, expected {expected}")]
     Setting {

@@ -61,11 +61,7 @@ pub(crate) fn locate(source: &Source, missing: Missing<'_>) -> Result<Option<Loc
 fn from_tables(tables: columns::Tables, missing: Missing<'_>) -> Result<Located, Error> {
     let hub = hub::Hub::from_env();
     let columns::Tables { repo, revision, files, columns } = tables;
-    let place = |file: KnownFile| {
-        let path = hub.file(&repo, &revision, &file.path, missing)?;
-        Ok((file, path))
-    };
-    Ok(Located { files: files.into_iter().map(place).collect::<Result<_, Error>>()?, columns })
+    Ok(Located { files: hub.files(&repo, &revision, &files, missing)?, columns })
 }
 
 #[cfg(not(feature = "hub"))]
@@ -77,9 +73,7 @@ fn from_tables(tables: columns::Tables, _: Missing<'_>) -> Result<Located, Error
 fn from_hub(card: &'static Card, missing: Missing<'_>) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
     let hub = hub::Hub::from_env();
     let Some(repo) = &card.hub else { return Ok(Vec::new()) };
-    let place =
-        |known: &KnownFile| Ok((known.clone(), hub.file(&repo.id, &repo.revision, &known.path, missing)?));
-    repo.files.iter().map(place).collect()
+    hub.files(&repo.id, &repo.revision, &repo.files, missing)
 }
 
 #[cfg(not(feature = "hub"))]

@@ -133,7 +133,8 @@ fn name_content(
         Source::SyntheticPictures(settings) => Ok(synthetic::identity(name, settings)),
         Source::SyntheticReviews(settings) => Ok(synthetic::identity(name, settings)),
         Source::Cifar10(_) | Source::Imdb(_) | Source::HubPictures(_) | Source::HubTexts(_) => {
-            digest::identify(name, located.map_or(&[], |located| &located.files), cache)
+            let parts = matches!(source, Source::HubPictures(_) | Source::HubTexts(_));
+            digest::identify(name, (located.map_or(&[], |located| &located.files), parts), cache)
         }
         Source::Custom(custom) => Err(Error::custom(custom)),
     }

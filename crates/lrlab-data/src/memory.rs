@@ -4,13 +4,14 @@
 
 use std::fmt::Write as _;
 
+use lrlab_config::CustomConfig;
 use sha2::{Digest, Sha256};
 
 use crate::digest::{DatasetIdentity, hex};
 use crate::files::Columns;
 use crate::load::about::About;
 use crate::load::pinned;
-use crate::{DataConfig, Error};
+use crate::{DataConfig, Error, Source};
 
 mod key;
 mod pictures;
@@ -133,7 +134,20 @@ impl<T> InMemory<T> {
     }
 
     fn about(&self, shape: [usize; 3]) -> About {
-        About { classes: self.classes.len(), names: self.classes.clone(), shape, columns: Columns::default() }
+        About {
+            classes: self.classes.len(),
+            names: self.classes.clone(),
+            shape,
+            columns: Columns::default(),
+            held_out: self.validation.as_ref().map(|_| self.train.labels.len()),
+        }
+    }
+
+    /// Returns the settings with this data set as their source, which gives the name and the default validation.
+    fn settings(&self, config: &DataConfig) -> DataConfig {
+        let custom =
+            CustomConfig { name: self.name.clone(), options: serde_json::Value::Null, version: None };
+        DataConfig { source: Source::Custom(custom), ..config.clone() }
     }
 }
 

@@ -13,6 +13,9 @@ use crate::{Dataset, Error, Kind, Split};
 /// Pictures in each of the six files of the published binary version.
 const PICTURES_PER_FILE: usize = 10_000;
 
+/// The classes that labels of one byte distinguish.
+const MOST_CLASSES: usize = 1 << u8::BITS;
+
 /// Reads the labels and the pixels `(picture, channel, row, column)` of the training and the test split of CIFAR-10's binary
 /// version with `candle_datasets::vision::cifar::load_dir`.
 ///
@@ -79,9 +82,16 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if a tensor operation fails.
+    /// Returns an error if the data set has more than 256 classes, or a tensor operation fails.
     pub fn to_vision(&self) -> Result<Option<vision::Dataset>, Error> {
         let Kind::Pictures { channels, height, width } = self.kind else { return Ok(None) };
+        if self.classes > MOST_CLASSES {
+            return Err(Error::Setting {
+                setting: "the number of classes",
+                value: self.classes.to_string(),
+                expected: "at most 256, because the labels of `candle_datasets::vision::Dataset` are bytes",
+            });
+        }
         let images = |split: &Split| -> Result<(Tensor, Tensor), Error> {
             let mut pixels = Vec::with_capacity(split.len() * channels * height * width);
             let mut buffer = Vec::new();
@@ -110,7 +120,40 @@ impl Dataset {
 mod tests {
     use candle_core::{D, DType};
 
-    use crate::{DataConfig, Source, SyntheticPictures, SyntheticReviews, load};
+    use crate::{
+        DataConfig, Dataset, InMemory, Labelled, Source, SyntheticPictures, SyntheticReviews, Validation,
+        load,
+    };
+
+    #[test]
+    fn classes_beyond_a_byte_are_an_error() {
+        let cache = tempfile::tempdir().unwrap();
+        let data = |classes: u32| {
+            let part = |n: u32| Labelled::new(vec![7; n as usize], (0..n).map(|i| i % classes).collect());
+            let names = (0..classes).map(|class| class.to_string());
+            let set = InMemory::new("signs", names, part(600), part(300));
+            let source = Source::SyntheticPictures(SyntheticPictures::default());
+            let config = DataConfig {
+                validation: Some(Validation::Examples(0)),
+                ..DataConfig::new(source, cache.path())
+            };
+            Dataset::from_pictures([1, 1, 1], set, &config).unwrap()
+        };
+        let most = data(256);
+        let labels: Vec<u32> = most
+            .to_vision()
+            .unwrap()
+            .unwrap()
+            .train_labels
+            .to_vec1::<u8>()
+            .unwrap()
+            .iter()
+            .map(|&l| l.into())
+            .collect();
+        assert_eq!(labels, most.train.labels());
+        let error = data(257).to_vision().unwrap_err().to_string();
+        assert!(error.starts_with("the number of classes is 257, expected at most 256"), "{error}");
+    }
 
     #[test]
     fn to_vision_has_the_shapes_and_range_of_candle_datasets() {

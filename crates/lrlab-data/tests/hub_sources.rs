@@ -221,6 +221,84 @@ fn another_column_of_labels_is_another_data_set() {
     );
 }
 
+/// The parts of the files belong to the identity, so that no cache of another division is used.
+#[test]
+fn another_division_of_the_files_is_another_data_set() {
+    let cache = Cache::new();
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let file = cache.file("me/birds", &format!("{name}.parquet"));
+        pictures(&file, ["image", "label"], 3 + number, None, |row| colour(4, 4, row + 40 * number));
+        texts(&cache.file("me/notes", &format!("{name}.parquet")), "text", 3 + number, name);
+    }
+    for (source, kind) in [
+        (r#"{"hub_pictures": {"repo": "me/birds""#, "Pictures { channels: 3, height: 4, width: 4 }"),
+        (r#"{"hub_texts": {"repo": "me/notes""#, "Tokens { vocabulary: "),
+    ] {
+        for (files, sizes, test) in [
+            (
+                r#""train": ["a.parquet", "b.parquet"], "test": ["c.parquet"]"#,
+                "[32, 8, 20]",
+                "[0, 1, 2, 3, 4]",
+            ),
+            (
+                r#""train": ["a.parquet"], "test": ["b.parquet", "c.parquet"]"#,
+                "[16, 4, 40]",
+                "[0, 1, 2, 3, 0]",
+            ),
+        ] {
+            let found = cache.outcome(&format!("{source}, {files}}}}}"));
+            for words in [sizes, " 5 []", kind, test] {
+                assert!(found.contains(words), "{files}: no {words:?} in {found}");
+            }
+        }
+    }
+}
+
+/// A file without rows may stand among others, but a part has rows, and the labels distinguish classes.
+#[test]
+fn files_without_rows_or_classes() {
+    let cache = Cache::new();
+    let schema = "optional group image { optional binary bytes; } optional int64 label;";
+    for (name, rows, classes) in [("empty", 0, 2), ("full", ROWS, 2), ("one", ROWS, 1)] {
+        let file = cache.file("me/birds", &format!("{name}.parquet"));
+        let columns = [
+            Values::Bytes((0..rows).map(|row| colour(4, 4, row)).collect()),
+            Values::Whole((0..rows).map(|row| (row % classes) as i64).collect()),
+        ];
+        write_described(&file, schema, Compression::SNAPPY, &columns, None);
+    }
+    for (train, test, expected) in [
+        (
+            r#""empty.parquet", "full.parquet""#,
+            "full",
+            "me/birds [16, 4, 20] 2 [] Pictures { channels: 3, height: 4, width: 4 } [0, 1, 0, 1, 0]",
+        ),
+        (
+            r#""full.parquet""#,
+            "empty",
+            "me/birds: the test split has no example, expected at least 1: the data has 20 rows for training and validation, \
+             and 0 for the test",
+        ),
+        (
+            r#""empty.parquet""#,
+            "full",
+            "me/birds: the training split has no example, expected at least 1: the data has 0 rows for training and \
+             validation, and 20 for the test",
+        ),
+        (
+            r#""one.parquet""#,
+            "one",
+            "me/birds: every label is 0, expected at least 2 classes; name the column that holds them in the source: \
+             label = \"…\"",
+        ),
+    ] {
+        let source = format!(
+            r#"{{"hub_pictures": {{"repo": "me/birds", "train": [{train}], "test": ["{test}.parquet"]}}}}"#
+        );
+        assert_eq!(cache.outcome(&source), expected, "{train}, {test}");
+    }
+}
+
 /// Errors name the file and the expected columns.
 #[test]
 fn other_repositories_are_described_by_the_experiment() {

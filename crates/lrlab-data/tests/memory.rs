@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_data::{
-    BatchPlan, DataConfig, Dataset, Error, Features, InMemory, Kind, Labelled, Limit, Order, Source,
+    BatchPlan, DataConfig, Dataset, Error, Features, Files, InMemory, Kind, Labelled, Limit, Order, Source,
     SyntheticPictures, Validation,
 };
 
@@ -116,6 +116,56 @@ fn digests() {
     let pinned = DataConfig { pin_digest: Some("abc".to_owned()), ..config.clone() };
     let error = Dataset::from_pictures([1, 4, 6], birds(), &pinned).unwrap_err();
     assert!(matches!(error, Error::PinnedDigest { .. }), "{error}");
+}
+
+/// The source of the settings has no effect, and duplicates between the splits that the data set gives are kept.
+#[test]
+fn a_data_set_in_memory_determines_its_splits() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = DataConfig { source: Source::Imdb(Files::default()), ..config(&folder) };
+    let set = || InMemory::new("codes", ["low", "high"], tokens(50, 0), tokens(10, 3));
+    let splits = |config: &DataConfig| {
+        [
+            sizes(&Dataset::from_pictures([1, 4, 6], birds(), config).unwrap()),
+            sizes(&Dataset::from_tokens(100, set(), config).unwrap()),
+        ]
+    };
+    assert_eq!(splits(&other), splits(&config(&folder)));
+    let all = DataConfig { validation: Some(Validation::Examples(50)), ..other };
+    let error = Dataset::from_pictures([1, 4, 6], birds(), &all).unwrap_err();
+    let expected = "birds: 50 examples for validation leave none for training: there are 50";
+    assert_eq!(error.to_string(), expected);
+
+    let own = || InMemory { validation: Some(pixels(10, 0)), ..birds() };
+    let data = Dataset::from_pictures([1, 4, 6], own(), &config(&folder)).unwrap();
+    assert_eq!(sizes(&data), [50, 10, 10]);
+    let repeated = data.duplicates.within_train;
+    assert!(repeated >= 10);
+    let expected = format!(
+        "birds: duplicates within training and validation: {repeated}; they are kept in the splits that the data set gives them"
+    );
+    assert!(data.notes.contains(&expected), "{:?}", data.notes);
+}
+
+#[test]
+fn an_empty_split_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = || InMemory::new("few", ["low", "high"], tokens(4, 0), tokens(3, 3));
+    let error = |config: &DataConfig| Dataset::from_tokens(100, few(), config).unwrap_err().to_string();
+    let expected = |split| {
+        format!(
+            "few: the {split} split has no example, expected at least 1: the data has 4 rows for training and validation, \
+             and 3 for the test"
+        )
+    };
+    assert_eq!(error(&config(&folder)), expected("validation"), "a fifth of 4 rows");
+    let half = DataConfig { validation: Some(Validation::Examples(2)), ..config(&folder) };
+    assert_eq!(sizes(&Dataset::from_tokens(100, few(), &half).unwrap()), [2, 2, 3]);
+    let limit = |limit| error(&DataConfig { limit, ..half.clone() });
+    assert_eq!(limit(Limit { train: Some(0), ..Limit::default() }), expected("training"));
+    assert_eq!(limit(Limit { test: Some(0), ..Limit::default() }), expected("test"));
+    let none = DataConfig { validation: Some(Validation::Examples(0)), ..config(&folder) };
+    assert_eq!(sizes(&Dataset::from_tokens(100, few(), &none).unwrap()), [4, 0, 3], "on request");
 }
 
 #[test]

@@ -125,12 +125,12 @@ pub(crate) fn mask(
     }
 }
 
-/// Rejects an eps that a norm cannot add to a variance.
-pub(crate) fn eps(name: &str, eps: f64) -> Result<()> {
+/// Rejects an eps that is not a normal number as an f32; `usual` is an example of a valid one.
+pub(crate) fn eps(name: &str, eps: f64, usual: &str) -> Result<()> {
     if (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&eps) {
         return Ok(());
     }
-    bail!("{name}: eps is {eps:?}, expected a finite number above 0 such as 1e-5")
+    bail!("{name}: eps is {eps:?}, expected a finite number above 0 such as {usual}")
 }
 
 /// Rejects a number outside [0, 1].

@@ -1,6 +1,6 @@
 //! Pooling of a sequence of states into one vector.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use lrlab_config::Pooling;
 use lrlab_kernels::weighted_sum;
 
@@ -26,11 +26,17 @@ fn last(mask: &Tensor) -> Result<Tensor> {
     mask - next
 }
 
+/// The highest value of the tokens, NaN if there is one. The first of equal values has the gradient, as in `torch.max`.
 fn max(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    let lowest = Tensor::full(f32::MIN, x.shape(), x.device())?.to_dtype(x.dtype())?;
+    let lowest = Tensor::full(f32::NEG_INFINITY, x.shape(), x.device())?.to_dtype(x.dtype())?;
     let tokens = mask.unsqueeze(2)?.broadcast_as(x.shape())?.ne(0.0)?;
-    let highest = tokens.where_cond(x, &lowest)?.max(1)?;
-    // `lowest` is infinite in half types, so that a product with 0 would be NaN.
+    let x = tokens.where_cond(x, &lowest)?;
+    let values = x.detach();
+    let nan = values.ne(&values)?.to_dtype(DType::F32)?;
+    let place =
+        nan.max_keepdim(1)?.ne(0.0)?.where_cond(&nan.argmax_keepdim(1)?, &values.argmax_keepdim(1)?)?;
+    let highest = x.gather(&place, 1)?.squeeze(1)?;
+    // A product with 0 would be NaN, because `lowest` is infinite.
     let any = mask.max_keepdim(1)?.broadcast_as(highest.shape())?.ne(0.0)?;
     any.where_cond(&highest, &highest.zeros_like()?)
 }
@@ -69,9 +75,25 @@ mod tests {
         check(Pooling::Max, [3.0, -2.0])
     }
 
+    /// torch.tensor([[1., 3., 3.], [nan, 2., nan], [-inf, -inf, -inf]]).max(1): 3 at 1, NaN at 0 and −∞ at 0, with the gradients
+    /// at these places.
+    #[test]
+    fn max_takes_the_first_of_equal_values_and_nan() -> Result<()> {
+        const LOW: f32 = f32::NEG_INFINITY;
+        let x: [[[f32; 1]; 3]; 3] =
+            [[[1.0], [3.0], [3.0]], [[f32::NAN], [2.0], [f32::NAN]], [[LOW], [LOW], [LOW]]];
+        let x = Var::new(&x, &Device::Cpu)?;
+        let y = pool(Pooling::Max, &x, &Tensor::ones((3, 3), DType::F32, &Device::Cpu)?)?;
+        let found = y.flatten_all()?.to_vec1::<f32>()?;
+        assert!(found[0] == 3.0 && found[1].is_nan() && found[2] == LOW, "{found:?}");
+        let grads = y.sum_all()?.backward()?;
+        let grad = grads.get(&x).map(Tensor::to_vec3::<f32>).transpose()?.unwrap_or_default();
+        assert_eq!(grad, [[[0.0], [1.0], [0.0]], [[1.0], [0.0], [0.0]], [[1.0], [0.0], [0.0]]]);
+        Ok(())
+    }
+
     #[test]
     fn half_types_pool_texts_without_tokens_to_0() -> Result<()> {
-        use candle_core::DType;
         for dtype in [DType::F16, DType::BF16] {
             for pooling in [Pooling::Last, Pooling::Mean, Pooling::Max] {
                 let (x, mask) = example()?;

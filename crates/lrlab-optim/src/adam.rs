@@ -9,7 +9,7 @@ use lrlab_schedulers::Hyper;
 
 use crate::{
     Optimizer,
-    check::{in_range, reject_group},
+    check::{decay, in_range, reject_group},
     slots::Slots,
 };
 
@@ -57,17 +57,20 @@ impl Optimizer for Adam {
 
     fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
         reject_group(group)?;
-        let (name, high) = match hyper {
-            Hyper::Momentum | Hyper::Beta1 => ("beta1", 1.0 - f64::EPSILON),
-            Hyper::Beta2 => ("beta2", 1.0 - f64::EPSILON),
-            Hyper::WeightDecay => ("weight decay", f64::MAX),
-            other => bail!("Adam has no {other}: it has beta1 (momentum), beta2 and weight_decay"),
-        };
-        in_range(name, value, 0.0, high)?;
         match hyper {
-            Hyper::Beta2 => self.config.beta2 = value,
-            Hyper::WeightDecay => self.slots.set_weight_decay(value),
-            _ => self.config.beta1 = value,
+            Hyper::Momentum | Hyper::Beta1 => {
+                decay("beta1", value)?;
+                self.config.beta1 = value;
+            }
+            Hyper::Beta2 => {
+                decay("beta2", value)?;
+                self.config.beta2 = value;
+            }
+            Hyper::WeightDecay => {
+                in_range("weight decay", value, 0.0, f64::MAX)?;
+                self.slots.set_weight_decay(value);
+            }
+            other => bail!("Adam has no {other}: it has beta1 (momentum), beta2 and weight_decay"),
         }
         Ok(())
     }
@@ -82,9 +85,8 @@ impl Optimizer for Adam {
 }
 
 fn check(config: &AdamConfig) -> Result<()> {
-    for (name, beta) in [("beta1", config.beta1), ("beta2", config.beta2)] {
-        in_range(name, beta, 0.0, 1.0 - f64::EPSILON)?;
-    }
-    in_range("eps", config.eps, 0.0, f64::MAX)?;
+    decay("beta1", config.beta1)?;
+    decay("beta2", config.beta2)?;
+    in_range("eps", config.eps, f32::MIN_POSITIVE.into(), f32::MAX.into())?;
     in_range("weight decay", config.weight_decay, 0.0, f64::MAX)
 }

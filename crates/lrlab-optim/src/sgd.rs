@@ -9,7 +9,7 @@ use lrlab_schedulers::Hyper;
 
 use crate::{
     Optimizer,
-    check::{in_range, reject_group},
+    check::{decay, in_range, reject_group},
     slots::Slots,
 };
 
@@ -48,7 +48,7 @@ impl Optimizer for Sgd {
         reject_group(group)?;
         match hyper {
             Hyper::Momentum if self.slots.has_moments() => {
-                in_range("momentum", value, 0.0, 1.0 - f64::EPSILON)?;
+                decay("momentum", value)?;
                 self.config.momentum = value;
             }
             Hyper::Momentum => bail!(
@@ -73,7 +73,7 @@ impl Optimizer for Sgd {
 }
 
 fn check(config: &SgdConfig) -> Result<()> {
-    in_range("momentum", config.momentum, 0.0, 1.0)?;
+    decay("momentum", config.momentum)?;
     in_range("weight decay", config.weight_decay, 0.0, f64::MAX)?;
     if config.nesterov && config.momentum == 0.0 && config.momentum_schedule.is_none() {
         bail!("Nesterov momentum needs a momentum above 0");

@@ -2,7 +2,9 @@
 
 #![cfg(feature = "host")]
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "panics fail the test")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "panics fail the test")]
+
+mod common;
 
 use std::f64::consts::PI;
 
@@ -155,7 +157,7 @@ fn setting_an_unsupported_constant_is_an_error() -> Result<()> {
             "momentum cannot be set to 0.9: this SGD was created without momentum",
         ),
         ("sgd", "", Hyper::Beta2, 0.9, "SGD has no beta2: it has momentum and weight_decay"),
-        ("sgd", "", Hyper::Momentum, 1.5, "momentum is 1.5, expected 0 … "),
+        ("sgd", "", Hyper::Momentum, 1.5, "momentum is 1.5, expected 0 or more and below 1"),
         ("sgd", "head", Hyper::Momentum, 0.5, "there is no group \"head\": this rule has no groups"),
         ("adam", "", Hyper::Lr, 0.1, "Adam has no lr: it has beta1 (momentum), beta2 and weight_decay"),
         ("adam", "", Hyper::WeightDecay, f64::NAN, "weight decay is NaN, expected 0 … "),
@@ -166,6 +168,51 @@ fn setting_an_unsupported_constant_is_an_error() -> Result<()> {
         let optimizer = &mut rules.iter_mut().find(|(name, _)| *name == rule).unwrap().1;
         let error = optimizer.set(group, &hyper, value).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}, expected {expected}");
+    }
+    Ok(())
+}
+
+/// Constants that a rule is created with or set to are those that its steps accept.
+#[test]
+fn constants_that_no_step_accepts_are_errors() -> Result<()> {
+    let params = || common::params(&[("w", &[2], &[1.0, -1.0])]);
+    let step = |rule: &mut dyn Optimizer, params: &Params| -> Result<()> {
+        rule.step(0.1, &common::grads(params, &[("w", vec![1.0, 0.0])])?)?;
+        assert!(common::values(params, "w")?.iter().all(|w| w.is_finite()));
+        Ok(())
+    };
+    let adam = |change: &dyn Fn(&mut AdamConfig)| {
+        let mut config = AdamConfig::default();
+        change(&mut config);
+        OptimizerConfig::Adam(config)
+    };
+    let (last, tiny) = (1.0_f64.next_down(), f64::MIN_POSITIVE);
+    for value in [-0.1, 0.0, tiny, 1e-30, 0.5, last, 1.0, 2.0, f64::INFINITY, f64::NAN] {
+        let factor = (0.0..1.0).contains(&value);
+        for (name, config, valid) in [
+            ("momentum", OptimizerConfig::Sgd(SgdConfig { momentum: value, ..SgdConfig::default() }), factor),
+            ("beta1", adam(&|c| c.beta1 = value), factor),
+            ("beta2", adam(&|c| c.beta2 = value), factor),
+            ("eps", adam(&|c| c.eps = value), value > tiny && value.is_finite()),
+            ("weight decay", adam(&|c| c.weight_decay = value), value >= 0.0 && value.is_finite()),
+        ] {
+            let params = params()?;
+            match build(&config, &params) {
+                Ok(mut rule) => {
+                    assert!(valid, "{name} {value}");
+                    step(&mut *rule, &params).unwrap();
+                }
+                Err(error) => {
+                    assert!(!valid && error.to_string().contains(&format!("{name} is {value}")), "{error}");
+                }
+            }
+        }
+        for hyper in [Hyper::Momentum, Hyper::Beta1, Hyper::Beta2] {
+            let params = params()?;
+            let mut rule = build(&OptimizerConfig::Adam(AdamConfig::default()), &params)?;
+            assert_eq!(rule.set("", &hyper, value).is_ok(), factor, "{hyper} {value}");
+            step(&mut *rule, &params)?;
+        }
     }
     Ok(())
 }

@@ -168,10 +168,10 @@ fn lone_example(run: &RunSpec) -> Option<Disagreement> {
 
 /// Constraints within a data set.
 pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
-    let Some(rows) = data.source.rows() else { return Vec::new() };
     let size = side(&data.source).unwrap_or(0);
     let mut found = Vec::new();
     if let Some(Validation::Examples(held_out)) = data.validation
+        && let Some(rows) = data.source.rows()
         && held_out >= rows
     {
         let message = format!("{held_out} examples for validation leave none of {rows} for training");

@@ -175,22 +175,32 @@ impl Pictures<'_> {
     }
 }
 
-/// Returns the channels, the height and the width of the first picture of `file`: one channel if it is grey.
+/// Returns the channels, the height and the width of the first picture of `files`: one channel if it is grey. Without a picture
+/// all are 0.
 #[cfg(feature = "hub")]
-pub(crate) fn first_shape(file: &Path, columns: &Columns) -> Result<[usize; 3], Error> {
+pub(crate) fn first_shape<'a>(
+    files: impl Iterator<Item = &'a Path>,
+    columns: &Columns,
+) -> Result<[usize; 3], Error> {
+    for file in files {
+        let table = super::table::Table::open(file)?;
+        let Some(group) = table.groups().iter().position(|rows| !rows.is_empty()) else { continue };
+        let named = columns.features.as_deref();
+        let pictures = table.group_bytes(&super::table::PICTURES, named, (group, 0))?;
+        if let Some(first) = pictures.first() {
+            return shape(file, first.data());
+        }
+    }
+    Ok([0; 3])
+}
+
+/// Returns the shape of an encoded picture.
+#[cfg(feature = "hub")]
+fn shape(file: &Path, bytes: &[u8]) -> Result<[usize; 3], Error> {
     use image::ImageDecoder;
-    let table = super::table::Table::open(file)?;
-    let group = table.groups().iter().position(|rows| !rows.is_empty()).unwrap_or(0);
-    let pictures = match table.groups().get(group) {
-        Some(_) => table.group_bytes(&super::table::PICTURES, columns.features.as_deref(), (group, 0))?,
-        None => Vec::new(),
-    };
-    let Some(first) = pictures.first() else {
-        return Err(Error::Corrupt { path: file.to_path_buf(), row: None, source: "no rows".into() });
-    };
     let wrong = |source| Error::Picture { path: file.to_path_buf(), row: 0, source };
-    let format = supported(file, 0, first.data())?;
-    let reader = image::ImageReader::with_format(std::io::Cursor::new(first.data()), format);
+    let format = supported(file, 0, bytes)?;
+    let reader = image::ImageReader::with_format(std::io::Cursor::new(bytes), format);
     let decoder = reader.into_decoder().map_err(wrong)?;
     let (width, height) = decoder.dimensions();
     let channels = if decoder.color_type().has_color() { 3 } else { 1 };

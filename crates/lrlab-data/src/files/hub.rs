@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError};
 
+use super::KnownFile;
 use super::progress::{Fetched, Missing, Progress};
 use crate::{Cause, Error};
 
@@ -36,8 +37,35 @@ impl Hub {
         }
     }
 
+    /// Returns `files` of the data set `repo` with their absolute paths. All are of one commit: if the revision moved since some
+    /// of them were cached, they are downloaded again.
+    pub(crate) fn files(
+        &self,
+        repo: &str,
+        revision: &str,
+        files: &[KnownFile],
+        missing: Missing<'_>,
+    ) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
+        const ATTEMPTS: usize = 3;
+        for _ in 0..ATTEMPTS {
+            let place =
+                |file: &KnownFile| Ok((file.clone(), self.file(repo, revision, &file.path, missing)?));
+            let placed: Vec<(KnownFile, PathBuf)> = files.iter().map(place).collect::<Result<_, Error>>()?;
+            let mut snapshots = placed.iter().map(|(file, path)| snapshot(&file.path, path));
+            let first = snapshots.next();
+            if snapshots.all(|other| Some(other) == first) {
+                return Ok(placed);
+            }
+        }
+        Err(Error::Download {
+            repo: repo.to_owned(),
+            file: format!("the files of {revision}"),
+            source: "the repository changed during the download; try again".into(),
+        })
+    }
+
     /// Returns the absolute path of `file` of the data set `repo`.
-    pub(crate) fn file(
+    pub(super) fn file(
         &self,
         repo: &str,
         revision: &str,
@@ -101,6 +129,11 @@ impl Hub {
         std::fs::rename(&blob, &target)?;
         Ok(wanted.send(client, false, None)?) // finds the content in the cache and adds the names
     }
+}
+
+/// Returns the folder of the commit in which the cache has `file` at `path`.
+fn snapshot<'a>(file: &str, path: &'a Path) -> Option<&'a Path> {
+    path.ancestors().nth(Path::new(file).components().count())
 }
 
 struct Wanted<'a> {

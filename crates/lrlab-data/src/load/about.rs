@@ -13,6 +13,8 @@ pub(crate) struct About {
     /// Channels, height and width; zeros for text.
     pub(crate) shape: [usize; 3],
     pub(crate) columns: Columns,
+    /// The first training row of the data set's own validation split, if it has one.
+    pub(crate) held_out: Option<usize>,
 }
 
 impl About {
@@ -32,7 +34,13 @@ pub(super) fn about(source: &Source, located: Option<&Located>) -> Result<About,
     };
     let card = catalog()?.iter().find(|card| card.name == source.name());
     let names = card.map(|card| card.classes.clone()).filter(|names| names.len() == classes);
-    Ok(About { classes, names: names.unwrap_or_default(), shape, columns: Columns::default() })
+    Ok(About {
+        classes,
+        names: names.unwrap_or_default(),
+        shape,
+        columns: Columns::default(),
+        held_out: None,
+    })
 }
 
 /// Checks the columns of a data set of the hub without reading its rows.
@@ -55,12 +63,17 @@ pub(super) fn check_columns(source: &Source, located: Option<&Located>) -> Resul
 /// Reads the names or the labels of the classes from parquet files, and the shape from the first picture.
 #[cfg(feature = "hub")]
 fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error> {
-    use crate::catalog::Part;
     use crate::files::table::Table;
     /// An upper bound on the number of classes; a larger label is an error.
     const MOST_CLASSES: usize = 1 << 20;
     let Some(located) = located else {
-        return Ok(About { classes: 0, names: Vec::new(), shape: [0; 3], columns: Columns::default() });
+        return Ok(About {
+            classes: 0,
+            names: Vec::new(),
+            shape: [0; 3],
+            columns: Columns::default(),
+            held_out: None,
+        });
     };
     let (columns, mut names, mut classes) = (located.columns.clone(), Vec::new(), 0);
     for (_, path) in &located.files {
@@ -80,11 +93,17 @@ fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error>
     if names.len() < classes {
         names.clear();
     }
-    let shape = match (source, located.part(Part::Train).first()) {
-        (Source::HubPictures(_), Some(first)) => cifar10::first_shape(first, &columns)?,
+    let classes = classes.max(names.len());
+    if classes < 2 {
+        return Err(Error::OneClass { dataset: source.name().to_owned() });
+    }
+    let shape = match source {
+        Source::HubPictures(_) => {
+            cifar10::first_shape(located.files.iter().map(|(_, path)| &**path), &columns)?
+        }
         _ => [0; 3],
     };
-    Ok(About { classes: classes.max(names.len()), names, shape, columns })
+    Ok(About { classes, names, shape, columns, held_out: None })
 }
 
 #[cfg(not(feature = "hub"))]

@@ -43,25 +43,24 @@ pub(super) fn load(
 ) -> Result<Dataset, Error> {
     let about = about(&config.source, located)?;
     let (train, test) = indexed(config, &identity.digest, located, &about)?;
-    finish(config, identity, &about, (train, test), None)
+    finish(config, identity, &about, (train, test))
 }
 
-/// Splits the rows. Of `train`, the rows from `held_out` on are the validation split of the data set itself, if any.
+/// Splits the rows.
 pub(crate) fn finish(
     config: &DataConfig,
     identity: DatasetIdentity,
     about: &About,
     (train, test): (Rowset, Rowset),
-    held_out: Option<usize>,
 ) -> Result<Dataset, Error> {
     let About { classes, shape: [channels, height, width], .. } = *about;
-    let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels, held_out)?;
+    let rows = split_rows(config, about, (&train.labels, &train.contents), &test.labels)?;
     let duplicates = split::duplicates(&train.contents, &test.contents);
     let kind = Kind::Pictures { channels, height, width };
     let (training, held_out, test) = assemble(train, test, &rows, (&about.format(), config))?;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
-        notes: notes(config, &identity, duplicates),
+        notes: notes(config, about, &identity, duplicates),
         name: identity.name,
         classes,
         class_names: about.names.clone(),

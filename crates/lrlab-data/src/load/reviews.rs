@@ -28,8 +28,8 @@ pub(crate) struct Rowset {
     pub(crate) noisy: Option<Vec<u32>>,
 }
 
-/// The training rows, the test rows, and the first training row of the data set's own validation split, if it has one.
-pub(crate) type Parts = ((Rowset, Rowset), Option<usize>);
+/// The training rows and the test rows.
+pub(crate) type Parts = (Rowset, Rowset);
 
 /// What the rows are.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) fn load(
             let (labels, noisy) = read(&config.source, located, part, about.classes, take)?;
             Ok(Rowset { rows: Spool::new(collector.finish()?), labels, noisy })
         };
-        Ok(((part(Part::Train)?, part(Part::Test)?), None))
+        Ok((part(Part::Train)?, part(Part::Test)?))
     })
 }
 
@@ -75,12 +75,12 @@ pub(crate) fn finish(
     let cached = has_tokenizer.then(|| packed::load(&keys.tokens, config.memory)).flatten();
     let prepared = match cached {
         Some(prepared) => prepared,
-        None => prepare(config, about.classes, content, read()?, &keys)?,
+        None => prepare(config, about, content, read()?, &keys)?,
     };
     let [train, held_out, test] = prepared.splits;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
-        notes: notes(config, &identity, prepared.duplicates),
+        notes: notes(config, about, &identity, prepared.duplicates),
         name: identity.name,
         classes: about.classes,
         class_names: about.names.clone(),
@@ -135,13 +135,13 @@ pub(super) fn contents(
 
 fn prepare(
     config: &DataConfig,
-    classes: usize,
+    about: &About,
     content: Content,
-    ((train, test), held_out): Parts,
+    (train, test): Parts,
     keys: &Keys,
 ) -> Result<Prepared, Error> {
     let contents = [&train, &test].map(|part| &*part.rows.contents);
-    let rows = split_rows(config, classes, (&train.labels, contents[0]), &test.labels, held_out)?;
+    let rows = split_rows(config, about, (&train.labels, contents[0]), &test.labels)?;
     let (vocabulary, splits) = match content {
         Content::Texts => {
             let tokenizer = cached_tokenizer(&config.tokens, &train.rows, &rows.train, keys)?;

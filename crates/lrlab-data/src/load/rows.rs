@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::about::About;
 use crate::catalog::Part;
 use crate::dataset::Duplicates;
 use crate::digest::DatasetIdentity;
@@ -16,29 +17,57 @@ pub(crate) struct Rows {
     pub(crate) test: Vec<u32>,
 }
 
-/// Splits rows by true labels and contents. The training rows from `held_out` on are the validation split of the data set
-/// itself, if any.
+/// Splits rows by true labels and contents.
+///
+/// # Errors
+/// Returns an error if the settings or the data leave a split empty.
 pub(crate) fn split_rows(
     config: &DataConfig,
-    classes: usize,
+    about: &About,
     train: (&[u32], &[u128]),
     test: &[u32],
-    held_out: Option<usize>,
 ) -> Result<Rows, Error> {
-    let (labels, contents) = train;
+    let (classes, (labels, contents)) = (about.classes, train);
+    let dataset = || config.source.name().to_owned();
     let all_test = (0..test.len() as u32).collect();
     let (seed, limit) = (config.split_seed, &config.limit);
-    let limited = |train, validation| Rows {
-        train: split::limited(train, labels, classes, limit.train, seed, "limit train"),
-        validation: split::limited(validation, labels, classes, limit.validation, seed, "limit validation"),
-        test: split::limited(all_test, test, classes, limit.test, seed, "limit test"),
+    let validates = !matches!(
+        config.validation,
+        Some(Validation::Examples(0) | Validation::Split(ValidationSplit::Test))
+    );
+    let limited = |train, validation| {
+        let rows = Rows {
+            train: split::limited(train, labels, classes, limit.train, seed, "limit train"),
+            validation: split::limited(
+                validation,
+                labels,
+                classes,
+                limit.validation,
+                seed,
+                "limit validation",
+            ),
+            test: split::limited(all_test, test, classes, limit.test, seed, "limit test"),
+        };
+        let splits = [
+            ("training", &rows.train, true),
+            ("validation", &rows.validation, validates),
+            ("test", &rows.test, true),
+        ];
+        let empty = splits.into_iter().find(|(_, rows, needed)| *needed && rows.is_empty());
+        match empty.map(|(split, ..)| split) {
+            None => Ok(rows),
+            Some(split) => {
+                let (train, test) = (labels.len(), test.len());
+                Err(Error::EmptySplit { dataset: dataset(), split, train, test })
+            }
+        }
     };
-    if let Some(first) = held_out {
+    if let Some(first) = about.held_out {
         let (train, validation) =
             ((0..first as u32).collect(), (first as u32..labels.len() as u32).collect());
         return match config.validation {
-            None => Ok(limited(train, validation)),
-            Some(Validation::Split(ValidationSplit::Test)) => Ok(limited(train, Vec::new())),
+            None => limited(train, validation),
+            Some(Validation::Split(ValidationSplit::Test)) => limited(train, Vec::new()),
             Some(Validation::Examples(examples)) => Err(Error::Setting {
                 setting: "validation",
                 value: examples.to_string(),
@@ -51,12 +80,11 @@ pub(crate) fn split_rows(
         Some(Validation::Examples(examples)) => examples,
         Some(Validation::Split(ValidationSplit::Test)) => 0,
     };
-    if wanted >= labels.len() {
-        let dataset = config.source.name().to_owned();
-        return Err(Error::TooFewExamples { dataset, wanted, available: labels.len() });
+    if wanted > 0 && wanted >= labels.len() {
+        return Err(Error::TooFewExamples { dataset: dataset(), wanted, available: labels.len() });
     }
     let (train, validation) = split::hold_out(labels, contents, classes, wanted, seed);
-    Ok(limited(train, validation))
+    limited(train, validation)
 }
 
 pub(crate) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
@@ -64,7 +92,12 @@ pub(crate) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
 }
 
 /// Returns the notes on the content, the duplicates and the split.
-pub(crate) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
+pub(crate) fn notes(
+    config: &DataConfig,
+    about: &About,
+    identity: &DatasetIdentity,
+    duplicates: Duplicates,
+) -> Vec<String> {
     let name = &identity.name;
     let mut notes = identity.notes.clone();
     if config.validation == Some(Validation::TEST_SPLIT) {
@@ -74,9 +107,11 @@ pub(crate) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates:
     }
     let Duplicates { within_train, within_test, train_test } = duplicates;
     if within_train > 0 {
-        notes.push(format!(
-            "{name}: duplicates within training and validation: {within_train}; equal examples are in the same split"
-        ));
+        let placed = match about.held_out {
+            None => "equal examples are in the same split",
+            Some(_) => "they are kept in the splits that the data set gives them",
+        };
+        notes.push(format!("{name}: duplicates within training and validation: {within_train}; {placed}"));
     }
     if within_test > 0 {
         notes.push(format!("{name}: duplicates within the test split: {within_test}; they are kept"));

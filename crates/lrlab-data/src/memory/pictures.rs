@@ -31,16 +31,14 @@ impl InMemory<Vec<u8>> {
         self.named(config, about, self.parts().map(hashed))
     }
 
-    /// Appends the validation split to the training split. Returns both parts and the first row of validation.
-    fn joined(self) -> (Labelled<Vec<u8>>, Labelled<Vec<u8>>, Option<usize>) {
+    /// Appends the validation split to the training split. Returns this and the test split.
+    fn joined(self) -> (Labelled<Vec<u8>>, Labelled<Vec<u8>>) {
         let Self { mut train, validation, test, .. } = self;
-        let held_out = validation.map(|validation| {
-            let first = train.labels.len();
+        if let Some(validation) = validation {
             train.labels.extend(validation.labels);
             train.examples.extend(validation.examples);
-            first
-        });
-        (train, test, held_out)
+        }
+        (train, test)
     }
 }
 
@@ -88,12 +86,12 @@ impl Dataset {
         }
         pictures.check(Some(&|pixels: &Vec<u8>| pixels.len() / bytes))?;
         let identity = pictures.identity(config, &format!("pictures {shape:?}"))?;
-        let about = pictures.about(shape);
-        let (train, test, held_out) = pictures.joined();
+        let (about, config) = (pictures.about(shape), &pictures.settings(config));
+        let (train, test) = pictures.joined();
         let format: Format = about.format();
         let rows =
             |part: Labelled<Vec<u8>>| pictures::Rowset::decoded(part.labels, None, part.examples, &format);
-        pictures::finish(config, identity, &about, (rows(train), rows(test)), held_out)
+        pictures::finish(config, identity, &about, (rows(train), rows(test)))
     }
 
     /// Creates a data set of pictures that need not fit in memory. The examples of a part are an iterator whose items are the
@@ -145,12 +143,12 @@ impl Dataset {
         };
         let folder = config.cache.join("pictures");
         let kind = format!("pictures {shape:?}");
-        let (labels, held_out) = about.training_labels();
+        let (labels, config) = (about.training_labels(), &about.settings(config));
         if let Some(digest) = about.remembered(config, &kind)
             && let Some(kept) = pictures::kept(&folder, &digest, bytes)
         {
             let identity = about.with_digest(config, digest)?;
-            return pictures::finish(config, identity, &about.about(shape), kept, held_out);
+            return pictures::finish(config, identity, &about.about(shape), kept);
         }
         let keep = about.key.is_some();
         let collector = || Collector::new(&folder, if keep { 0 } else { config.memory });
@@ -161,6 +159,6 @@ impl Dataset {
             pictures::Rowset::collected(labels, collector, &index, keep)
         };
         let rows = (part("train", labels, train)?, part("test", about.test.labels.clone(), test)?);
-        pictures::finish(config, identity, &about.about(shape), rows, held_out)
+        pictures::finish(config, identity, &about.about(shape), rows)
     }
 }

@@ -156,14 +156,13 @@ where
 {
     check_tokens(&config.tokens)?;
     about.check(None)?;
-    let about = &about;
+    let (about, config) = (&about, &about.settings(config));
     let read = || -> Result<(DatasetIdentity, reviews::Parts), Error> {
         let (mut train, mut test) = (reviews::collector(config), reviews::collector(config));
         let identity = about.read(streams, (config, kind), rows, [&mut train, &mut test])?;
-        let (labels, held_out) = about.training_labels();
         let part = |rows, labels| reviews::Rowset { rows: Spool::new(rows), labels, noisy: None };
         let test = part(test.finish()?, about.test.labels.clone());
-        Ok((identity, ((part(train.finish()?, labels), test), held_out)))
+        Ok((identity, (part(train.finish()?, about.training_labels()), test)))
     };
     let properties = about.about([0; 3]);
     if let Some(digest) = about.remembered(config, kind) {

@@ -110,14 +110,9 @@ impl InMemory<()> {
         Err(self.error(name, format!("{count} {more}examples, but {} labels", part.labels.len())))
     }
 
-    /// Returns the labels of training, followed by those of the data set's own validation split, and the first of the latter.
-    pub(super) fn training_labels(&self) -> (Vec<u32>, Option<usize>) {
-        let mut labels = self.train.labels.clone();
-        let held_out = self.validation.as_ref().map(|part| {
-            let first = labels.len();
-            labels.extend(&part.labels);
-            first
-        });
-        (labels, held_out)
+    /// Returns the labels of training, followed by those of the data set's own validation split, if any.
+    pub(super) fn training_labels(&self) -> Vec<u32> {
+        let validation = self.validation.iter().flat_map(|part| &part.labels);
+        self.train.labels.iter().chain(validation).copied().collect()
     }
 }

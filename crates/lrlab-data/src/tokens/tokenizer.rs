@@ -56,10 +56,21 @@ pub(crate) fn train(config: &TokenConfig, texts: &Spool, rows: &[u32]) -> Result
     if let Some(error) = unreadable {
         return Err(error);
     }
-    match trainer {
-        TrainerWrapper::WordPieceTrainer(_) => without_added_letters(&tokenizer).map_err(failed),
-        _ => Ok(tokenizer),
+    let tokenizer = match trainer {
+        TrainerWrapper::WordPieceTrainer(_) => without_added_letters(&tokenizer).map_err(failed)?,
+        _ => tokenizer,
+    };
+    // The vocabulary of word pieces contains every letter.
+    let size = tokenizer.get_vocab_size(true);
+    if size > config.vocabulary {
+        let message = format!(
+            "tokens.vocabulary is {}, expected at least {size}: the letters of the training texts and the special tokens are \
+             {size} entries",
+            config.vocabulary
+        );
+        return Err(failed(message.into()));
     }
+    Ok(tokenizer)
 }
 
 /// Returns the letters that occur within words. The trainer numbers them in the order of a hash map, which differs between
@@ -177,12 +188,16 @@ mod tests {
         TokenConfig { tokenizer, vocabulary: 60, max_length: 50, keep: Keep::End }
     }
 
-    fn trained(config: &TokenConfig) -> Tokenizer {
+    fn attempt(config: &TokenConfig) -> Result<Tokenizer, Error> {
         let mut collector = Collector::new(std::path::Path::new(""), u64::MAX);
         for text in TEXTS {
             collector.add(text.as_bytes(), text.len()).unwrap();
         }
-        train(config, &Spool::new(collector.finish().unwrap()), &[0, 1, 2, 3]).unwrap()
+        train(config, &Spool::new(collector.finish().unwrap()), &[0, 1, 2, 3])
+    }
+
+    fn trained(config: &TokenConfig) -> Tokenizer {
+        attempt(config).unwrap()
     }
 
     fn words(tokenizer: &Tokenizer, config: &TokenConfig, text: &str) -> Vec<String> {
@@ -233,6 +248,31 @@ mod tests {
                 let ids = Encoder::new(&tokenizer, &config).encode(text).unwrap();
                 assert_eq!(Encoder::new(&stored, &config).encode(text).unwrap(), ids, "{kind:?}");
                 assert!(ids.iter().all(|&id| id != PAD && (id as usize) < config.vocabulary), "{kind:?}");
+            }
+        }
+    }
+
+    /// A vocabulary has at most the given size, or training fails with the least size that is possible.
+    #[test]
+    fn a_vocabulary_smaller_than_the_letters_is_an_error() {
+        for kind in [TokenizerKind::Word, TokenizerKind::Bpe, TokenizerKind::WordPiece] {
+            for vocabulary in [3, 10, 25, 40] {
+                let small = TokenConfig { vocabulary, ..config(kind) };
+                match attempt(&small) {
+                    Ok(tokenizer) => assert!(tokenizer.get_vocab_size(true) <= vocabulary, "{kind:?}"),
+                    Err(error) => {
+                        let error = error.to_string();
+                        let start =
+                            format!("tokenizer: tokens.vocabulary is {vocabulary}, expected at least ");
+                        assert!(
+                            kind != TokenizerKind::Word && error.starts_with(&start),
+                            "{kind:?}: {error}"
+                        );
+                        let least = error[start.len()..].split(':').next().unwrap().parse().unwrap();
+                        let enough = TokenConfig { vocabulary: least, ..small };
+                        assert_eq!(attempt(&enough).unwrap().get_vocab_size(true), least, "{kind:?}");
+                    }
+                }
             }
         }
     }

@@ -255,7 +255,7 @@ impl Kernel for Softmax<'_> {
                 }
             }
             let total = s.sum(total);
-            gains[row] = if total > 0.0 { 1.0 / total } else { 0.0 };
+            gains[row] = if total == 0.0 { 0.0 } else { 1.0 / total };
         }
     }
 }

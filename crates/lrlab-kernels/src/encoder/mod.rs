@@ -93,7 +93,7 @@ impl EncoderLayer<'_> {
         let named = PARAMETERS.into_iter().zip(self.parameters());
         check::floats("encoder", std::iter::once(("x", x)).chain(named))?;
         let keys = check::mask("encoder", mask, (dims.b, dims.l), ("x", x))?;
-        check::eps("encoder", self.eps)?;
+        check::eps("encoder", self.eps, "1e-5")?;
         for drop in self.dropouts.iter().flatten() {
             drop.check("encoder")?;
         }

@@ -101,10 +101,11 @@ impl Finish for Pull<'_> {
 /// Gradients below this in magnitude count as 0; its square is still a normal number.
 const SMALLEST: f32 = 1e-18;
 
-/// Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower.
+/// Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower. A NaN is kept.
 #[inline(always)]
 fn flush<S: Simd>(s: S, v: S::V) -> S::V {
-    s.where_greater(s.mul(v, v), s.splat(SMALLEST * SMALLEST), v, s.zero())
+    const BOUND: f32 = (SMALLEST * SMALLEST).next_up();
+    s.where_greater(s.splat(BOUND), s.mul(v, v), s.zero(), v)
 }
 
 /// The sigmoid's derivative from its value.

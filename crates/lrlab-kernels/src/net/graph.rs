@@ -223,7 +223,7 @@ fn unit_sizes(index: usize, from: Sizes, unit: &ConvNorm) -> Result<Sizes> {
             bail!("{name}: {what} is {:?} for {o} channels", var.shape());
         }
     }
-    check::eps(&name, unit.eps)?;
+    check::eps(&name, unit.eps, "1e-5")?;
     let weight = (o, c, kh, kw);
     let g = Geometry::new((from.n, from.c, from.h, from.w), weight, unit.stride, unit.padding)?;
     Ok(g.output())

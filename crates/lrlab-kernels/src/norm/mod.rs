@@ -53,7 +53,7 @@ impl BatchNorm2d<'_> {
         let named =
             std::iter::once(("x", x)).chain(vectors).chain(residual.map(|residual| ("residual", residual)));
         check::floats("batch_norm2d", named)?;
-        check::eps("batch_norm2d", eps)?;
+        check::eps("batch_norm2d", eps, "1e-5")?;
         mode.check("batch_norm2d")?;
         let mut arguments = vec![x, scale, shift, running_mean.as_tensor(), running_var.as_tensor()];
         arguments.extend(residual);
@@ -165,7 +165,7 @@ pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Resul
         bail!("layer_norm: empty input {:?}", x.shape());
     }
     check::floats("layer_norm", [("x", x), ("scale", scale), ("shift", shift)])?;
-    check::eps("layer_norm", eps)?;
+    check::eps("layer_norm", eps, "1e-5")?;
     if host::is_f32(&[x, scale, shift]) {
         return x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, LayerNorm { d, eps });
     }

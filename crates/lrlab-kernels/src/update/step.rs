@@ -55,10 +55,7 @@ impl AdamStep {
         check::not_negative(name, "lr", self.lr)?;
         check::below_one(name, "beta1", self.beta1)?;
         check::below_one(name, "beta2", self.beta2)?;
-        check::not_negative(name, "eps", self.eps)?;
-        if self.eps == 0.0 {
-            bail!("{name}: eps is 0, expected a finite number above 0 such as 1e-8");
-        }
+        check::eps(name, self.eps, "1e-8")?;
         check::not_negative(name, "weight decay", self.weight_decay)?;
         if self.step == 0 {
             bail!("{name}: step 0, expected 1 or more: steps count from 1");

@@ -2,22 +2,34 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    BatchNorm2d, ConvNet, ConvNorm, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, NormMode,
-    Precision, Sequence, attention, cross_entropy, gelu, global_avg_pool2d, layer_norm, linear, max_pool2d,
-    relu, weighted_sum,
+    BatchNorm2d, ConvNet, ConvNorm, Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer,
+    NormMode, Precision, Sequence, attention, cross_entropy, gelu, global_avg_pool2d, layer_norm, linear,
+    max_pool2d, relu, weighted_sum,
 };
+use lrlab_random::{Purpose, Stream};
 
 use crate::harness::{Draw, lstm};
 
-/// Puts a NaN at places of each operand in turn; the operator in f64, on candle's operators, gives the expected results.
+/// Puts a NaN at places of each operand in turn; the operator in f64, on candle's operators, gives the expected results and
+/// gradients.
 fn check(name: &str, shapes: &[&[usize]], operator: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+    compare(name, shapes, true, operator)
+}
+
+/// Compares the results, and the gradients if `gradients` is set.
+fn compare(
+    name: &str,
+    shapes: &[&[usize]],
+    gradients: bool,
+    operator: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<()> {
     let mut draw = Draw::new(name);
     let operands: Vec<Vec<f32>> = shapes.iter().map(|dims| draw.values(dims.iter().product())).collect();
     for poisoned in 0..shapes.len() {
         let size: usize = shapes[poisoned].iter().product();
         for place in [0, size / 3, size / 2, size - 1] {
-            let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<f64>> {
-                let tensors: Result<Vec<Tensor>> = operands
+            let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Vec<f64>>> {
+                let vars: Result<Vec<Var>> = operands
                     .iter()
                     .zip(shapes)
                     .enumerate()
@@ -26,20 +38,27 @@ fn check(name: &str, shapes: &[&[usize]], operator: impl Fn(&[Tensor]) -> Result
                         if i == poisoned {
                             values[place] = f32::NAN;
                         }
-                        Tensor::from_vec(values, *dims, &Device::Cpu)?.to_dtype(dtype)
+                        Var::from_tensor(&Tensor::from_vec(values, *dims, &Device::Cpu)?.to_dtype(dtype)?)
                     })
                     .collect();
-                operator(&tensors?)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
+                let vars = vars?;
+                let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+                let y = operator(&tensors)?;
+                let grads = y.sum_all()?.backward()?;
+                let grads = vars.iter().filter_map(|var| grads.get(var).cloned()).filter(|_| gradients);
+                let values = |x: Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1();
+                std::iter::once(y).chain(grads).map(values).collect()
             });
             let [found, expected] = results;
             let (found, expected) = (found?, expected?);
-            let wanted = expected.iter().filter(|v| v.is_nan()).count();
-            assert!(wanted > 0, "{name}: operand {poisoned}, place {place}: the reference loses it");
-            for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                assert!(
-                    found.is_nan() || !expected.is_nan(),
-                    "{name}: operand {poisoned}, place {place}: {found} at {at} of {wanted} NaN"
-                );
+            let name = format!("{name}: operand {poisoned}, place {place}");
+            assert!(expected[0].iter().any(|v| v.is_nan()), "{name}: the reference loses it");
+            assert_eq!(found.len(), expected.len(), "{name}: gradients");
+            for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let part = if part == 0 { "result".to_owned() } else { format!("gradient {part}") };
+                for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+                    assert!(found.is_nan() || !expected.is_nan(), "{name}: {part}: {found} at {at}");
+                }
             }
         }
     }
@@ -83,7 +102,8 @@ fn nan_propagates_through_pointwise_operators_and_norms() -> Result<()> {
 #[test]
 fn nan_propagates_through_pools_and_convolutions() -> Result<()> {
     check("max_pool2d", &[&[2, 3, 9, 8]], |x| max_pool2d(&x[0], 3, 2, 1))?;
-    check("pool of a network", &[&[2, 3, 8, 8], &[4, 3, 1, 1]], |x| {
+    // The mask of the reference spreads a NaN gradient over a whole window.
+    compare("pool of a network", &[&[2, 3, 8, 8], &[4, 3, 1, 1]], false, |x| {
         let full = |value: f64| Var::from_tensor(&(Tensor::ones(4, x[0].dtype(), &Device::Cpu)? * value)?);
         let mut net = ConvNet::new();
         let pictures = net.input();
@@ -108,6 +128,11 @@ fn nan_propagates_through_operators_on_sequences() -> Result<()> {
     let heads: &[usize] = &[2, 2, 9, 5];
     check("attention", &[heads, heads, heads], |x| {
         attention(&x[0], &x[1], &x[2], &mask(2, 9, &x[0])?, None, Precision::F32)
+    })?;
+    // The reference multiplies a dropped NaN by 0.
+    compare("attention with dropout", &[heads, heads, heads], false, |x| {
+        let drop = Dropout { p: 0.5, stream: Stream::new(0, Purpose::Dropout, "nan") };
+        attention(&x[0], &x[1], &x[2], &mask(2, 9, &x[0])?, Some(drop), Precision::F32)
     })?;
     for reverse in [false, true] {
         let shapes: [&[usize]; 5] = [&[3, 6, 4], &[20, 4], &[20, 5], &[20], &[20]];

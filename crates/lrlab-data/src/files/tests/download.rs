@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::Error;
+use crate::catalog::{KnownFile, Part};
 use crate::digest;
 use crate::files::hub::Hub;
 use crate::files::{Fetched, Missing, Progress};
@@ -14,7 +15,9 @@ use crate::files::{Fetched, Missing, Progress};
 const REPO: &str = "owner/name";
 const REVISION: &str = "refs/convert/parquet";
 const FILE: &str = "plain_text/train/0000.parquet";
+const OTHER: &str = "plain_text/test/0000.parquet";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const NEXT: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,9 +31,11 @@ enum Fault {
     Refused,
     /// Responds that the file does not exist.
     Missing,
+    /// Serves the next commit.
+    Moved,
 }
 
-/// Serves one file until the test ends; returns the address.
+/// Serves two files until the test ends; returns the address.
 fn serve(content: &'static [u8], fault: Fault) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -54,8 +59,12 @@ fn answer(mut stream: TcpStream, content: &[u8], fault: Fault) -> std::io::Resul
             break;
         }
     }
-    let expected = format!("/datasets/{REPO}/resolve/{}/{FILE}", REVISION.replace('/', "%2F"));
-    let known = request.split(' ').nth(1).is_some_and(|path| path.eq_ignore_ascii_case(&expected));
+    let known = request.split(' ').nth(1).is_some_and(|path| {
+        [FILE, OTHER].into_iter().any(|file| {
+            let expected = format!("/datasets/{REPO}/resolve/{}/{file}", REVISION.replace('/', "%2F"));
+            path.eq_ignore_ascii_case(&expected)
+        })
+    });
     if !known || fault == Fault::Missing {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nX-Error-Code: EntryNotFound\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
@@ -63,8 +72,9 @@ fn answer(mut stream: TcpStream, content: &[u8], fault: Fault) -> std::io::Resul
         return stream
             .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\nConnection: close\r\n\r\nsorry");
     }
+    let commit = if fault == Fault::Moved { NEXT } else { COMMIT };
     let head = format!(
-        "HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nX-Repo-Commit: {commit}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         sha256(content),
         content.len()
     );
@@ -139,6 +149,25 @@ fn a_download_is_stored_in_the_cache() {
     assert_eq!(hub.file(REPO, REVISION, FILE, Missing::Download(&progress)).unwrap(), path);
     let left = tree(cache.path());
     assert!(left.keys().all(|name| !name.contains("incomplete") && !name.contains(".lrlab-")), "{left:?}");
+}
+
+/// A file that was cached before the revision moved is downloaded again.
+#[test]
+fn all_files_are_of_one_commit() {
+    let cache = tempfile::tempdir().unwrap();
+    assert!(fetch(cache.path(), Fault::None).unwrap().ends_with(Path::new(COMMIT).join(FILE)));
+    let endpoint = Some(serve(&CONTENT, Fault::Moved));
+    let hub = Hub { cache: cache.path().to_path_buf(), endpoint, offline: false };
+    let known = |(path, part): (&str, Part)| KnownFile { path: path.to_owned(), part, variants: Vec::new() };
+    let files = [(FILE, Part::Train), (OTHER, Part::Test)].map(known);
+    let located = |missing| hub.files(REPO, REVISION, &files, missing);
+    let error = located(Missing::Reject).unwrap_err();
+    assert!(matches!(&error, Error::NotCached { file, .. } if file == OTHER), "{error}");
+    let found = located(Missing::Download(&progress().0)).unwrap();
+    for ((file, path), expected) in found.iter().zip(&files) {
+        assert_eq!(file, expected);
+        assert!(path.ends_with(Path::new(NEXT).join(&file.path)), "{}", path.display());
+    }
 }
 
 #[test]

@@ -121,7 +121,10 @@ fn steps_out_of_range_are_rejected() {
             run_adam(AdamStep { beta1: x, ..adam }, &format!("beta1 is {x:?}, {expected}"));
             run_adam(AdamStep { beta2: x, ..adam }, &format!("beta2 is {x:?}, {expected}"));
         }
-        run_adam(AdamStep { eps: 0.0, ..adam }, "eps is 0, expected a finite number above 0 such as 1e-8");
+        for eps in [0.0, -1e-8, f64::NAN, f64::INFINITY, 1e-60] {
+            let expected = format!("eps is {eps:?}, expected a finite number above 0 such as 1e-8");
+            run_adam(AdamStep { eps, ..adam }, &expected);
+        }
         run_adam(AdamStep { step: 0, ..adam }, "step 0, expected 1 or more: steps count from 1");
         let one = &moments[..1];
         let few = Update { moments: one, ..update(0.1) };
