@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lrlab_runs::{
-    KeptFor, Plan, PlannedRun, RunId, RunStore, has_penultimate, kept_penultimate, write_atomic,
+    KeptFor, Plan, PlannedRun, RunId, RunStore, has_penultimate, kept_penultimate, lock_folder, write_atomic,
 };
 
 use crate::attempt::{in_use, newest};
@@ -63,9 +63,7 @@ const REMOVING: &str = ".gc-";
 pub(crate) fn add_referenced(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Error> {
     let path = list(store, &plan.experiment);
     // Two calls at the same time add their runs one after the other, on file systems with locks.
-    let folder = store.experiment_dir(&plan.experiment);
-    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let _lock = std::fs::File::open(&folder).and_then(|folder| folder.lock().map(|()| folder)).ok();
+    let _lock = lock_folder(&store.experiment_dir(&plan.experiment))?;
     let before = match read_json::<BTreeSet<RunId>>(&path) {
         Err(Error::Json { source, .. }) => {
             let aside = path.with_extension("json.damaged");

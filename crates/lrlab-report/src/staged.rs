@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use lrlab_runs::{FolderLock, folder_of, lock_folder};
+
 use crate::Error;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::owned::{self, Owned};
@@ -12,19 +14,17 @@ use crate::owned::{self, Owned};
 pub(crate) struct Staged {
     folder: tempfile::TempDir,
     /// Reports beside each other are written one at a time, on file systems with locks.
-    _lock: Option<File>,
+    _lock: FolderLock,
     /// Names with digests.
     pub(crate) files: Vec<(String, String)>,
 }
 
 impl Staged {
     pub(crate) fn beside(out: &Path) -> Result<Self, Error> {
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let failed = |source| Error::Io { path: parent.to_path_buf(), source };
-        std::fs::create_dir_all(parent).map_err(failed)?;
-        let lock = File::open(parent).and_then(|folder| folder.lock().map(|()| folder)).ok();
-        let folder =
-            tempfile::Builder::new().prefix(".report-").suffix(".tmp").tempdir_in(parent).map_err(failed)?;
+        let parent = folder_of(out);
+        let lock = lock_folder(parent)?;
+        let folder = tempfile::Builder::new().prefix(".report-").suffix(".tmp").tempdir_in(parent);
+        let folder = folder.map_err(|source| Error::Io { path: parent.to_path_buf(), source })?;
         Ok(Self { folder, _lock: lock, files: Vec::new() })
     }
 

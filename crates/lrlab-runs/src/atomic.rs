@@ -66,6 +66,36 @@ pub fn link_exclusive(from: &Path, path: &Path) -> Result<bool, Error> {
     }
 }
 
+/// A locked folder; dropping it releases the lock.
+#[derive(Debug)]
+pub struct FolderLock {
+    /// `None` on a file system without locks.
+    _folder: Option<std::fs::File>,
+}
+
+/// Creates `folder` and waits until no other process has locked it. A file system without locks gives a warning, and processes
+/// must take turns by other means.
+///
+/// # Errors
+/// Returns [`Error::Io`] if the folder cannot be created.
+pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let locked = std::fs::File::open(folder).and_then(|opened| opened.lock().map(|()| opened));
+    if let Err(error) = &locked {
+        tracing::warn!(
+            "{}: cannot be locked ({error}): commands that write to it at the same time may lose changes",
+            folder.display()
+        );
+    }
+    Ok(FolderLock { _folder: locked.ok() })
+}
+
+/// Returns the folder of a file.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Returns the BLAKE3 digest of the contents of a file, in hexadecimal digits.
 ///
 /// # Errors
@@ -94,7 +124,7 @@ fn temporary(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
 ) -> Result<tempfile::NamedTempFile, Error> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let file = tempfile::Builder::new()
         .prefix(".")
@@ -111,10 +141,7 @@ fn temporary(
 
 /// Syncs the parent folder, without which a renamed file may not survive a power failure.
 fn sync_parent(path: &Path) -> Result<(), Error> {
-    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
+    sync_folder(folder_of(path))
 }
 
 /// Makes a temporary file readable by others, which it is not by default.

@@ -19,7 +19,10 @@ mod store;
 mod work;
 mod work_log;
 
-pub use atomic::{file_digest, link_exclusive, write_atomic, write_atomic_with, write_exclusive};
+pub use atomic::{
+    FolderLock, file_digest, folder_of, link_exclusive, lock_folder, write_atomic, write_atomic_with,
+    write_exclusive,
+};
 pub use checkpoint::{Checkpoint, Checkpoints, Fingerprint, Progress, Step, attempt_dir, progress};
 pub use difference::Difference;
 pub use error::{Conflict, Error};

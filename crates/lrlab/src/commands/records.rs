@@ -1,14 +1,13 @@
 //! `lrlab records`: moves finished runs between stores and files of records.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use lrlab_grid::RunState;
 use lrlab_options::{STORE, Selection};
-use lrlab_runs::{Records, RunId, RunResult, RunStore, write_records};
+use lrlab_runs::{Records, RunId, RunResult, RunStore, folder_of, lock_folder, write_records};
 
 use super::on_record::{self, check_conflicts, import_all, superseded};
 use super::print_line;
@@ -89,7 +88,8 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
             program()
         );
     }
-    let _lock = lock(&args.to)?;
+    // Several exports to one file lose nothing.
+    let _lock = lock_folder(folder_of(&args.to))?;
     let all = merged(&args.to, &store, &results)?;
     write_records(&args.to, all.values())?;
     if results.len() < planned {
@@ -125,21 +125,6 @@ fn merged(
     Ok(all)
 }
 
-/// Locks the folder of a file of records, which is created, until the result is dropped, so that several exports to one file
-/// lose nothing. `None`, with a warning, on a file system without locks.
-fn lock(path: &Path) -> anyhow::Result<Option<File>> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
-    if let Err(error) = &locked {
-        eprint_line(&format!(
-            "warning: {}: cannot be locked ({error}): another export to it at the same time may lose runs",
-            folder.display()
-        ));
-    }
-    Ok(locked.ok())
-}
-
 /// Reads the file of records that is about to be written; `None` if it does not exist or is empty.
 fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
     if !path.exists() {
@@ -172,7 +157,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     // Before the folder of the new file is created.
     let mut records = on_record::read(&args.paths)?;
-    let _lock = lock(&args.to)?;
+    let _lock = lock_folder(folder_of(&args.to))?;
     if existing(&args.to)?.is_some() {
         let mut paths = args.paths.clone();
         if !paths.contains(&args.to) {
