@@ -132,3 +132,39 @@ fn signals_inherited_as_ignored_stay_ignored() {
         assert_eq!(done == 2, code == 0, "{trapped} {sent}: {done} done");
     }
 }
+
+/// A third request ends a command that waits for another program, here an `sbatch` that does not answer.
+#[test]
+fn a_third_request_ends_a_waiting_command() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("stopped.toml"), EXPERIMENT).unwrap();
+    std::fs::write(folder.path().join("site.toml"), "time = \"10\"\n").unwrap();
+    let (tools, asked) = (folder.path().join("tools"), folder.path().join("asked"));
+    std::fs::create_dir(&tools).unwrap();
+    for name in ["sbatch", "squeue", "sinfo", "scontrol", "sacct"] {
+        let script = format!("#!/bin/sh\necho {name} >> {}\nexec sleep 60\n", asked.display());
+        std::fs::write(tools.join(name), script).unwrap();
+        std::fs::set_permissions(tools.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    }
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let mut command = runner(folder.path());
+    command.args([
+        "run",
+        "stopped.toml",
+        "--device",
+        "cpu",
+        "--executor",
+        "slurm",
+        "--slurm-profile",
+        "site.toml",
+    ]);
+    let waiting = command.env("PATH", path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait("the call of the other program", 60, || asked.is_file().then_some(()));
+    for _ in 0..3 {
+        kill(&format!("-{}", ctrl_c().as_raw()), &waiting.id().to_string());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let ran = Ran::of(&waiting.wait_with_output().unwrap());
+    assert_eq!(ran.code, 130, "{}\n{}", ran.out, ran.err);
+}

@@ -17,62 +17,26 @@
 //!
 //! Verdicts are based on tests and intervals ([`Verdict`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use lrlab_runs::{Cell, RunId};
+use lrlab_runs::RunId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::arm::{Arm, key, paired};
-use crate::compare::same_networks;
-use crate::table::fixed;
-use crate::{Metric, Unit, label};
+use crate::Metric;
+use crate::arm::{Arm, paired};
 
+mod arms;
 mod judge;
+mod stated;
 mod verdict;
 
+pub(crate) use arms::matching;
+pub(crate) use stated::coordinates;
+use stated::{Claim, claimed};
+pub use stated::{Expect, Scope};
 use verdict::{ALPHA, Condition};
 pub use verdict::{Judged, Measured, Verdict};
-
-/// The verdict that an experiment expects for a claim.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Expect {
-    /// The claim holds.
-    #[default]
-    Supported,
-    /// The opposite holds.
-    Contradicted,
-    /// There is no difference larger than the margin.
-    Equivalent,
-    /// Any verdict.
-    Any,
-}
-
-/// The arms over which a claim must hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Every arm.
-    #[default]
-    Every,
-    /// More than half of the arms.
-    Most,
-    /// The mean over the arms, seed by seed.
-    Average,
-}
-
-impl Scope {
-    /// The scope in words.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Every => "in every arm",
-            Self::Most => "in most arms",
-            Self::Average => "on average",
-        }
-    }
-}
 
 /// A claim and its verdict.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,46 +103,6 @@ impl ClaimVerdict {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Claim {
-    id: String,
-    text: String,
-    metric: String,
-    #[serde(rename = "where")]
-    place: Cell,
-    value: Option<f64>,
-    tolerance: Option<f64>,
-    compare: Option<String>,
-    than: Option<Cell>,
-    arms: Scope,
-    margin: Option<f64>,
-    expect: Expect,
-}
-
-impl Condition {
-    fn read(claim: &Claim) -> Option<Self> {
-        match (claim.compare.as_deref(), claim.tolerance) {
-            (None | Some("within" | "about" | "="), tolerance) => Some(Self::Within(tolerance?)),
-            (Some(">=" | "at_least"), _) => Some(Self::AtLeast),
-            (Some(">" | "above"), _) => Some(Self::Above),
-            (Some("<=" | "at_most"), _) => Some(Self::AtMost),
-            (Some("<" | "below"), _) => Some(Self::Below),
-            (Some(_), _) => None,
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Within(_) => "within",
-            Self::AtLeast => ">=",
-            Self::Above => ">",
-            Self::AtMost => "<=",
-            Self::Below => "<",
-        }
-    }
-}
-
 pub(crate) fn verdicts(claims: &Value, arms: &[Arm]) -> Vec<ClaimVerdict> {
     let Some(list) = claims.as_array() else { return Vec::new() };
     list.iter()
@@ -240,55 +164,12 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
         return out;
     }
     out.claimed = claimed(claim, condition, metric);
-    out.measured = measure(claim, condition, metric, arms);
+    out.measured = arms::measure(claim, condition, metric, arms);
     out.average =
         judge::average(&out.measured, condition, out.margin).filter(|_| out.scope == Scope::Average);
     out.verdict = overall(&out);
     out.note = note(&out, condition, arms);
     out
-}
-
-fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) -> Vec<Measured> {
-    let references = claim.than.as_ref().map(|than| References::of(arms, than));
-    let mut measured: Vec<Measured> = matching(arms, &claim.place)
-        .map(|arm| {
-            let than = references.as_ref().and_then(|references| references.other(arms, arm));
-            let same = than.map_or(0, |than| same_networks(&arms[arm], &arms[than], metric));
-            let judged = differences(claim, metric, &arms[arm], than.map(|than| &arms[than]))
-                .and_then(|differences| judge::of(differences, condition, claim.margin))
-                .map(|judged| Judged { same, ..judged });
-            let estimate = arms[arm].estimate(metric);
-            let verdict = match (arms[arm].all_diverged(), than.is_some_and(|than| arms[than].all_diverged()))
-            {
-                (true, false) => Verdict::Contradicted,
-                (_, true) => Verdict::Undecided,
-                (false, false) => Verdict::NotRun,
-            };
-            Measured { arm, estimate, than, judged, verdict }
-        })
-        .collect();
-    judge::correct(&mut measured, condition);
-    measured
-}
-
-/// The metric minus its reference, by seed; `None` if the reference arm does not exist.
-fn differences(
-    claim: &Claim,
-    metric: Metric,
-    ours: &Arm,
-    theirs: Option<&Arm>,
-) -> Option<Vec<(String, f64)>> {
-    let offset = claim.value.unwrap_or(0.0);
-    let figures = ours.values(metric).into_iter();
-    if claim.than.is_none() {
-        return Some(figures.map(|(seed, x)| (seed.to_owned(), x - offset)).collect());
-    }
-    let reference = theirs?.values(metric);
-    let pair = |(seed, x): (&str, f64)| {
-        let (_, y) = reference.iter().find(|(other, _)| *other == seed)?;
-        Some((seed.to_owned(), x - y - offset))
-    };
-    Some(figures.filter_map(pair).collect())
 }
 
 /// The verdict over the arms.
@@ -315,84 +196,10 @@ fn overall(claim: &ClaimVerdict) -> Verdict {
     }
 }
 
-/// The arms with the coordinates of a claim's reference.
-struct References<'a> {
-    changed: Vec<&'a str>,
-    /// Their indices, by their coordinates on all other axes.
-    arms: HashMap<String, Vec<usize>>,
-}
-
-impl<'a> References<'a> {
-    fn of(arms: &[Arm], than: &'a Cell) -> Self {
-        let changed: Vec<&str> = than.keys().map(String::as_str).collect();
-        let mut of: HashMap<String, Vec<usize>> = HashMap::new();
-        for i in matching(arms, than) {
-            of.entry(key(&arms[i].cell, &changed)).or_default().push(i);
-        }
-        Self { changed, arms: of }
-    }
-
-    /// Another arm that agrees with `arm` on all other axes.
-    fn other(&self, arms: &[Arm], arm: usize) -> Option<usize> {
-        let alike = self.arms.get(&key(&arms[arm].cell, &self.changed))?;
-        alike.iter().copied().find(|i| *i != arm)
-    }
-}
-
-/// The indices of the arms with the given coordinates. `monitor = "on"` is every monitor, unless a monitor has that name.
-pub(crate) fn matching(arms: &[Arm], place: &Cell) -> impl Iterator<Item = usize> {
-    let is_named =
-        || arms.iter().any(|arm| label::coordinate(&arm.cell, label::MONITOR).as_deref() == Some("on"));
-    let on = place.get(label::MONITOR).is_some_and(|wanted| label::value(wanted) == "on");
-    let every_monitor = on && !is_named();
-    let fits = move |arm: &Arm| {
-        place.iter().all(|(axis, wanted)| {
-            let wanted = label::value(wanted);
-            label::coordinate(&arm.cell, axis).is_some_and(|label| {
-                let both_off = axis == label::MONITOR && label::is_off(&label) && label::is_off(&wanted);
-                let both_on = axis == label::MONITOR && every_monitor && arm.monitored;
-                label == wanted || both_off || both_on
-            })
-        })
-    };
-    (0..arms.len()).filter(move |&i| fits(&arms[i]))
-}
-
 /// The smallest equivalence margin of the claims that compare arms by `metric`.
 pub(crate) fn margin(claims: &[ClaimVerdict], metric: Metric) -> Option<f64> {
     let about = claims.iter().filter(|claim| claim.metric == Some(metric) && !claim.than.is_empty());
     about.filter_map(|claim| claim.margin).reduce(f64::min)
-}
-
-/// "schedule = static, monitor = off".
-pub(crate) fn coordinates(cell: &Cell) -> String {
-    cell.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect::<Vec<_>>().join(", ")
-}
-
-/// The condition in words: "within 1.00 pp of 75.70 %", "difference from schedule = static: > 0".
-fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
-    let show = |x: f64, unit: Unit| {
-        let number = fixed(x * unit.factor(), unit.digits());
-        [number.as_str(), unit.sign()].join(" ").trim_end().to_owned()
-    };
-    let points = metric.unit().of_differences();
-    let (subject, value) = match (&claim.than, claim.value) {
-        (None, value) => (String::new(), show(value.unwrap_or_default(), metric.unit())),
-        (Some(than), value) => {
-            let value = value.map_or_else(|| "0".to_owned(), |value| show(value, points));
-            (format!("difference from {}: ", coordinates(than)), value)
-        }
-    };
-    let sign = match condition {
-        Condition::Within(tolerance) => {
-            return format!("{subject}within {} of {value}", show(tolerance, points));
-        }
-        Condition::AtLeast => "≥",
-        Condition::Above => ">",
-        Condition::AtMost => "≤",
-        Condition::Below => "<",
-    };
-    format!("{subject}{sign} {value}")
 }
 
 fn note(verdict: &ClaimVerdict, condition: Condition, arms: &[Arm]) -> String {
