@@ -52,7 +52,8 @@ pub(crate) struct BenchOptions {
     /// The device: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Precision of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer then uses its autocast
+    /// Precision of matrix products in linear maps, LSTM and attention, and on GPUs of convolutions: f32 or bf16; the peer
+    /// then uses its autocast
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     precision: String,
     /// On CUDA, compute f32 products through TF32, also in the peer

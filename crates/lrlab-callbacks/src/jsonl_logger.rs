@@ -88,12 +88,13 @@ impl Callback for JsonlLogger {
         }
         match context.hook {
             Hook::FitStart => self.open(context)?,
-            Hook::UpdateEnd { loss, extra, .. }
+            Hook::UpdateEnd { loss, grad_norm, extra }
                 if self.progress_every.is_some_and(|n| context.update.is_multiple_of(n)) =>
             {
                 let extra = extra.iter().map(|(name, value)| (name.clone(), finite(*value))).collect();
                 let (update, loss, lr) = (context.update, finite(loss), context.lr);
-                self.write(&Event::Progress { update, loss, lr, extra })?;
+                let grad_norm = grad_norm.and_then(finite);
+                self.write(&Event::Progress { update, loss, lr, grad_norm, extra })?;
             }
             Hook::EpochEnd(metrics) => {
                 self.write(&Event::Epoch { metrics: Box::new(metrics.recorded()) })?;

@@ -16,7 +16,8 @@ pub(crate) mod rows;
 /// Loads, splits and prepares a data set, and downloads missing files.
 ///
 /// # Errors
-/// Returns an [`Error`] with the row if a file is invalid, or if the settings leave no example for training.
+/// Returns an [`Error`] with the row if a file is invalid, or if the settings or the files leave a split
+/// without examples.
 pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
     check(config)?;
     load_located(config, locate(&config.source, Missing::Download(&log_progress()))?.as_ref())

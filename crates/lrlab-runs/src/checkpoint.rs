@@ -6,8 +6,8 @@
 //! DIR/store/<run_id>/attempts/<n>/checkpoints/<update>.<epoch>/tensors.safetensors
 //! ```
 //!
-//! An attempt writes only below its own folder. A run resumes from the newest valid checkpoint of its newest attempt. The
-//! last two checkpoints over all attempts are kept.
+//! An attempt writes only below its own folder. A run resumes from the newest valid checkpoint of its attempts. The last
+//! two checkpoints over all attempts are kept.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

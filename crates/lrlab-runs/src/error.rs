@@ -14,7 +14,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is damaged.
-    #[error("{path}: damaged ({source}); `run` sets it aside and makes it again")]
+    #[error("{path}: damaged ({source}); `run` makes it again")]
     Json {
         /// The file.
         path: PathBuf,

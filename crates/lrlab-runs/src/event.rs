@@ -26,6 +26,9 @@ pub enum Event {
         loss: Option<f64>,
         /// Learning rate of the update.
         lr: f64,
+        /// Global gradient norm before clipping; `None` if it was not computed or is not finite.
+        #[serde(default)]
+        grad_norm: Option<f64>,
         /// Custom metrics; `None` if a value is not finite.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         extra: BTreeMap<String, Option<f64>>,

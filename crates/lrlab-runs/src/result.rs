@@ -382,7 +382,7 @@ pub struct Updates {
     pub per_epoch: u64,
 }
 
-/// `result.json`: written once, atomically; its presence means that the run is done.
+/// `result.json`: written once, atomically; its presence means that the run is done, unless a search pruned it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// The identity of the run.

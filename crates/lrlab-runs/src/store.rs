@@ -5,6 +5,7 @@
 //! DIR/store/<run_id>/paused.json       the result of a paused run if no attempt resumes it
 //! DIR/store/<run_id>/spec.json  best.safetensors  …
 //! DIR/store/<run_id>/damaged/<n>/…     damaged results that others replaced, with their weights
+//! DIR/store/<run_id>/superseded/<n>/…  the files of a run that is repeated
 //! DIR/store/<run_id>/attempts/<n>/checkpoints  events.jsonl  metrics.csv  tensorboard  …
 //! DIR/cache/…                          prepared data
 //! DIR/bin/<build>/…                    frozen runners

@@ -137,8 +137,8 @@ fn events_are_one_line_each() {
     for (event, expected) in [
         (Event::Started { updates: 7, epochs: 2 }, r#"{"event":"started","updates":7,"epochs":2}"#),
         (
-            Event::Progress { update: 3, loss: None, lr: 0.1, extra: [].into() },
-            r#"{"event":"progress","update":3,"loss":null,"lr":0.1}"#,
+            Event::Progress { update: 3, loss: None, lr: 0.1, grad_norm: Some(2.5), extra: [].into() },
+            r#"{"event":"progress","update":3,"loss":null,"lr":0.1,"grad_norm":2.5}"#,
         ),
         (Event::Finished { outcome: Outcome::Stopped }, r#"{"event":"finished","outcome":"stopped"}"#),
         (Event::Failed { error: "two\nlines".to_owned() }, r#"{"event":"failed","error":"two\nlines"}"#),

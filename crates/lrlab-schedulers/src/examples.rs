@@ -1,6 +1,6 @@
 //! Examples of schedules.
 
-/// A description and an example of each schedule, in the order of [`ScheduleSpec`](crate::ScheduleSpec).
+/// A description and an example of each schedule but `lambda`, in the order of [`ScheduleSpec`](crate::ScheduleSpec).
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("the base rate throughout", "static = {}"),
     ("a factor at first, then the base rate", "constant = { factor = 0.3, total_iters = '20%' }"),
@@ -52,9 +52,9 @@ pub const EXAMPLES: &[(&str, &str)] = &[
         "sum = { schedulers = [{ scale = { by = 0.7, of = { linear_to_zero = {} } } }, { scale = { by = 0.3, of = { cosine = { num_cycles = 3.5 } } } }] }",
     ),
     ("above a share of the base rate", "floor = { at = 0.2, of = { cosine = {} } }"),
+    ("with seeded noise", "noise = { std = 0.1, of = { cosine = {} } }"),
     (
         "then the rate of weight averaging",
         "swa = { swa_lr = 0.05, start = '60%', anneal = '20%', of = { cosine = {} } }",
     ),
-    ("with seeded noise", "noise = { std = 0.1, of = { cosine = {} } }"),
 ];

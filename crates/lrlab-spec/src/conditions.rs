@@ -84,10 +84,10 @@ pub(crate) fn of_site(
     names: &[&str],
     found: impl Iterator<Item = Json>,
     meets: impl Fn(&Json, &Json) -> bool,
-) {
+) -> bool {
     let elsewhere = names.contains(&key.name.as_str()) || is_key(&key.name);
     let severity = if elsewhere { Severity::Warning } else { Severity::Error };
-    log_unmatched(log, severity, (key, wanted), names, found, meets);
+    log_unmatched(log, severity, (key, wanted), names, found, meets)
 }
 
 fn log_unmatched(

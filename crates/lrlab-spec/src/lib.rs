@@ -35,7 +35,7 @@
 //! set = { lr = 0.001, optimizer = { adam = {} }, clip_norm = 1.0 }
 //!
 //! [data.cifar10]
-//! source = { cifar10 = {} }             # or imdb, synthetic_pictures, synthetic_reviews, custom
+//! source = { cifar10 = {} }             # or imdb, hub_pictures, hub_texts, synthetic_pictures, …, custom
 //! augment = { crop_padding = 4, flip = true }
 //!
 //! [data.reviews]

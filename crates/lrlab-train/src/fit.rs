@@ -152,6 +152,7 @@ fn train(run: &mut Run<'_>, data: &Dataset, policy: &mut dyn CheckpointPolicy) -
                 update,
                 loss: finite(updated.loss),
                 lr,
+                grad_norm: finite(updated.grad_norm),
                 extra: BTreeMap::new(),
             });
 

@@ -1,7 +1,6 @@
 //! The learning-rate range test on the model, optimizer and data of a run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lrlab_callbacks::{Callbacks, RangeTest, Session};
 use lrlab_runs::Event;
@@ -10,8 +9,8 @@ use crate::host::TrainingHost;
 use crate::trainer::Trainer;
 use crate::{Error, Fit};
 
-/// Trains at the rates that `test` requests, one per update, until the test is complete, the loss diverges, or `interrupt`
-/// is set. `report` receives the rate and the loss of each update. The sweep reads only the training split and does not
+/// Trains at the rates that `test` requests, one per update, until the test is complete, the loss diverges, or `stops`
+/// returns true after an update. `report` receives the rate and the loss of each update. The sweep reads only the training split and does not
 /// call the callbacks of `parts`.
 ///
 /// The test multiplies the rate of the run's schedule by a gain, so a constant schedule is the best choice.
@@ -21,7 +20,7 @@ use crate::{Error, Fit};
 pub fn sweep(
     parts: Fit<'_>,
     test: RangeTest,
-    interrupt: &AtomicBool,
+    stops: &dyn Fn() -> bool,
     report: &mut dyn FnMut(f64, f64),
 ) -> Result<RangeTest, Error> {
     parts.settings.check()?;
@@ -45,7 +44,7 @@ pub fn sweep(
             batch += window.len() as u64;
             report(lr, updated.loss);
             session.end_update(updated.loss, Some(updated.grad_norm), &mut host)?;
-            if session.stop_reason().is_some() || interrupt.load(Ordering::Relaxed) {
+            if session.stop_reason().is_some() || stops() {
                 break 'sweep;
             }
         }

@@ -3,8 +3,6 @@
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
-use std::sync::atomic::AtomicBool;
-
 use candle_core::{DType, Device};
 use lrlab_callbacks::{
     Action, Callback, Callbacks, Context, Error as CallbackError, Hook, Phase, RangeTest, RangeTestConfig,
@@ -51,7 +49,7 @@ fn parts<'a>(data: &'a Dataset, settings: &'a Settings, callbacks: Callbacks) ->
 }
 
 fn train(data: &Dataset, settings: &Settings, callbacks: Callbacks) -> Fitted {
-    fit(parts(data, settings, callbacks), &AtomicBool::new(false), &mut |_| {}).unwrap()
+    fit(parts(data, settings, callbacks), &|| false, &mut |_| {}).unwrap()
 }
 
 /// Asks for four trials after every epoch and in the middle of the second; the fourth-last outcome ends the run.
@@ -170,7 +168,7 @@ fn the_range_test_suggests_a_rate() {
     let test = RangeTest::new(config.clone()).unwrap();
     let mut seen = Vec::new();
     let parts = parts(&data, &settings, Callbacks::default());
-    let found = sweep(parts, test, &AtomicBool::new(false), &mut |lr, loss| seen.push((lr, loss))).unwrap();
+    let found = sweep(parts, test, &|| false, &mut |lr, loss| seen.push((lr, loss))).unwrap();
     for (i, (lr, _)) in seen.iter().enumerate() {
         let expected = 1e-6 * 1e9_f64.powf(i as f64 / 59.0);
         assert!((lr / expected - 1.0).abs() < 1e-9, "update {i}: {lr}, not {expected}");

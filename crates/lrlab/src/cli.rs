@@ -58,14 +58,14 @@ enum Command {
     /// `run`. Epochs, decisions, outcome, final and best metrics are compared; times and machines are not. One line per run
     /// shows `identical`, or the first difference, both values, and how builds, machines and data differ.
     ///
-    /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be verified,
+    /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed or was not redone. 2: bad input, or a run cannot be verified,
     /// because its data differs or cannot be read, its model fails the preflight, or its record was changed or is damaged.
     /// 85: interrupted; the same command starts over.
     Verify(VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///
     /// A file of records has one run per line, each a complete result.json, sorted by id. `run`, `plan`, `status`,
-    /// `report` and `verify` read such files with --records, by default those in `results/NAME` in the folder of `NAME.toml`.
+    /// `report`, `tensorboard` and `verify` read such files with --records, by default those in `results/NAME` in the folder of `NAME.toml`.
     Records(commands::records::RecordsArgs),
     /// List and remove files that no experiment refers to any more.
     Gc(GcArgs),

@@ -2,18 +2,18 @@
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// How a command ended. A third request to stop ends the process with code 130 instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Everything requested is done.
     Done,
-    /// Some runs failed; the others are done.
+    /// Some runs failed or were not executed; the others are done.
     SomeFailed,
     /// Everything requested is done, but some output could not be written.
     OutputFailed,
-    /// Bad input; nothing was started.
+    /// Bad input, or an error that ended the command.
     BadInput,
-    /// Submitted to a cluster; runs are still queued.
+    /// Submitted to a cluster, or left to a later call because the cluster does not answer; runs are still to do.
     Submitted,
     /// The verdict on a claim is not the one that the experiment expects.
     UnexpectedVerdict,

@@ -29,7 +29,7 @@ pub fn open_cuda(ordinal: usize) -> Result<Device> {
     Device::new_cuda(ordinal)
 }
 
-/// Returns a device's memory; `None` on the CPU.
+/// Returns a device's memory; `None` except on NVIDIA GPUs in a build with the feature `cuda`.
 #[must_use]
 pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
     #[cfg(feature = "cuda")]
@@ -41,7 +41,7 @@ pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
     }
 }
 
-/// Returns the driver's name of a GPU; `None` on the CPU. cuBLAS chooses its kernels by the model, so the last bits of
+/// Returns the driver's name of a GPU; `None` except on NVIDIA GPUs in a build with the feature `cuda`. cuBLAS chooses its kernels by the model, so the last bits of
 /// products depend on it.
 #[must_use]
 pub fn device_name(device: &Device) -> Option<String> {

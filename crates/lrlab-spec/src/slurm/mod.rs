@@ -38,6 +38,8 @@
 
 mod values;
 
+use std::collections::BTreeSet;
+
 use lrlab_runs::Cell;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -45,7 +47,7 @@ use serde_json::{Value as Json, json};
 use crate::conditions;
 use crate::coordinate::meets;
 use crate::definitions::check_length;
-use crate::mistake::{Log, Mistakes};
+use crate::mistake::{Log, Mistakes, Severity};
 use crate::tree::{Key, Node, parse};
 use crate::walk::{missing, walk};
 
@@ -155,7 +157,7 @@ impl SlurmProfile {
         }
         walk(&mut log, &root, &schema(), "");
         let classes = root.get("classes").map(Node::table).unwrap_or_default();
-        let mut read: Vec<SlurmClass> = Vec::new();
+        let (mut read, mut known) = (Vec::new(), Vec::new());
         for (key, node) in classes {
             check_length(&mut log, key.place, &key.name);
             if [REST, REPORT].contains(&key.name.as_str())
@@ -169,10 +171,11 @@ impl SlurmProfile {
             if node.get("where").is_none() {
                 missing(&mut log, node, "where");
             }
-            let coordinates =
+            let (cells, all_known) =
                 node.get("where").map(|node| conditions(&mut log, node, runs)).unwrap_or_default();
             let resources = resources(&mut log, &[node, &root], key);
-            read.push(SlurmClass { name: key.name.clone(), cells: coordinates, resources });
+            read.push(SlurmClass { name: key.name.clone(), cells, resources });
+            known.push((key, all_known));
         }
         let rest = Key { name: REST.to_owned(), place: root.place };
         let resources = resources(&mut log, &[&root], &rest);
@@ -192,21 +195,44 @@ impl SlurmProfile {
         if log.has_errors() {
             return Err(log.finish());
         }
-        let warnings = log.finish();
-        Ok(Self { classes: read, report, max_tasks: max_tasks.unwrap_or(1000), throttle, warnings })
+        let max_tasks = max_tasks.unwrap_or(1000);
+        let mut profile = Self { classes: read, report, max_tasks, throttle, warnings: Mistakes::default() };
+        let taken: BTreeSet<&str> =
+            runs.iter().map(|(cell, spec)| profile.class_of(cell, spec).name.as_str()).collect();
+        for (class, (key, _)) in profile.classes.iter().zip(known).filter(|(_, (_, all_known))| *all_known) {
+            if taken.contains(class.name.as_str()) {
+                continue;
+            }
+            let message = if runs.iter().any(|run| class.accepts(*run)) {
+                format!(
+                    "class `{}` takes no run: earlier classes take those that meet its conditions",
+                    class.name
+                )
+            } else {
+                format!("class `{}` takes no run: none meets all of its conditions", class.name)
+            };
+            log.push(Severity::Warning, key.place, message, None);
+        }
+        profile.warnings = log.finish();
+        Ok(profile)
     }
 
     /// Returns the first class whose conditions a run satisfies, by its cell and its resolved specification.
     #[must_use]
     pub fn class_of(&self, cell: &Cell, spec: &Json) -> &SlurmClass {
-        let takes = |class: &&SlurmClass| {
-            let meets = |(key, values): &(String, Vec<Json>)| {
-                conditions::any(coordinate((cell, spec), key), values.iter().cloned())
-            };
-            class.cells.iter().all(meets)
-        };
         // The last one has no conditions.
-        self.classes.iter().find(takes).unwrap_or(&self.classes[self.classes.len() - 1])
+        let class = self.classes.iter().find(|class| class.accepts((cell, spec)));
+        class.unwrap_or(&self.classes[self.classes.len() - 1])
+    }
+}
+
+impl SlurmClass {
+    /// Returns whether a run meets the conditions.
+    fn accepts(&self, run: (&Cell, &Json)) -> bool {
+        let meets = |(key, values): &(String, Vec<Json>)| {
+            conditions::any(coordinate(run, key), values.iter().cloned())
+        };
+        self.cells.iter().all(meets)
     }
 }
 
@@ -287,18 +313,18 @@ fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
     }
 }
 
-/// The conditions of a class: coordinates with the accepted values.
-fn conditions(log: &mut Log, node: &Node, runs: &[(&Cell, &Json)]) -> Vec<(String, Vec<Json>)> {
+/// The conditions of a class: coordinates with the accepted values, and whether the grid has all of these.
+fn conditions(log: &mut Log, node: &Node, runs: &[(&Cell, &Json)]) -> (Vec<(String, Vec<Json>)>, bool) {
     let names: Vec<&str> =
         runs.first().into_iter().flat_map(|(cell, _)| cell.keys()).map(String::as_str).collect();
-    let mut read = Vec::new();
+    let (mut read, mut all_known) = (Vec::new(), true);
     for (key, node) in conditions::entries(node) {
         let found = runs.iter().filter_map(|run| coordinate(*run, &key.name));
         let wanted = conditions::values(node);
-        conditions::of_site(log, (&key, wanted), &names, found, meets);
+        all_known &= conditions::of_site(log, (&key, wanted), &names, found, meets);
         read.push((key.name, wanted.iter().map(Node::json).collect()));
     }
-    read
+    (read, all_known)
 }
 
 fn coordinate((cell, spec): (&Cell, &Json), name: &str) -> Option<Json> {
@@ -411,6 +437,19 @@ mod tests {
         for model in ["lstm", "resnet"] {
             assert_eq!(profile.class_of(&cell(model), &spec(0.0)).name, "default");
         }
+        let profile = read(
+            "time = '10'\n[classes.first]\nwhere = { model = 'lstm' }\n[classes.second]\nwhere = { model = ['lstm'] }\n\
+             [classes.never]\nwhere = { model = 'resnet', seed = 0 }\n[classes.rest]\nwhere = { seed = [0, 1] }\n",
+        )
+        .unwrap();
+        let warnings: Vec<String> = profile.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "s.toml:4:10: class `second` takes no run: earlier classes take those that meet its conditions",
+                "s.toml:6:10: class `never` takes no run: none meets all of its conditions",
+            ]
+        );
         let wrong = read("time = '10'\n[classes.big]\nwhere = { modle = 'resnet' }\n").unwrap_err();
         assert!(wrong.to_string().contains("did you mean `model`?"), "{wrong}");
     }

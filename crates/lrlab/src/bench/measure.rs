@@ -36,7 +36,8 @@ pub(crate) struct Measured {
     pub(crate) peak_mib: Option<f64>,
     /// The peak of resident memory of the process; null if the system does not report it.
     pub(crate) resident_mib: Option<f64>,
-    /// The precision of the operands of products in linear maps, LSTM and attention; everything else is f32.
+    /// The precision of the operands of products in linear maps, LSTM and attention, and on GPUs of convolutions; everything
+    /// else is f32.
     pub(crate) dtype: String,
     /// The number of threads.
     pub(crate) threads: usize,

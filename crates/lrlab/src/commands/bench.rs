@@ -34,7 +34,7 @@ pub(crate) struct BenchArgs {
     /// The device: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// The precision of matrix products in linear maps, LSTM and attention: f32 or bf16.
+    /// The precision of matrix products in linear maps, LSTM and attention, and on GPUs of convolutions: f32 or bf16.
     #[arg(long, default_value = "f32", value_parser = precision)]
     precision: Precision,
     /// Measure one workload in this process.

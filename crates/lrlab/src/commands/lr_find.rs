@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
+use lrlab_grid::Interrupt;
 use lrlab_options::Selection;
 use lrlab_runs::{Cell, RunStore};
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
@@ -62,10 +61,8 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     let cells = cells(&experiment, &args.selection, registry)?;
     let scales = scales(&experiment, &cells);
     let (cell, spec) = common_setup(cells)?;
-    let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in lrlab_grid::catchable(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
-        signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
-    }
+    let interrupt = Interrupt::on_signals()?;
+    let stops = || interrupt.requests() > 0;
     lrlab_kernels::compute_on_this_thread()?;
     let device = device::open(args.device)?;
     let data = registry.load(&spec.data, &RunStore::new(&args.selection.out).cache_dir())?;
@@ -75,8 +72,8 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     let name = name(&cell);
     eprint_line(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
     let mut seen = Vec::new();
-    let found = lrlab_train::sweep(parts, test, &interrupt, &mut |lr, loss| seen.push((lr, loss)))?;
-    if interrupt.load(Ordering::Relaxed) {
+    let found = lrlab_train::sweep(parts, test, &stops, &mut |lr, loss| seen.push((lr, loss)))?;
+    if stops() {
         return Ok(Exit::Interrupted);
     }
     if let Some(path) = &args.plot {
@@ -107,17 +104,21 @@ fn name(cell: &Cell) -> String {
     format!("{} on {}", word("model"), word("dataset"))
 }
 
-/// Returns the first cell. All cells must have the same network, data set and optimizer; schedule, monitor and length
-/// do not affect a sweep.
+/// Returns the first cell. All cells must agree in what affects a sweep: the network, the data set, the optimizer, the batches
+/// and the precision, but not the schedule, the monitor, the length, or what is done with the weights.
 fn common_setup(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
     let swept = |(cell, spec): (Cell, RunSpec)| {
-        let (schedule, monitor, early_stopping) = (ScheduleSpec::from(StaticSpec {}), None, None);
         (
             cell,
             RunSpec {
-                schedule,
-                monitor,
-                early_stopping,
+                schedule: ScheduleSpec::from(StaticSpec {}),
+                monitor: None,
+                early_stopping: None,
+                averaging: None,
+                divergence: None,
+                keep_top: 0,
+                log_every: 0,
+                select: "val_accuracy".to_owned(),
                 lr: 1.0,
                 lr_min: 0.0,
                 lr_max: None,
@@ -139,7 +140,7 @@ fn common_setup(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> 
             let _ = write!(list, "\n  {}", label(cell));
         }
         bail!(
-            "{} runs differ in network, data or optimizer: select one with --filter{list}",
+            "{} runs differ in network, data, optimizer, batches or precision: select one with --filter{list}",
             different.len()
         );
     }

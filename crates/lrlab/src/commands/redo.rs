@@ -15,6 +15,7 @@ use crate::progress::eprint_line;
 use crate::{Registry, device, provenance};
 
 #[derive(Debug, Args)]
+#[command(mut_arg("from_scratch", |option| option.hide(true)))]
 pub(crate) struct RedoArgs {
     /// The run: its id or a prefix of it, as `plan` and the report print it.
     run: String,
@@ -29,6 +30,10 @@ pub(crate) struct RedoArgs {
 /// `run` command that trains it.
 pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Vec<String>> {
     check_id(&args.run, "EXPERIMENT")?;
+    anyhow::ensure!(
+        !args.machine.from_scratch,
+        "--from-scratch has no effect: `redo` always trains from the first update"
+    );
     let out = std::path::absolute(&args.out).with_context(|| args.out.display().to_string())?;
     let store = RunStore::new(&out);
     let (plan, run) = find(&store, &args.run)?;

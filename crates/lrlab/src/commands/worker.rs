@@ -2,7 +2,7 @@
 //!
 //! It resumes from the newest valid checkpoint of an earlier attempt, writes only below its own attempt's folder during
 //! training, and then commits the weights and the result to the folder of the run. Events go to standard output, one JSON object per
-//! line, and all but progress events also to `events.jsonl`.
+//! line. `events.jsonl` has them too, but no notes, and of the progress every `log_every`-th update.
 
 use std::cell::RefCell;
 use std::io::Write;
