@@ -179,6 +179,99 @@ fn results_of_other_builds_are_reported_and_can_be_redone() {
     );
 }
 
+/// A part of a grid is not trained in another numerics class than the rest.
+#[test]
+fn a_part_keeps_the_numerics_class_of_the_others() {
+    let place = Place::new();
+    let part = |more: &[&str]| place.call("run", &[&["--filter", "seed=1"], more].concat());
+    assert_eq!(place.call("run", &["--filter", "seed=0"]).code, 0);
+    // The plan of the whole.
+    assert_eq!(place.call("run", &[]).code, 0);
+    let [first, second] = &place.results()[..] else { panic!("two results") };
+    let seed = |path: &PathBuf| -> Value {
+        serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap()["cell"]["seed"].clone()
+    };
+    let (kept, removed) = if seed(first) == 0 { (first, second) } else { (second, first) };
+    std::fs::remove_file(removed).unwrap();
+    let mut result: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
+    result["provenance"]["numerics"] = "cpu/other/f32".into();
+    std::fs::write(kept, result.to_string()).unwrap();
+    let refused = part(&[]);
+    let words = "1 of 1 results have the numerics class \"cpu/other/f32\"";
+    assert!(refused.code == 2 && refused.err.contains(words), "{}", refused.err);
+    let accepted = part(&["--accept-numerics"]);
+    assert!(
+        accepted.code == 0 && accepted.out.contains("(1 in this call)"),
+        "{}{}",
+        accepted.out,
+        accepted.err
+    );
+}
+
+/// Records that cannot be read are an error, and not the same as no records.
+#[test]
+#[cfg(unix)]
+fn records_that_cannot_be_read_are_an_error() {
+    let place = Place::new();
+    let results = place.folder.path().join("results");
+    std::fs::create_dir(&results).unwrap();
+    // A link to itself cannot be read by any user.
+    std::os::unix::fs::symlink("tiny", results.join("tiny")).unwrap();
+    for verb in ["run", "plan", "report"] {
+        let refused = place.call(verb, &[]);
+        assert!(
+            refused.code == 2 && refused.err.contains("results/tiny: the records of tiny.toml"),
+            "{verb}: {}",
+            refused.err
+        );
+    }
+    std::fs::remove_file(results.join("tiny")).unwrap();
+    std::fs::write(results.join("tiny"), "not a folder").unwrap();
+    assert_eq!(place.call("run", &[]).code, 0);
+}
+
+/// A report is written to a folder that is a link, also to another file system.
+#[test]
+#[cfg(target_os = "linux")]
+fn reports_go_to_linked_folders() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    let shared = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(shared.path(), place.folder.path().join("site")).unwrap();
+    for _ in 0..2 {
+        let ran = place.call("report", &["--to", "site"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    let names: Vec<_> =
+        std::fs::read_dir(shared.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().any(|name| name == "report.html"), "{names:?}");
+    assert!(names.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{names:?}");
+    // A report that fails leaves no new folder.
+    let ran = place.call("report", &["--to", "new", "--filter", "seed=7"]);
+    assert!(ran.code == 2 && !place.folder.path().join("new").exists(), "{}", ran.err);
+}
+
+/// A claim of a machine that lost power says so.
+#[test]
+fn silent_claims_are_shown() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    let result = place.results()[0].clone();
+    std::fs::remove_file(&result).unwrap();
+    let attempt = result.with_file_name("attempts").join("2");
+    std::fs::create_dir_all(&attempt).unwrap();
+    let claim = attempt.join("claim.json");
+    std::fs::write(&claim, r#"{"host":"lost","pid":7,"realm":"elsewhere","started":1}"#).unwrap();
+    let lines = || place.call("plan", &["--cells"]).out;
+    assert!(lines().contains("running (process 7 on lost)"), "{}", lines());
+    let before = std::time::SystemTime::now() - std::time::Duration::from_mins(5);
+    std::fs::File::options().write(true).open(&claim).unwrap().set_modified(before).unwrap();
+    assert!(lines().contains("claimed, but silent for "), "{}", lines());
+    assert!(lines().contains("(process 7 on lost); `run` takes over"), "{}", lines());
+    let page = place.call("status", &["--watch"]).out;
+    assert!(page.contains("claimed, but silent for "), "{page}");
+}
+
 #[test]
 fn predictable_failures_are_found_before_the_start() {
     let place = Place::new();

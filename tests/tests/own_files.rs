@@ -144,3 +144,55 @@ fn data_sets_are_known_by_name_and_repository() {
         assert!(ran.code == 2 && ran.err.contains(words), "{}", ran.err);
     }
 }
+
+/// A run of the data in the folder of the experiment file.
+fn own_data(folder: &Path) {
+    pictures(folder);
+    let text = TINY.replace("synthetic_pictures = { train = 40, test = 10 }", "cifar10 = { folder = \".\" }");
+    std::fs::write(folder.join("tiny.toml"), text).unwrap();
+}
+
+/// Results on data that this machine no longer has are not garbage.
+#[test]
+fn gc_keeps_the_results_of_other_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    own_data(folder);
+    let call = |args: &[&str]| run(folder, args);
+    assert_eq!(call(&["run", "tiny.toml", "--device", "cpu"]).code, 0);
+    let done = results(&folder.join("runs"));
+    let batch = folder.join("data_batch_1.bin");
+    let mut bytes = std::fs::read(&batch).unwrap();
+    bytes[1] ^= 1;
+    std::fs::write(&batch, bytes).unwrap();
+    let refused = call(&["gc", "tiny.toml", "--yes"]);
+    assert!(
+        refused.code == 2 && refused.err.contains("the data on this machine have the digest"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(results(&folder.join("runs")), done);
+    // The experiment now uses the other data.
+    assert_eq!(call(&["run", "tiny.toml", "--device", "cpu"]).code, 0);
+    assert_eq!(results(&folder.join("runs")).len(), 2 * done.len());
+    let removed = call(&["gc", "tiny.toml", "--yes"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    let left = results(&folder.join("runs"));
+    assert!(left.len() == done.len() && left.keys().all(|id| !done.contains_key(id)));
+}
+
+/// The commands work from any folder, also if the folder of the data is relative.
+#[test]
+fn listed_commands_find_relative_data() {
+    let folder = tempfile::tempdir().unwrap();
+    own_data(folder.path());
+    let listed = run(folder.path(), &["run", "tiny.toml", "--device", "cpu", "--emit", "commands"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    let elsewhere = tempfile::tempdir().unwrap();
+    for line in listed.out.lines() {
+        let output =
+            lrlab_tests::start(Path::new("sh"), elsewhere.path()).args(["-c", line]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(results(&folder.path().join("runs")).len(), listed.out.lines().count());
+}

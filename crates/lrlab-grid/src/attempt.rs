@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lrlab_runs::{attempt_dir, write_atomic, write_exclusive};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::touch;
+use crate::clock::{Clock, touch};
 use crate::{Error, Failure, Liveness, Owner, read_json, to_json};
 
 const CLAIM: &str = "claim.json";
@@ -265,10 +265,16 @@ pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     Ok(None)
 }
 
-/// Returns whether a process works, or may work, on the run in `folder`.
+/// Returns whether a process works, or may work, on the run in `folder`. One that this machine cannot observe no longer does if it
+/// has been silent for an hour.
 pub(crate) fn in_use(folder: &Path) -> Result<bool, Error> {
-    Ok(newest(folder)?
-        .is_some_and(|newest| newest.exit.is_none() && newest.owner.liveness() != Liveness::Dead))
+    const GONE: Duration = Duration::from_hours(1);
+    let Some(newest) = newest(folder)?.filter(|newest| newest.exit.is_none()) else { return Ok(false) };
+    Ok(match newest.owner.liveness() {
+        Liveness::Alive => true,
+        Liveness::Dead => false,
+        Liveness::Unknown => Clock::of(folder).since(newest.touched) < GONE,
+    })
 }
 
 #[cfg(test)]

@@ -222,6 +222,7 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>, states: States<'_>) -> Res
     for experiment in &experiments {
         let status = slurm::submission_status(store, experiment)?;
         named.extend(status.covered);
+        named.extend(status.planned);
         if status.unknown || !status.queued.is_empty() {
             let submissions = slurm::submissions(store, experiment)?;
             builds.extend(

@@ -128,7 +128,7 @@ mod tests {
         recorder.written = None;
         assert_eq!(
             recorder.record(
-                &Event::Progress { update: 10, loss: Some(1.5), lr: 0.1, extra: [].into() },
+                &Event::Progress { update: 10, loss: Some(1.5), lr: 0.1, grad_norm: None, extra: [].into() },
                 folder.path()
             ),
             10

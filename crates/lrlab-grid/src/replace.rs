@@ -1,12 +1,15 @@
 //! Files that readers see either whole or not at all, but that need not survive a power failure.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Replaces `path` by the file that `write` writes under a temporary name, without syncing. If that fails, for example because
 /// the disk is full, the temporary file is removed.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    // Processes in containers may have equal ids.
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let temporary = path.with_file_name(format!(".{name}.{}-{time:x}.tmp", std::process::id()));
     let replaced = write(&temporary).and_then(|()| std::fs::rename(&temporary, path));
     if replaced.is_err() {
         // If removal fails too, `gc` removes the file.

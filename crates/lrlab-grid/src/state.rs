@@ -50,6 +50,19 @@ pub enum RunState {
     Missing,
 }
 
+/// A claim of another machine that has not changed for this many seconds is probably one of a process that died.
+pub(crate) const SILENT_S: f64 = 90.0;
+
+impl RunState {
+    /// Returns whether the run is claimed by a process that this machine cannot observe and that has been silent for longer than
+    /// a minute and a half, such as one of a machine that lost power.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Running { owner, silent_s, .. }
+            if *silent_s > SILENT_S && owner.liveness() == Liveness::Unknown)
+    }
+}
+
 /// The status of a grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Status {

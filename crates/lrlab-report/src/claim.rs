@@ -108,7 +108,7 @@ pub(crate) fn verdicts(claims: &Value, arms: &[Arm]) -> Vec<ClaimVerdict> {
     list.iter()
         .enumerate()
         .map(|(i, json)| match Claim::deserialize(json) {
-            Ok(claim) => judge(&claim, arms),
+            Ok(claim) => evaluate(&claim, arms),
             Err(e) => ClaimVerdict {
                 id: json
                     .get("id")
@@ -133,7 +133,7 @@ pub(crate) fn verdicts(claims: &Value, arms: &[Arm]) -> Vec<ClaimVerdict> {
         .collect()
 }
 
-fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
+fn evaluate(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
     let mut out = ClaimVerdict {
         id: claim.id.clone(),
         text: claim.text.clone(),

@@ -4,28 +4,42 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use lrlab_runs::{FolderLock, folder_of, lock_folder};
+use lrlab_runs::{FolderLock, lock_folder};
 
 use crate::Error;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::owned::{self, Owned};
 
-/// The files of a report in a temporary folder beside its destination. Only one file at a time is in memory.
+/// The files of a report in a temporary folder within its destination, which may be on another file system than its parent. Only
+/// one file at a time is in memory.
 pub(crate) struct Staged {
     folder: tempfile::TempDir,
-    /// Reports beside each other are written one at a time, on file systems with locks.
+    /// Reports in one folder are written one at a time.
     _lock: FolderLock,
+    /// Dropped after the other fields.
+    _out: Option<RemovedIfEmpty>,
     /// Names with digests.
     pub(crate) files: Vec<(String, String)>,
 }
 
+/// A new folder, which is removed if nothing is written to it.
+struct RemovedIfEmpty(PathBuf);
+
+impl Drop for RemovedIfEmpty {
+    fn drop(&mut self) {
+        // A folder with files is not removed.
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
 impl Staged {
-    pub(crate) fn beside(out: &Path) -> Result<Self, Error> {
-        let parent = folder_of(out);
-        let lock = lock_folder(parent)?;
-        let folder = tempfile::Builder::new().prefix(".report-").suffix(".tmp").tempdir_in(parent);
-        let folder = folder.map_err(|source| Error::Io { path: parent.to_path_buf(), source })?;
-        Ok(Self { folder, _lock: lock, files: Vec::new() })
+    pub(crate) fn within(out: &Path) -> Result<Self, Error> {
+        let new = !out.exists();
+        let lock = lock_folder(out)?;
+        let removed = new.then(|| RemovedIfEmpty(out.to_path_buf()));
+        let folder = tempfile::Builder::new().prefix(".report-").suffix(".tmp").tempdir_in(out);
+        let folder = folder.map_err(|source| Error::Io { path: out.to_path_buf(), source })?;
+        Ok(Self { folder, _lock: lock, _out: removed, files: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), Error> {

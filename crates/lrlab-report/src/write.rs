@@ -61,7 +61,7 @@ fn write_as(
     open: bool,
 ) -> Result<Written, Error> {
     let figures = figures(report);
-    let mut staged = Staged::beside(out)?;
+    let mut staged = Staged::within(out)?;
     let mut numbers = Numbers::new(report, staged.scratch()?);
     let mut excerpts = Vec::new();
     for it in tables::each(report) {

@@ -69,25 +69,57 @@ pub fn link_exclusive(from: &Path, path: &Path) -> Result<bool, Error> {
 /// A locked folder; dropping it releases the lock.
 #[derive(Debug)]
 pub struct FolderLock {
-    /// `None` on a file system without locks.
-    _folder: Option<std::fs::File>,
+    /// The lock file and its path; `None` if the folder cannot be locked.
+    file: Option<(std::fs::File, PathBuf)>,
 }
 
-/// Creates `folder` and waits until no other process has locked it. A file system without locks gives a warning, and processes
-/// must take turns by other means.
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if let Some((_, path)) = &self.file {
+            // A file that remains is locked again by the next process.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Creates `folder` and waits until no other process has locked it, also on other machines that share it: the lock is on the file
+/// `.lrlab.lock` in the folder, which is removed afterwards. If that is impossible, because the folder is read-only or the file
+/// system has no locks, this logs a warning.
 ///
 /// # Errors
 /// Returns [`Error::Io`] if the folder cannot be created.
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    let locked = std::fs::File::open(folder).and_then(|opened| opened.lock().map(|()| opened));
-    if let Err(error) = &locked {
-        tracing::warn!(
-            "{}: cannot be locked ({error}): commands that write to it at the same time may lose changes",
-            folder.display()
-        );
+    let path = folder.join(".lrlab.lock");
+    loop {
+        let options = || std::fs::File::options().create(true).truncate(false).write(true).open(&path);
+        match options().and_then(|file| file.lock().map(|()| file)) {
+            // Its last owner may have removed the file between opening and locking.
+            Ok(file) if !is_at(&file, &path) => {}
+            Ok(file) => return Ok(FolderLock { file: Some((file, path)) }),
+            Err(error) => {
+                tracing::warn!(
+                    "{}: cannot be locked ({error}): commands that write to it at the same time may lose changes",
+                    folder.display()
+                );
+                return Ok(FolderLock { file: None });
+            }
+        }
     }
-    Ok(FolderLock { _folder: locked.ok() })
+}
+
+/// Returns whether `path` is the name of an open file.
+#[cfg(unix)]
+fn is_at(file: &std::fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (ours, there) = (file.metadata(), std::fs::metadata(path));
+    ours.is_ok_and(|ours| there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.dev(), there.ino())))
+}
+
+/// An open file cannot be removed on this system.
+#[cfg(not(unix))]
+fn is_at(_: &std::fs::File, _: &Path) -> bool {
+    true
 }
 
 /// Returns the folder of a file.
@@ -159,6 +191,28 @@ impl PermissionsLikeCreate for tempfile::Builder<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Threads lock through files of their own, like processes.
+    #[test]
+    fn one_owner_at_a_time_changes_a_locked_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (locked, count) = (folder.path().join("new"), folder.path().join("count"));
+        std::fs::write(&count, "0").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = lock_folder(&locked).unwrap();
+                        let n: u32 = std::fs::read_to_string(&count).unwrap().parse().unwrap();
+                        std::thread::yield_now();
+                        std::fs::write(&count, (n + 1).to_string()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "200");
+        assert_eq!(std::fs::read_dir(&locked).unwrap().count(), 0, "no file is left");
+    }
 
     #[test]
     fn write_exclusive_keeps_the_first_file() {

@@ -241,6 +241,13 @@ pub fn progress(run_dir: &Path) -> Option<Progress> {
     })
 }
 
+/// Returns what wrote the newest checkpoint of the run in `run_dir` whose manifest is valid; `None` if there is none.
+#[must_use]
+pub fn saved_by(run_dir: &Path) -> Option<Fingerprint> {
+    let all = candidates(&run_dir.join("attempts"));
+    all.iter().find_map(|(_, folder)| Some(manifest(folder).ok()?.fingerprint))
+}
+
 /// Returns all checkpoints of a run with the numbers of their attempts: the newest attempt first, and within an attempt the
 /// latest checkpoint first.
 fn candidates(attempts: &Path) -> Vec<(u32, PathBuf)> {

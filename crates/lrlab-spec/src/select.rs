@@ -24,7 +24,7 @@ pub(crate) fn select(
 ) -> Vec<usize> {
     let wanted: Vec<(String, Json)> =
         filters.iter().filter_map(|argument| condition(log, cells, search, argument)).collect();
-    let seeds = seeds.map(|n| first_seeds(log, cells, n));
+    let (given_seeds, seeds) = (seeds, seeds.map(|n| first_seeds(log, cells, n)));
     let fits = |resolved: &Resolved| {
         let by_filter = wanted.iter().all(|(key, _)| {
             let either = wanted.iter().filter(|(other, _)| other == key);
@@ -34,14 +34,44 @@ pub(crate) fn select(
         by_filter && seeds.as_ref().is_none_or(|seeds| seed.is_some_and(|seed| seeds.contains(seed)))
     };
     let chosen: Vec<usize> = (0..cells.len()).filter(|index| fits(&cells[*index])).collect();
-    if chosen.is_empty() && !log.has_errors() && !cells.is_empty() {
-        let source =
-            log.argument("", &filters.iter().map(|f| format!("{FILTER}{f}")).collect::<Vec<_>>().join(" "));
-        let end = log.sources[source].text.len();
-        let place = Place { source: Some(source), start: 0, end };
+    if log.has_errors() || cells.is_empty() {
+        return chosen;
+    }
+    let given = |log: &mut Log| {
+        let filters = filters.iter().map(|filter| format!("{FILTER}{filter}"));
+        let options: Vec<String> = filters.chain(given_seeds.map(|n| format!("{SEEDS}{n}"))).collect();
+        let source = log.argument("", &options.join(" "));
+        Place { source: Some(source), start: 0, end: log.sources[source].text.len() }
+    };
+    if chosen.is_empty() {
+        let place = given(log);
         log.error(place, "no cell matches all of these", None);
+    } else if let Some(search) = search {
+        let seeds = |indices: &[usize]| distinct_seeds(indices.iter().map(|index| &cells[*index]));
+        let (all, kept) = (seeds(&(0..cells.len()).collect::<Vec<_>>()), seeds(&chosen));
+        let ranking: Vec<&Json> = all.iter().take(search.seeds.max(1)).collect();
+        if ranking.iter().any(|seed| !kept.contains(*seed)) {
+            let place = given(log);
+            let list: Vec<String> = ranking.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "the search ranks trials by the seeds {}: without one of them, other trials would win",
+                list.join(", ")
+            );
+            log.error(place, message, "select all of them".to_owned());
+        }
     }
     chosen
+}
+
+/// The seeds in the order of the cells.
+fn distinct_seeds<'a>(cells: impl Iterator<Item = &'a Resolved>) -> Vec<Json> {
+    let mut seeds: Vec<Json> = Vec::new();
+    for seed in cells.filter_map(|resolved| resolved.cell.get("seed")) {
+        if !seeds.contains(seed) {
+            seeds.push(seed.clone());
+        }
+    }
+    seeds
 }
 
 fn coordinate(resolved: &Resolved, name: &str) -> Option<Json> {
@@ -79,12 +109,7 @@ fn condition(
 
 /// The first `n` seeds in the order of the cells.
 fn first_seeds(log: &mut Log, cells: &[Resolved], n: usize) -> Vec<Json> {
-    let mut seeds: Vec<Json> = Vec::new();
-    for seed in cells.iter().filter_map(|resolved| resolved.cell.get("seed")) {
-        if !seeds.contains(seed) {
-            seeds.push(seed.clone());
-        }
-    }
+    let mut seeds = distinct_seeds(cells.iter());
     if n == 0 || n > seeds.len() {
         let source = log.argument(SEEDS, &n.to_string());
         let end = log.sources[source].text.len();

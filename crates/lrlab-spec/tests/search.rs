@@ -225,6 +225,35 @@ fn trials_that_cannot_be_compared_are_rejected() {
     assert_eq!(experiment.cells(&["schedule=static".into()], Some(1)).unwrap().len(), 2 * 2 * 2);
 }
 
+/// A selection contains the seeds that rank the trials.
+#[test]
+fn selections_keep_the_seeds_that_rank() {
+    let experiment = |seeds: usize| {
+        good(&format!("method = {{ grid = {{}} }}\nseeds = {seeds}\nspace.lr = {{ choice = [0.2, 0.3] }}"))
+    };
+    // Of each seed there are 2 schedules × 2 monitors × 2 budgets × 2 trials.
+    for (ranking, filters, seeds, expected) in [
+        (1, &["seed=0"][..], None, Ok(16)),
+        (1, &["seed=0", "seed=2"], None, Ok(32)),
+        (1, &["seed=1"], None, Err("the search ranks trials by the seeds 0: without one of them")),
+        (2, &[], Some(2), Ok(32)),
+        (3, &["schedule=static"], None, Ok(24)),
+        (
+            3,
+            &["schedule=static"],
+            Some(2),
+            Err("the search ranks trials by the seeds 0, 1, 2: without one of them"),
+        ),
+    ] {
+        let given: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
+        match (experiment(ranking).cells(&given, seeds), expected) {
+            (Ok(cells), Ok(n)) => assert_eq!(cells.len(), n, "{filters:?}"),
+            (Err(mistakes), Err(words)) => assert!(mistakes.to_string().contains(words), "{mistakes}"),
+            (found, expected) => panic!("{filters:?}: {found:?}, expected {expected:?}"),
+        }
+    }
+}
+
 /// A filter cannot select trials by another form of a searched key.
 #[test]
 fn filters_know_both_forms_of_a_key() {

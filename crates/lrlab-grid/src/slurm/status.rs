@@ -8,10 +8,8 @@ use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use super::client::{Queued, queue};
 use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
+use crate::state::SILENT_S;
 use crate::{Error, RunState, SearchState, retry, run_state};
-
-/// A job is submitted for a run that another process has claimed if the claim has not changed for this many seconds.
-const SILENT_S: f64 = 90.0;
 
 /// Which runs to submit, and whether to submit them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +29,8 @@ pub struct SubmissionStatus {
     pub queued: Vec<Queued>,
     /// Missing runs that one of these jobs will execute.
     pub covered: BTreeSet<RunId>,
+    /// All runs of the grids to which these jobs belong, also those that are done.
+    pub planned: BTreeSet<RunId>,
     /// Jobs that were submitted when the store was another folder.
     pub moved: Vec<MovedJobs>,
     /// Whether scripts were written that may have been submitted elsewhere: no job is recorded, and Slurm is not on this
@@ -128,6 +128,10 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
             status.queued.extend(queued);
         }
         status.queued.extend(ours(&submission.report_name, submission.report_job));
+        if status.queued.len() > before {
+            let plan = Submission::plan(folder)?;
+            status.planned.extend(plan.into_iter().flat_map(|plan| plan.runs).map(|run| run.run_id));
+        }
         let folder = &submission.settings.out;
         if status.queued.len() > before && !is_here(store, folder) {
             let jobs = status.queued[before..].iter().filter_map(|queued| base(&queued.job).parse().ok());

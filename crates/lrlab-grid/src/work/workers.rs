@@ -25,6 +25,9 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 /// this process, which then is interrupted.
 const SIGNAL_GRACE: Duration = Duration::from_secs(1);
 
+/// The file of the failure of the last attempt.
+const FAILURE: &str = "failure.json";
+
 impl Grid<'_> {
     pub(super) fn start(&mut self, index: usize, attempt: Attempt, exclusive: bool) -> Result<(), Error> {
         let run = &self.workload.runs[index];
@@ -41,6 +44,8 @@ impl Grid<'_> {
             continued: self.is_continued(index),
         };
         write_spec(self.store, run)?;
+        // The failure of an earlier attempt, which usually does not exist.
+        drop(std::fs::remove_file(self.store.run_dir(&run.run_id).join(FAILURE)));
         let command = (self.worker)(&assignment);
         let number = self.started;
         let log = attempt.folder().join("log.txt");
@@ -156,13 +161,14 @@ impl Grid<'_> {
         }
         // A process that has taken over the run takes precedence.
         let ours = holds(&folder, active.attempt.number())?;
-        let failure_file = folder.join("failure.json");
+        let failure_file = folder.join(FAILURE);
         match &ending {
-            // The file usually does not exist.
-            Ending::Done => drop(std::fs::remove_file(&failure_file)),
             Ending::Failed(failure) if ours => {
                 write_atomic(&failure_file, &to_json(&failure_file, failure)?)?;
             }
+            // The file usually does not exist.
+            Ending::Done => drop(std::fs::remove_file(&failure_file)),
+            Ending::Interrupted | Ending::Paused if ours => drop(std::fs::remove_file(&failure_file)),
             Ending::Interrupted | Ending::Paused | Ending::Failed(_) => {}
         }
         active.attempt.end(ending.clone())?;

@@ -21,6 +21,9 @@ fn workers_stopped_with_their_executor_have_not_failed() {
         }
         let (_folder, store) = store();
         let interrupt = Interrupt::default();
+        // Of an attempt of an earlier call.
+        std::fs::create_dir_all(run_dir(&store, 0)).unwrap();
+        std::fs::write(run_dir(&store, 0).join("failure.json"), "{}").unwrap();
         let end = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !run_dir(&store, 0).join("attempts/1/claim.json").exists() {

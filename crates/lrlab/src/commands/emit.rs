@@ -1,8 +1,11 @@
 //! `lrlab run --emit commands`: prints a command for each run.
 
+use std::path::Path;
+
 use lrlab_grid::SearchState;
 use lrlab_options::Machine;
 use lrlab_runs::PlannedRun;
+use serde_json::Value as Json;
 
 use super::grid::Grid;
 use super::{print_line, search};
@@ -16,12 +19,16 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
     let Grid { plan, store, machine, .. } = grid;
     let frozen = provenance::freeze(store)?.display().to_string();
     let out = std::path::absolute(store.root())?.display().to_string();
+    let folder = std::env::current_dir()?.display().to_string();
     // The commands of one grid train on one kind of device, wherever they are executed.
     let machine = Machine { device: device::choice(grid.device), ..**machine };
     let class = provenance::numerics(grid.device);
     let print = |run: &PlannedRun, until: Option<u64>| {
         let mut words: Vec<String> =
             [&frozen, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
+        if has_relative_data(run) {
+            words.push(format!("--folder={folder}"));
+        }
         words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
         words.push(format!("--numerics={class}"));
         words.extend(machine.arguments());
@@ -57,4 +64,12 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         )
     });
     Ok(())
+}
+
+/// Whether the data of a run are in a folder whose path depends on the working directory.
+fn has_relative_data(run: &PlannedRun) -> bool {
+    let source = run.spec.pointer("/data/source").and_then(Json::as_object);
+    let mut folders =
+        source.into_iter().flat_map(|source| source.values()).filter_map(|it| it.get("folder")?.as_str());
+    folders.any(|folder| Path::new(folder).is_relative())
 }

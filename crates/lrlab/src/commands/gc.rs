@@ -1,9 +1,11 @@
 //! `lrlab gc`: lists and removes files that no experiment refers to any more.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use lrlab_grid::{Garbage, GarbageKind, States};
 use lrlab_options::{GcArgs, Selection};
-use lrlab_runs::RunStore;
+use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::print_line;
 use super::resolve::{read_experiment, resolve_stored};
@@ -33,7 +35,9 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
             {
                 eprint_line(&format!("warning: {changes}"));
             }
-            Some(resolve_stored(&read_experiment(&selection, registry)?, &selection, registry)?)
+            let plan = resolve_stored(&read_experiment(&selection, registry)?, &selection, registry)?;
+            check_data(&store, &plan)?;
+            Some(plan)
         }
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run require an experiment file"),
@@ -98,6 +102,28 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         (n, false) => format!("{}, {size}; --yes removes them", counted(n, "item")),
     });
     Ok(Exit::Done)
+}
+
+/// Rejects data on this machine other than those of the stored plan: every run on those would count as one that the experiment
+/// no longer refers to.
+fn check_data(store: &RunStore, plan: &Plan) -> anyhow::Result<()> {
+    let Ok(Some(planned)) = store.plan(&plan.experiment) else { return Ok(()) };
+    let digests = |plan: &Plan| -> BTreeMap<String, String> {
+        let data = |run: &PlannedRun| (run.spec["data"].to_string(), run.dataset_digest.clone());
+        plan.runs.iter().map(data).collect()
+    };
+    let before = digests(&planned);
+    for (data, ours) in digests(plan) {
+        if let Some(theirs) = before.get(&data).filter(|theirs| **theirs != ours) {
+            bail!(
+                "the data on this machine have the digest {ours}, but {theirs} in the plan of {:?}, whose runs would be \
+                 removed; call gc where those data are, or `{} run` first if the experiment now uses these",
+                plan.experiment,
+                program()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn line(item: &Garbage) -> String {

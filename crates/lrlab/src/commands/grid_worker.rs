@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use lrlab_grid::{
     Deadline, GridOutcome, Interrupt, LocalExecutor, OnFailure, Others, SlurmJob, Workload, origins,
 };
 use lrlab_options::Machine;
-use lrlab_runs::{PlannedRun, RunId, RunStore};
+use lrlab_runs::{PlannedRun, RunId, RunStore, write_exclusive};
 
 use super::grid::Grid;
 use super::launch::{Launcher, planned, show};
@@ -59,6 +59,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
     let machine = machine(settings)?;
     let device = device::open(machine.device)?;
     check_numerics(&store, &plan.runs, &provenance::numerics(&device))?;
+    agree_on_numerics(&args.submission, &provenance::numerics(&device))?;
     let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
@@ -142,6 +143,9 @@ pub(crate) struct GridRunArgs {
     /// Pause after this many completed epochs; the search decides whether the run is resumed.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
+    /// The working directory, to which relative paths of data refer.
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// The numerics class of the machine that printed the command; another one is an error.
     #[arg(long, value_name = "CLASS")]
     numerics: Option<String>,
@@ -151,7 +155,10 @@ pub(crate) struct GridRunArgs {
 
 pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::on_signals()?;
-    let store = RunStore::new(&args.out);
+    let store = RunStore::new(std::path::absolute(&args.out)?);
+    if let Some(folder) = &args.folder {
+        std::env::set_current_dir(folder).with_context(|| format!("--folder {}", folder.display()))?;
+    }
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = device::open(args.machine.device)?;
@@ -233,13 +240,29 @@ fn check_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow:
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
         anyhow::bail!(
-            "results of this grid have the numerics class {:?}, this node has {class:?}: they would not be comparable \
-            bit for bit. Request nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
+            "results of this grid have the numerics class {:?}, this node has {class:?}: {ONE_KIND}",
             other.numerics
         );
     }
     Ok(())
 }
+
+/// Rejects a node whose numerics class differs from that of the first task of the submission, which may not have a result yet.
+fn agree_on_numerics(submission: &Path, class: &str) -> anyhow::Result<()> {
+    let path = submission.join("numerics");
+    if !write_exclusive(&path, class.as_bytes())? {
+        let first = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        anyhow::ensure!(
+            first == class,
+            "the first task of this grid has the numerics class {first:?}, this node has {class:?}: {ONE_KIND}"
+        );
+    }
+    Ok(())
+}
+
+/// Why nodes of several kinds are rejected, and what to do.
+const ONE_KIND: &str = "their results would not be comparable bit for bit. Request nodes of one kind \
+                        (`extra = [\"--constraint=…\"]` in the profile)";
 
 /// Requeues this job, and retries while the Slurm controller does not respond.
 fn requeue(job: &SlurmJob) -> anyhow::Result<()> {

@@ -11,6 +11,11 @@ use crate::progress::{clock, counted, label};
 pub(crate) fn line(store: &RunStore, run: &PlannedRun, state: &RunState) -> String {
     let state = match state {
         RunState::Done => "done".to_owned(),
+        RunState::Running { owner, live, silent_s, .. } if state.is_silent() => {
+            let at = live.as_ref().map(|live| format!(" in epoch {} of {}", live.epoch + 1, live.epochs));
+            let (at, silent) = (at.unwrap_or_default(), clock(*silent_s));
+            format!("claimed, but silent for {silent}{at} ({owner}); `run` takes over")
+        }
         RunState::Running { owner, live, .. } => {
             let live = live.as_ref().map(|live| format!(", {}", describe_progress(live))).unwrap_or_default();
             format!("running{live} ({owner})")

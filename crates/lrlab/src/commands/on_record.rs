@@ -17,28 +17,31 @@ use crate::progress::eprint_line;
 
 /// Reads the files for an experiment.
 pub(crate) fn read_for(files: &RecordFiles, experiment: &Path) -> anyhow::Result<Records> {
-    read(&paths(files, experiment))
+    read(&paths(files, experiment)?)
 }
 
 /// Reads the files for several experiments.
 pub(crate) fn read_for_all(files: &RecordFiles, experiments: &[PathBuf]) -> anyhow::Result<Records> {
-    let mut paths: Vec<PathBuf> =
-        experiments.iter().flat_map(|experiment| paths(files, experiment)).collect();
+    let mut paths = experiments
+        .iter()
+        .map(|experiment| paths(files, experiment))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
     paths.sort();
     paths.dedup();
     read(&paths)
 }
 
 /// Whether an experiment has no files of records.
-pub(crate) fn has_none(files: &RecordFiles, experiment: &Path) -> bool {
-    paths(files, experiment).is_empty()
+pub(crate) fn has_none(files: &RecordFiles, experiment: &Path) -> anyhow::Result<bool> {
+    Ok(paths(files, experiment)?.is_empty())
 }
 
-fn paths(files: &RecordFiles, experiment: &Path) -> Vec<PathBuf> {
+fn paths(files: &RecordFiles, experiment: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if files.no_records || !files.paths.is_empty() {
-        return files.paths.clone();
+        return Ok(files.paths.clone());
     }
-    records_beside(experiment).into_iter().collect()
+    Ok(records_beside(experiment)?.into_iter().collect())
 }
 
 /// Keeps the records of the plans' runs, checks them against the store, and reports their number.
@@ -136,15 +139,30 @@ pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<
 }
 
 /// Returns the folder of records beside an experiment file, if it contains any.
-pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
+///
+/// # Errors
+/// Returns an error if the folder exists and cannot be read.
+pub(crate) fn records_beside(experiment: &Path) -> anyhow::Result<Option<PathBuf>> {
     // A link to an experiment has the records beside the file that it refers to.
-    beside(experiment).or_else(|| beside(&experiment.canonicalize().ok()?))
+    match (beside(experiment)?, experiment.canonicalize()) {
+        (None, Ok(linked)) => beside(&linked),
+        (found, _) => Ok(found),
+    }
 }
 
-fn beside(experiment: &Path) -> Option<PathBuf> {
-    let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
-    let mut files = std::fs::read_dir(&folder).ok()?.flatten();
-    files.any(|entry| lrlab_runs::is_record_file(&entry.path())).then_some(folder)
+fn beside(experiment: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Some(name) = experiment.file_stem() else { return Ok(None) };
+    let folder = experiment.with_file_name("results").join(name);
+    let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match entries {
+        Ok(entries) => {
+            let has_records = entries.iter().any(|entry| lrlab_runs::is_record_file(&entry.path()));
+            Ok(has_records.then_some(folder))
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error)
+            .with_context(|| format!("{}: the records of {}", folder.display(), experiment.display())),
+    }
 }
 
 /// Imports runs into the store, where they take the place of damaged results. Returns the number of new runs. Call

@@ -171,9 +171,11 @@ fn disk_need(missing: &[&PlannedRun], keep: Keep, report: &PreflightReport) -> u
 }
 
 fn probe_store(store: &RunStore) -> anyhow::Result<()> {
-    let probe = store.cache_dir().join(format!(".preflight.{}.tmp", std::process::id()));
-    write_atomic(&probe, b"probe")?;
-    Ok(std::fs::remove_file(&probe)?)
+    let folder = store.cache_dir();
+    std::fs::create_dir_all(&folder)?;
+    let mut probe = tempfile::Builder::new().prefix(".preflight.").suffix(".tmp").tempfile_in(folder)?;
+    probe.write_all(b"probe")?;
+    Ok(probe.as_file().sync_all()?)
 }
 
 /// Tests the model of a run in a child process, unless the model `identity` has passed before.

@@ -48,6 +48,8 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     let single = Plan { runs: vec![run.clone()], search: None, ..plan.clone() };
     let (_, states) = lrlab_grid::status(&store, &single)?;
     let has_result = match states.first() {
+        // Its process is on a machine that probably lost power.
+        Some(state) if state.is_silent() => store.is_done(&run.run_id),
         Some(RunState::Running { owner, .. }) => {
             bail!("{} is running ({owner}): stop it first", run.run_id.short())
         }

@@ -64,7 +64,14 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     if !preflight.show() {
         return Ok(Exit::BadInput);
     }
-    set_aside(&grid, &again)?;
+    if !again.is_empty() {
+        // Another process may have set some of them aside, and trained them, during the preflight.
+        let again = again.intersection(&of_others(&grid)?).cloned().collect();
+        set_aside(&grid, &again, "of other builds or machines")?;
+    }
+    if args.rerun_others || args.accept_numerics {
+        set_aside(&grid, &interrupted_by_others(&grid)?, "interrupted in another numerics class")?;
+    }
     match &kept {
         Some(_) => lrlab_grid::record_runs(&store, &plan)?,
         None => lrlab_grid::record(&store, &plan)?,
@@ -114,6 +121,11 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let mut all = lrlab_grid::origins(store, &plan.runs)?;
+    if let Some(elsewhere) = of_other_parts(grid)? {
+        for (origin, runs) in elsewhere.0 {
+            all.0.entry(origin).or_default().extend(runs);
+        }
+    }
     let missing: BTreeSet<&RunId> = grid.missing()?.into_iter().map(|run| &run.run_id).collect();
     let mut complete = true;
     for id in plan.runs.iter().map(|run| &run.run_id) {
@@ -153,6 +165,24 @@ fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::
     Ok(())
 }
 
+/// Returns the results of the experiment's runs that this call does not select, if none of them has the numerics class of this
+/// device.
+fn of_other_parts(grid: &Grid<'_>) -> anyhow::Result<Option<Origins>> {
+    let Grid { plan, store, .. } = grid;
+    if plan.part.is_none() || !grid.trains_here {
+        return Ok(None);
+    }
+    let Ok(Some(stored)) = store.plan(&plan.experiment) else { return Ok(None) };
+    let ids: BTreeSet<&RunId> = plan.runs.iter().map(|run| &run.run_id).collect();
+    let set = |plan: &Plan| plan.call.as_ref().map(|call| call.set.clone());
+    let same_values = set(&stored) == set(plan);
+    let is_other = |run: &PlannedRun| same_values && !ids.contains(&run.run_id);
+    let others: Vec<PlannedRun> = stored.runs.into_iter().filter(is_other).collect();
+    let origins = lrlab_grid::origins(store, &others)?;
+    let class = provenance::numerics(grid.device);
+    Ok(Some(origins).filter(|origins| origins.0.keys().all(|origin| origin.numerics != class)))
+}
+
 /// Returns the runs with results of other builds and numerics classes, none of which is running.
 fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
     let Grid { plan, store, .. } = grid;
@@ -160,6 +190,17 @@ fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
         return Ok(BTreeSet::new());
     };
     let again: BTreeSet<RunId> = classes.0.into_values().chain(builds.0.into_values()).flatten().collect();
+    if !grid.trains_here && !again.is_empty() {
+        let jobs = lrlab_grid::slurm::submission_status(store, &plan.experiment)?.queued;
+        if !jobs.is_empty() {
+            let ids: BTreeSet<&str> = jobs.iter().map(|queued| queued.job.as_str()).collect();
+            anyhow::bail!(
+                "jobs of an earlier call are queued and would repeat these runs with its program: cancel them first, with \
+                 `scancel {}`",
+                ids.into_iter().collect::<Vec<_>>().join(" ")
+            );
+        }
+    }
     for (run, owner) in running(plan, store)? {
         if again.contains(&run.run_id) {
             anyhow::bail!(
@@ -172,14 +213,38 @@ fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
     Ok(again)
 }
 
-fn set_aside(grid: &Grid<'_>, again: &BTreeSet<RunId>) -> anyhow::Result<()> {
+/// Returns the interrupted runs that cannot be resumed because their checkpoints are of another numerics class.
+fn interrupted_by_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
+    let Grid { plan, store, .. } = grid;
+    let build = provenance::own_build().unwrap_or_default();
+    let class = provenance::numerics(grid.device);
+    // A checkpoint of another build is skipped.
+    let is_other = |run: &&PlannedRun| {
+        let saved = lrlab_runs::saved_by(&store.run_dir(&run.run_id));
+        saved.is_some_and(|saved| saved.build == build && saved.numerics != class)
+    };
+    if !grid.trains_here {
+        return Ok(BTreeSet::new());
+    }
+    let mut found: BTreeSet<RunId> =
+        grid.missing()?.into_iter().filter(is_other).map(|run| run.run_id.clone()).collect();
+    if !found.is_empty() {
+        for (run, _) in running(plan, store)? {
+            found.remove(&run.run_id);
+        }
+    }
+    Ok(found)
+}
+
+/// Moves the files of runs to `superseded`, so that they start over. `which` describes the runs.
+fn set_aside(grid: &Grid<'_>, again: &BTreeSet<RunId>, which: &str) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
     if !again.is_empty() {
         eprint_line(&format!(
-            "{}: {} of other builds or machines moved to `superseded` in the runs' folders",
+            "{}: {} {which} moved to `superseded` in the runs' folders",
             plan.experiment,
-            counted(again.len(), "result")
+            counted(again.len(), "run")
         ));
     }
     Ok(())

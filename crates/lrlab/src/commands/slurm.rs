@@ -310,13 +310,15 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     let store = RunStore::new(&settings.out);
     let submitted = Submission::plan(&args.submission)?;
     // A plain grid may have been extended since its submission; a search keeps its submitted plan, and so does a grid of
-    // which a later call selected a part.
+    // which a later call selected a part, or which it planned with other values.
     let stored = store.plan(&submission.experiment)?;
     let plan = match (submitted, stored) {
         (Some(submitted), Some(stored)) => {
             let ids: BTreeSet<&RunId> = stored.runs.iter().map(|run| &run.run_id).collect();
             let lacks = submitted.runs.iter().any(|run| !ids.contains(&run.run_id));
-            if submitted.search.is_some() || (stored.part.is_some() && lacks) { submitted } else { stored }
+            let set = |plan: &Plan| plan.call.as_ref().map(|call| call.set.clone());
+            let is_other = stored.part.is_some() || set(&stored) != set(&submitted);
+            if submitted.search.is_some() || (is_other && lacks) { submitted } else { stored }
         }
         (submitted, stored) => {
             submitted.or(stored).context("the plan of this experiment no longer exists")?

@@ -30,7 +30,7 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
             (plan, store)
         }
         // A store without a plan has results if they were imported.
-        None if is_whole && on_record::has_none(&args.on_record, file) && store.done()?.is_empty() => bail!(
+        None if is_whole && on_record::has_none(&args.on_record, file)? && store.done()?.is_empty() => bail!(
             "{} contains no plan of {:?}: `{} run {}` creates one",
             store.root().display(),
             experiment_name(file)?,

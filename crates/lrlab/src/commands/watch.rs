@@ -81,6 +81,10 @@ fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: 
     let all = || plan.runs.iter().zip(&board.states);
     for (run, state) in all() {
         if let RunState::Running { live, attempt, .. } = state {
+            if state.is_silent() {
+                lines.push(format!("? {}", line(store, run, state)));
+                continue;
+            }
             let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| describe_progress(live));
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
             lines.push(format!("▶ {how}{again}  {}", label(&run.cell)));

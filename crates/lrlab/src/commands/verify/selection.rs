@@ -125,7 +125,7 @@ fn source(args: &RecordedArgs, file: &Path) -> anyhow::Result<Source> {
         return read(args.records.clone());
     }
     let store = RunStore::new(&args.out);
-    match records_beside(file) {
+    match records_beside(file)? {
         Some(folder) if store.done()?.is_empty() => {
             eprint_line(&format!(
                 "note: {} has no finished run: those on record in {} are verified",
