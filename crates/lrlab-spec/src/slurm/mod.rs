@@ -439,7 +439,7 @@ mod tests {
         }
         let profile = read(
             "time = '10'\n[classes.first]\nwhere = { model = 'lstm' }\n[classes.second]\nwhere = { model = ['lstm'] }\n\
-             [classes.never]\nwhere = { model = 'resnet', seed = 0 }\n[classes.rest]\nwhere = { seed = [0, 1] }\n",
+             [classes.never]\nwhere = { model = 'lstm', optimizer.sgd.momentum = 0.9 }\n[classes.rest]\nwhere = { seed = 0 }\n",
         )
         .unwrap();
         let warnings: Vec<String> = profile.warnings.iter().map(ToString::to_string).collect();
