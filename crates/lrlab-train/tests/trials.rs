@@ -49,7 +49,7 @@ fn parts<'a>(data: &'a Dataset, settings: &'a Settings, callbacks: Callbacks) ->
 }
 
 fn train(data: &Dataset, settings: &Settings, callbacks: Callbacks) -> Fitted {
-    fit(parts(data, settings, callbacks), &|| false, &mut |_| {}).unwrap()
+    fit(parts(data, settings, callbacks), &AtomicBool::new(false), &mut |_| {}).unwrap()
 }
 
 /// Asks for four trials after every epoch and in the middle of the second; the fourth-last outcome ends the run.
