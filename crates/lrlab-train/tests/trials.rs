@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "references may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
+use std::sync::atomic::AtomicBool;
+
 use candle_core::{DType, Device};
 use lrlab_callbacks::{
     Action, Callback, Callbacks, Context, Error as CallbackError, Hook, Phase, RangeTest, RangeTestConfig,
