@@ -251,6 +251,45 @@ fn reports_go_to_linked_folders() {
     assert!(ran.code == 2 && !place.folder.path().join("new").exists(), "{}", ran.err);
 }
 
+/// `redo` finds the runs of earlier calls, and `status` and `run` say that the last call selected a part.
+#[test]
+fn runs_of_earlier_calls_are_found() {
+    let place = Place::new();
+    for seed in ["seed=0", "seed=1"] {
+        let ran = place.call("run", &["--filter", seed]);
+        let words = format!("This report covers only the runs that `--filter {seed}` selects. `");
+        assert!(ran.code == 0 && ran.err.contains(&words), "{}", ran.err);
+    }
+    let status = place.call("status", &[]);
+    let words = "note: these are the runs of the last call, with `--filter seed=1`; `";
+    assert!(status.code == 0 && status.err.contains(words), "{}", status.err);
+    for result in place.results() {
+        let id = result.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let ran = run(place.folder.path(), &["redo", &id[..9]]);
+        assert!(ran.code == 0 && ran.out.contains("(1 in this call)"), "{}{}", ran.out, ran.err);
+        let useless = run(place.folder.path(), &["redo", &id[..9], "--from-scratch"]);
+        assert!(useless.code == 2 && useless.err.contains("--from-scratch has no effect"), "{}", useless.err);
+    }
+    let help = run(place.folder.path(), &["redo", "--help"]);
+    assert!(help.code == 0 && !help.out.contains("from-scratch"), "{}", help.out);
+}
+
+/// Other users can read every file of a run, as far as the user lets them.
+#[test]
+#[cfg(unix)]
+fn weights_have_the_permissions_of_other_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    assert_eq!(place.call("run", &["--keep", "all"]).code, 0);
+    for result in place.results() {
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        let expected = mode(&result);
+        for name in ["best.safetensors", "last.safetensors"] {
+            assert_eq!(mode(&result.with_file_name(name)), expected, "{name}");
+        }
+    }
+}
+
 /// A claim of a machine that lost power says so.
 #[test]
 fn silent_claims_are_shown() {

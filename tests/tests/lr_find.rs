@@ -195,3 +195,25 @@ fn options_out_of_range_are_rejected() {
         assert!(!ran.err.contains('{') && !ran.err.contains("RangeTest"), "{}", ran.err);
     }
 }
+
+/// Outputs are checked before the sweep, and no other file is overwritten.
+#[test]
+fn outputs_are_checked_before_the_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "mine").unwrap();
+    std::fs::create_dir(folder.path().join("taken.json")).unwrap();
+    for (args, expected) in [
+        (["--json", "mine.toml"], "expected a name that ends in .json, such as mine.json, or -"),
+        (["--json", "taken.json"], "taken.json: is a folder, expected a file"),
+        (["--json", "nowhere/found.json"], "nowhere/found.json cannot be written"),
+        (["--plot", "nowhere/found.svg"], "nowhere/found.svg cannot be written"),
+    ] {
+        let all = [&["lr-find", "--filter", "model=resnet", "--updates", "5"][..], &args].concat();
+        let ran = run(folder.path(), &all);
+        assert!(ran.code == 2 && ran.err.contains(expected), "{args:?}: {}", ran.err);
+        assert!(!ran.err.contains("5 rates"), "the sweep started: {}", ran.err);
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "mine");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}

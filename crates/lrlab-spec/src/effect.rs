@@ -97,22 +97,9 @@ fn of_source(source: &Source) -> Option<Idle> {
     Some(Idle::new(path, format!("the data set holds {}", kind.word())))
 }
 
-/// Limits that are not below the number of examples.
 fn of_limits(run: &RunSpec) -> Vec<Idle> {
-    let data = &run.data;
-    let (Some(rows), Some(test)) = (data.source.rows(), data.source.test_rows()) else { return Vec::new() };
-    let without = crate::DataSpec { limit: lrlab_config::Limit::default(), ..data.clone() };
-    let train = without.training_examples().unwrap_or(rows);
-    let parts = [
-        ("train", data.limit.train, train),
-        ("validation", data.limit.validation, if data.validates_on_test() { test } else { rows - train }),
-        ("test", data.limit.test, test),
-    ];
-    let idle = parts.into_iter().filter(|(_, limit, there)| limit.is_some_and(|limit| limit >= *there));
-    idle.map(|(part, _, there)| {
-        Idle::new(format!("data.limit.{part}"), format!("the split has {there} examples"))
-    })
-    .collect()
+    let limits = run.data.limits_without_effect().into_iter();
+    limits.map(|(path, examples)| Idle::new(path, format!("the split has {examples} examples"))).collect()
 }
 
 /// Returns whether the schedule restarts within the run; `None` if the run's length is unknown.

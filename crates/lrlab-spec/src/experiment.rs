@@ -233,7 +233,7 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
             "set" => cell_values::check_shape(log, node),
             "axes" | "defaults" | "models" | "data" | "optimizers" | "schedules" | "monitors" | "claims"
             | "report" | "search" => {}
-            name => match elsewhere(root, name) {
+            name => match elsewhere(root, name, node) {
                 Some(path) => {
                     log.error(key.place, format!("unknown key `{name}`"), format!("did you mean `{path}`?"));
                 }
@@ -271,8 +271,11 @@ fn check_name(log: &mut Log, node: &Node) {
     }
 }
 
-/// The correct path of a key of a run at the top level.
-fn elsewhere(root: &Node, name: &str) -> Option<String> {
+/// The correct path of a key of a run, or of a table of definitions, at the top level.
+fn elsewhere(root: &Node, name: &str, node: &Node) -> Option<String> {
+    if matches!(node.value, Value::Table(_)) && ["model", "schedule", "monitor"].contains(&name) {
+        return Some(format!("{name}s"));
+    }
     let is_axis = root.get("axes").is_some_and(|axes| axes.get(name).is_some());
     let is_key = EXPERIMENT["$defs"]["RunKeys"]["properties"].get(name).is_some() && name != "data";
     let is_named =

@@ -1,6 +1,6 @@
 //! The length of a run, as far as its specification determines it.
 
-use lrlab_config::{ResNetConfig, Stem, Validation, ValidationSplit};
+use lrlab_config::{Limit, ResNetConfig, Stem, Validation, ValidationSplit};
 use lrlab_schedulers::Horizon;
 
 use crate::{DataSpec, ModelSpec, RunSpec};
@@ -21,6 +21,25 @@ impl DataSpec {
 }
 
 impl DataSpec {
+    /// Returns the keys of limits that are not below the number of examples, with that number.
+    pub(crate) fn limits_without_effect(&self) -> Vec<(&'static str, usize)> {
+        let (Some(rows), Some(test)) = (self.source.rows(), self.source.test_rows()) else {
+            return Vec::new();
+        };
+        let without = Self { limit: Limit::default(), ..self.clone() };
+        let train = without.training_examples().unwrap_or(rows);
+        let validation = if self.validates_on_test() { test } else { rows - train };
+        [
+            ("data.limit.train", self.limit.train, train),
+            ("data.limit.validation", self.limit.validation, validation),
+            ("data.limit.test", self.limit.test, test),
+        ]
+        .into_iter()
+        .filter(|(_, limit, examples)| limit.is_some_and(|limit| limit >= *examples))
+        .map(|(path, _, examples)| (path, examples))
+        .collect()
+    }
+
     /// Returns whether validation reads the test split, so that choices by validation depend on the test examples.
     #[must_use]
     pub fn validates_on_test(&self) -> bool {

@@ -64,5 +64,10 @@ fn word(schema: &Json, key: &str, text: &str) -> Option<Wrong> {
         Some(why) if EpochMetrics::NAMES.contains(&text) => format!("`{text}` is {why}"),
         _ => format!("unknown metric `{text}`"),
     };
-    Some(Wrong { message, suggestion: suggest::among(text, names) })
+    let on_validation = text.strip_prefix("test_").map(|metric| format!("val_{metric}"));
+    let suggestion = match on_validation.filter(|metric| names.contains(&metric.as_str())) {
+        Some(metric) => Some(format!("use `{metric}`: the test split is read after training")),
+        None => suggest::among(text, names),
+    };
+    Some(Wrong { message, suggestion })
 }

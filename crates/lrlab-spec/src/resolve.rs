@@ -124,6 +124,14 @@ pub(crate) fn resolve(
             );
         }
     }
+    for (path, examples) in spec.data.limits_without_effect() {
+        let place = tree.place_near(path);
+        if !log.knows_of(place) {
+            let key = path.trim_start_matches("data.");
+            let message = format!("`{key}` has no effect: the split has {examples} examples");
+            log.warn(place, message, "leave it out: it gives the runs other ids".to_owned());
+        }
+    }
     if let Some(examples) = spec.data.training_examples() {
         for found in spec.oversized(examples) {
             let place = tree.place_near(found.key);

@@ -16,9 +16,9 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
         Column::text("kind", "decision"),
         Column::number("runs", "runs affected", "of those not diverged").fields(&["runs", "runs_of"]),
         Column::number("per_run", "per run", "mean"),
-        Column::number("first_epoch", "first", "median epoch"),
+        Column::number("first_epoch", "first", "median epoch of affected runs"),
         Column::text("after_epochs", "after epoch (count)"),
-        Column::number("gain", "final gain", "mean"),
+        Column::number("gain", "final gain", "mean of affected runs"),
     ]);
     let blocks = report.block_of_arms();
     let (mut rows, mut places) = (Vec::new(), Vec::new());

@@ -41,6 +41,24 @@ fn mistakes_in_validation() {
     );
 }
 
+/// Limits that exceed the data have no effect, but change the identity.
+#[test]
+fn limits_beyond_the_data_give_a_warning() {
+    let source = "source = { synthetic_pictures = {} }";
+    let few = "source = { synthetic_pictures = { train = 80, test = 20 } }";
+    let text = with(&[(source, &format!("{few}\nlimit = {{ train = 64, validation = 15, test = 30 }}"))]);
+    let found = read(&text, "x.toml", &[], &Catalog::default()).unwrap().warnings;
+    let found: Vec<String> =
+        found.iter().map(ToString::to_string).filter(|text| text.contains("limit")).collect();
+    assert_eq!(
+        found,
+        [
+            "x.toml:32:19: `limit.train` has no effect: the split has 64 examples; leave it out: it gives the runs other ids",
+            "x.toml:32:47: `limit.test` has no effect: the split has 20 examples; leave it out: it gives the runs other ids",
+        ]
+    );
+}
+
 /// Valid but unlikely settings give one warning per value.
 #[test]
 fn lengths_beyond_an_epoch_give_a_warning() {

@@ -107,9 +107,14 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> 
 }
 
 fn write(weights: &BTreeMap<String, Tensor>, metadata: &Metadata, path: &Path) -> anyhow::Result<()> {
-    let written = safetensors::serialize_to_file(weights, Some(metadata.clone()), path)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(std::fs::File::open(path)?.sync_all()?));
+    // The library makes files that only their owner can read, so the permissions are those of other new files.
+    let write = || -> anyhow::Result<()> {
+        let permissions = std::fs::File::create(path)?.metadata()?.permissions();
+        safetensors::serialize_to_file(weights, Some(metadata.clone()), path)?;
+        std::fs::set_permissions(path, permissions)?;
+        Ok(std::fs::File::open(path)?.sync_all()?)
+    };
+    let written = write();
     if written.is_err() {
         // A partial file is useless; the first error is reported.
         let _ = std::fs::remove_file(path);

@@ -46,7 +46,7 @@ pub(crate) struct LrFindArgs {
     #[arg(long, value_name = "FILE.svg", value_parser = svg_path)]
     plot: Option<PathBuf>,
     /// Write rates, losses and the suggestion as JSON to this file; - is standard output.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE.json", value_parser = json_path)]
     json: Option<PathBuf>,
 }
 
@@ -57,6 +57,8 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         bail!(mistake);
     }
     let test = RangeTest::new(config)?;
+    let files = args.plot.iter().chain(args.json.iter().filter(|path| !is_stdout(path)));
+    files.clone().try_for_each(|path| check_writable(path))?;
     let experiment = read_experiment(&args.selection, registry)?;
     let cells = cells(&experiment, &args.selection, registry)?;
     let scales = scales(&experiment, &cells);
@@ -81,7 +83,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     }
     let json = serde_json::to_string_pretty(&json(&cell, &seen, &found, &scales))? + "\n";
     match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => print(&json),
+        Some(path) if is_stdout(path) => print(&json),
         path => {
             print(&describe(&found, &scales));
             if let Some(path) = path {
@@ -90,6 +92,30 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         }
     }
     Ok(Exit::Done)
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Fails before the sweep if its output cannot be written.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let folder = lrlab_runs::folder_of(path);
+    anyhow::ensure!(!path.is_dir(), "{}: is a folder, expected a file", path.display());
+    let probe = tempfile::Builder::new().prefix(".lr-find.").suffix(".tmp").tempfile_in(folder);
+    probe.map(drop).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Accepts names that end in `.json`, and - for standard output, so that no experiment file is overwritten.
+fn json_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if is_stdout(&path) || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        return Ok(path);
+    }
+    Err(format!(
+        "expected a name that ends in .json, such as {}, or -",
+        path.with_extension("json").display()
+    ))
 }
 
 /// Returns the factor by which each named optimizer of the cells multiplies `lr`, for those that have an `lr_scale`. The

@@ -278,7 +278,7 @@ pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     anyhow::ensure!(
         !id.is_empty() && id.len() <= 32 && digits,
-        "--run {id:?} is not a run id: expected up to 32 hexadecimal digits; `{} plan {file}` lists the ids",
+        "--run {id:?} is not a run id: expected up to 32 hexadecimal digits in lower case; `{} plan {file}` lists the ids",
         program()
     );
     Ok(())

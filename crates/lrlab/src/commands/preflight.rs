@@ -172,10 +172,13 @@ fn disk_need(missing: &[&PlannedRun], keep: Keep, report: &PreflightReport) -> u
 
 fn probe_store(store: &RunStore) -> anyhow::Result<()> {
     let folder = store.cache_dir();
-    std::fs::create_dir_all(&folder)?;
-    let mut probe = tempfile::Builder::new().prefix(".preflight.").suffix(".tmp").tempfile_in(folder)?;
-    probe.write_all(b"probe")?;
-    Ok(probe.as_file().sync_all()?)
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(&folder)?;
+        let mut probe = tempfile::Builder::new().prefix(".preflight.").suffix(".tmp").tempfile_in(&folder)?;
+        probe.write_all(b"probe")?;
+        probe.as_file().sync_all()
+    };
+    write().with_context(|| folder.display().to_string())
 }
 
 /// Tests the model of a run in a child process, unless the model `identity` has passed before.

@@ -84,7 +84,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (file, out) = (args.selection.experiment.display(), args.selection.out.display());
     if results.is_empty() {
         bail!(
-            "none of the {planned} runs of {file} is finished in {out}; `{} run {file}` trains them",
+            "none of the {planned} runs of {file} is finished in {out}; `{} run {file} --out {out}` trains them",
             program()
         );
     }

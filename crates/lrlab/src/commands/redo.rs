@@ -8,6 +8,7 @@ use lrlab_grid::RunState;
 use lrlab_options::{Cells, Machine, Part, QUICKSTART, STORE, Selection};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
+use super::launch::planned;
 use super::on_record::check_id;
 use super::resolve::check;
 use crate::program::program;
@@ -127,8 +128,12 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
             None
         });
         let Some(plan) = plan else { continue };
-        let runs: Vec<_> =
+        let mut runs: Vec<_> =
             plan.runs.iter().filter(|run| run.run_id.as_str().starts_with(id)).cloned().collect();
+        // The last call may have selected others.
+        let earlier =
+            lrlab_grid::other_runs(store, &plan)?.into_iter().filter(|run| run.as_str().starts_with(id));
+        runs.extend(earlier.filter_map(|run| planned(store, &store.run_dir(&run)).ok()));
         found.extend(runs.into_iter().map(|run| (plan.clone(), run)));
     }
     let first = found.first().map(|(_, run)| run.run_id.clone());
@@ -153,7 +158,7 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     found.into_iter().next().with_context(|| {
         let (root, program) = (root.display(), program());
         format!(
-            "the last plans in {root} have no run {id}: `{program} plan EXPERIMENT` lists the ids, and `{program} run \
+            "the experiments in {root} have no run {id}: `{program} plan EXPERIMENT` lists the ids, and `{program} run \
              EXPERIMENT` makes a plan of all runs"
         )
     })

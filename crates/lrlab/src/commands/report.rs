@@ -14,6 +14,7 @@ use super::on_record;
 use super::print_line;
 use super::resolve::{read_trained, resolve_for_report};
 use super::stored::{left_out, namesake};
+use crate::program::program;
 use crate::progress::{eprint_line, with_causes};
 use crate::{Exit, Registry};
 
@@ -103,6 +104,9 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
         write(&report, &documents, &folder(&report, store))
     });
     print_line(summary);
+    if let Some(covers) = covers(plan) {
+        eprint_line(&format!("note: {covers} `{} report FILE` makes that of all runs", program()));
+    }
     let written = reported.unwrap_or_else(|error| {
         eprint_line(&format!("error: {}", with_causes(&error)));
         Exit::OutputFailed

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use lrlab_options::StatusArgs;
-use lrlab_runs::RunStore;
+use lrlab_runs::{Plan, RunStore};
 
 use super::dashboard::{Dashboard, reused_epochs};
 use super::experiment_file::experiment_name;
@@ -22,7 +22,13 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
     let planned = if is_whole { stored_plan(file, &store)? } else { None };
     let (plan, store) = match planned {
         Some(plan) => {
-            if let Some(changes) = changes(file, &plan, registry) {
+            if let Some(options) = options_of(&plan) {
+                eprint_line(&format!(
+                    "note: these are the runs of the last call, with `{options}`; `{} plan {}` lists those of the file",
+                    program(),
+                    file.display()
+                ));
+            } else if let Some(changes) = changes(file, &plan, registry) {
                 eprint_line(&format!("note: {changes}"));
             }
             let records = on_record::read_for(&args.on_record, file)?;
@@ -31,7 +37,7 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
         }
         // A store without a plan has results if they were imported.
         None if is_whole && on_record::has_none(&args.on_record, file)? && store.done()?.is_empty() => bail!(
-            "{} contains no plan of {:?}: `{} run {}` creates one",
+            "{} contains no plan of {:?}: `{} run {} --out {0}` creates one",
             store.root().display(),
             experiment_name(file)?,
             program(),
@@ -50,4 +56,11 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
         print(&board.text(&plan, &store));
     }
     Ok(Exit::Done)
+}
+
+/// Returns the options by which the runs of a plan differ from those of its file; `None` without such options.
+fn options_of(plan: &Plan) -> Option<String> {
+    let set = plan.call.iter().flat_map(|call| &call.set).map(|set| format!("--set {set}"));
+    let options: Vec<String> = set.chain(plan.part.clone()).collect();
+    (!options.is_empty()).then(|| options.join(" "))
 }
