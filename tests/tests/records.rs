@@ -75,7 +75,7 @@ fn export_and_import_keep_results() {
     fails(
         here,
         &nothing,
-        "none of the 2 runs of tiny.toml is finished in runs; `lrlab run tiny.toml` trains them",
+        "none of the 2 runs of tiny.toml is finished in runs; `lrlab run tiny.toml --out runs` trains them",
     );
     std::fs::remove_dir_all(here.join("runs/store").join(&ids[0])).unwrap();
     let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "one.jsonl"]);
