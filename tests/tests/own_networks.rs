@@ -290,7 +290,7 @@ fn messages_name_the_called_program() {
     let (code, text) = call(&["new", "mine.toml"]);
     assert!(code == 0 && text.contains("`own-networks run mine.toml`") && !text.contains("lrlab"), "{text}");
     let (code, text) = call(&["status", "mine.toml"]);
-    assert!(code == 2 && text.contains("`own-networks run mine.toml` creates one"), "{text}");
+    assert!(code == 2 && text.contains("`own-networks run mine.toml --out runs` creates one"), "{text}");
     for shell in ["bash", "zsh", "fish"] {
         let (code, text) = call(&["completions", shell]);
         assert!(code == 0 && text.contains("own-networks") && !text.contains(" lrlab\n"), "{shell}: {text}");
