@@ -206,8 +206,8 @@ fn outputs_are_checked_before_the_sweep() {
     for (args, expected) in [
         (["--json", "mine.toml"], "expected a name that ends in .json, such as mine.json, or -"),
         (["--json", "taken.json"], "taken.json: is a folder, expected a file"),
-        (["--json", "nowhere/found.json"], "nowhere/found.json cannot be written"),
-        (["--plot", "nowhere/found.svg"], "nowhere/found.svg cannot be written"),
+        (["--json", "mine.toml/found.json"], "mine.toml/found.json cannot be written"),
+        (["--plot", "mine.toml/new/found.svg"], "mine.toml/new/found.svg cannot be written"),
     ] {
         let all = [&["lr-find", "--filter", "model=resnet", "--updates", "5"][..], &args].concat();
         let ran = run(folder.path(), &all);

@@ -33,8 +33,13 @@ fn max(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let x = tokens.where_cond(x, &lowest)?;
     let values = x.detach();
     let nan = values.ne(&values)?.to_dtype(DType::F32)?;
-    let place =
-        nan.max_keepdim(1)?.ne(0.0)?.where_cond(&nan.argmax_keepdim(1)?, &values.argmax_keepdim(1)?)?;
+    let equal = values.broadcast_eq(&values.max_keepdim(1)?)?.to_dtype(DType::F32)?;
+    let has_nan = nan.max_keepdim(1)?.ne(0.0)?.broadcast_as(nan.shape())?.contiguous()?;
+    let candidates = has_nan.where_cond(&nan, &equal)?;
+    // Of equal values, an argmax of candle takes the first on the CPU, but not on a GPU: these differ.
+    let length = x.dim(1)?;
+    let falling = Tensor::arange_step(length as f32, 0.0, -1.0, x.device())?.reshape((1, length, 1))?;
+    let place = candidates.broadcast_mul(&falling)?.argmax_keepdim(1)?;
     let highest = x.gather(&place, 1)?.squeeze(1)?;
     // A product with 0 would be NaN, because `lowest` is infinite.
     let any = mask.max_keepdim(1)?.broadcast_as(highest.shape())?.ne(0.0)?;

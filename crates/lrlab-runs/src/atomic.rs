@@ -1,6 +1,6 @@
 //! Atomic writes: a file is either complete or absent.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -75,7 +75,8 @@ pub struct FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        if let Some((_, path)) = &self.file {
+        // Where an open file cannot be told from another of its name, it is left.
+        if let Some((_, path)) = self.file.as_ref().filter(|_| cfg!(unix)) {
             // A file that remains is locked again by the next process.
             let _ = std::fs::remove_file(path);
         }
@@ -89,20 +90,36 @@ impl Drop for FolderLock {
 /// # Errors
 /// Returns [`Error::Io`] if the folder cannot be created.
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let path = folder.join(".lrlab.lock");
+    let open = || match std::fs::File::options().create(true).truncate(false).write(true).open(&path) {
+        // The file of another user.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            std::fs::File::open(&path).map_err(|_| error)
+        }
+        opened => opened,
+    };
+    let warn = |error: std::io::Error| {
+        tracing::warn!(
+            "{}: cannot be locked ({error}): commands that write to it at the same time may lose changes",
+            folder.display()
+        );
+        Ok(FolderLock { file: None })
+    };
     loop {
-        let options = || std::fs::File::options().create(true).truncate(false).write(true).open(&path);
-        match options().and_then(|file| file.lock().map(|()| file)) {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let file = match open() {
+            Ok(file) => file,
+            // Another process removed the folder, which was empty.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return warn(error),
+        };
+        match file.lock() {
             // Its last owner may have removed the file between opening and locking.
-            Ok(file) if !is_at(&file, &path) => {}
-            Ok(file) => return Ok(FolderLock { file: Some((file, path)) }),
+            Ok(()) if !is_at(&file, &path) => {}
+            Ok(()) => return Ok(FolderLock { file: Some((file, path)) }),
             Err(error) => {
-                tracing::warn!(
-                    "{}: cannot be locked ({error}): commands that write to it at the same time may lose changes",
-                    folder.display()
-                );
-                return Ok(FolderLock { file: None });
+                let _ = std::fs::remove_file(&path);
+                return warn(error);
             }
         }
     }
@@ -116,7 +133,7 @@ fn is_at(file: &std::fs::File, path: &Path) -> bool {
     ours.is_ok_and(|ours| there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.dev(), there.ino())))
 }
 
-/// An open file cannot be removed on this system.
+/// Lock files are not removed on this system.
 #[cfg(not(unix))]
 fn is_at(_: &std::fs::File, _: &Path) -> bool {
     true
@@ -211,7 +228,7 @@ mod tests {
             }
         });
         assert_eq!(std::fs::read_to_string(&count).unwrap(), "200");
-        assert_eq!(std::fs::read_dir(&locked).unwrap().count(), 0, "no file is left");
+        assert_eq!(std::fs::read_dir(&locked).unwrap().count(), usize::from(!cfg!(unix)), "no file is left");
     }
 
     #[test]

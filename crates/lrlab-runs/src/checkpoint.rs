@@ -241,11 +241,13 @@ pub fn progress(run_dir: &Path) -> Option<Progress> {
     })
 }
 
-/// Returns what wrote the newest checkpoint of the run in `run_dir` whose manifest is valid; `None` if there is none.
+/// Returns the numerics class of the newest checkpoint by `build` of the run in `run_dir`, which decides whether the run can be
+/// resumed; `None` if there is no such checkpoint with a valid manifest.
 #[must_use]
-pub fn saved_by(run_dir: &Path) -> Option<Fingerprint> {
+pub fn saved_numerics(run_dir: &Path, build: &str) -> Option<String> {
     let all = candidates(&run_dir.join("attempts"));
-    all.iter().find_map(|(_, folder)| Some(manifest(folder).ok()?.fingerprint))
+    let fingerprints = all.iter().filter_map(|(_, folder)| Some(manifest(folder).ok()?.fingerprint));
+    fingerprints.filter(|of| of.build == build).map(|of| of.numerics).next()
 }
 
 /// Returns all checkpoints of a run with the numbers of their attempts: the newest attempt first, and within an attempt the

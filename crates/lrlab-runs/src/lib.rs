@@ -23,7 +23,9 @@ pub use atomic::{
     FolderLock, file_digest, folder_of, link_exclusive, lock_folder, write_atomic, write_atomic_with,
     write_exclusive,
 };
-pub use checkpoint::{Checkpoint, Checkpoints, Fingerprint, Progress, Step, attempt_dir, progress, saved_by};
+pub use checkpoint::{
+    Checkpoint, Checkpoints, Fingerprint, Progress, Step, attempt_dir, progress, saved_numerics,
+};
 pub use difference::Difference;
 pub use error::{Conflict, Error};
 pub use event::Event;

@@ -1,5 +1,7 @@
 //! Selection of cells by `--filter` and `--seeds`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lrlab_runs::Search;
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
@@ -47,20 +49,42 @@ pub(crate) fn select(
         let place = given(log);
         log.error(place, "no cell matches all of these", None);
     } else if let Some(search) = search {
-        let seeds = |indices: &[usize]| distinct_seeds(indices.iter().map(|index| &cells[*index]));
-        let (all, kept) = (seeds(&(0..cells.len()).collect::<Vec<_>>()), seeds(&chosen));
-        let ranking: Vec<&Json> = all.iter().take(search.seeds.max(1)).collect();
-        if ranking.iter().any(|seed| !kept.contains(*seed)) {
-            let place = given(log);
-            let list: Vec<String> = ranking.iter().map(ToString::to_string).collect();
+        for trial in trials(cells, &chosen) {
+            let ranking = &trial.seeds[..search.seeds.max(1).min(trial.seeds.len())];
+            if ranking.iter().all(|(_, is_chosen)| *is_chosen) {
+                continue;
+            }
+            let list: Vec<String> = ranking.iter().map(|(seed, _)| seed.to_string()).collect();
             let message = format!(
                 "the search ranks trials by the seeds {}: without one of them, other trials would win",
                 list.join(", ")
             );
+            let place = given(log);
             log.error(place, message, "select all of them".to_owned());
+            break;
         }
     }
     chosen
+}
+
+/// A trial of which some seeds are chosen.
+struct Trial {
+    /// All its seeds in the order of the cells, and whether they are chosen.
+    seeds: Vec<(Json, bool)>,
+}
+
+/// The trials that a selection contains at least in part.
+fn trials(cells: &[Resolved], chosen: &[usize]) -> Vec<Trial> {
+    let chosen: BTreeSet<usize> = chosen.iter().copied().collect();
+    let mut all: BTreeMap<String, Trial> = BTreeMap::new();
+    for (index, resolved) in cells.iter().enumerate() {
+        let mut cell = resolved.cell.clone();
+        let Some(seed) = cell.remove("seed") else { continue };
+        let key = serde_json::to_string(&cell).unwrap_or_default();
+        let trial = all.entry(key).or_insert_with(|| Trial { seeds: Vec::new() });
+        trial.seeds.push((seed, chosen.contains(&index)));
+    }
+    all.into_values().filter(|trial| trial.seeds.iter().any(|(_, is_chosen)| *is_chosen)).collect()
 }
 
 /// The seeds in the order of the cells.

@@ -94,7 +94,7 @@ fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error>
         names.clear();
     }
     let classes = classes.max(names.len());
-    if classes < 2 {
+    if classes == 1 {
         return Err(Error::OneClass { dataset: source.name().to_owned() });
     }
     let shape = match source {

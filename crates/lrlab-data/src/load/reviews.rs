@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::about::{About, about};
-use super::rows::{Rows, notes, pick, places, split_rows};
+use super::rows::{Rows, notes, pick, places, split_rows, validates};
 use crate::catalog::Part;
 use crate::collector::{Collector, Spool};
 use crate::dataset::Store;
@@ -73,6 +73,14 @@ pub(crate) fn finish(
     let keys = Keys::of(config, content, &identity.digest, &about.columns.key());
     let has_tokenizer = keys.tokenizer.as_deref().is_none_or(|path| cache::load(path).is_some());
     let cached = has_tokenizer.then(|| packed::load(&keys.tokens, config.memory)).flatten();
+    // A cache of an earlier version may have what is an error now.
+    let cached = cached.filter(|prepared| {
+        let fits =
+            matches!(content, Content::Tokens { .. }) || prepared.vocabulary <= config.tokens.vocabulary;
+        let [train, validation, test] = &prepared.splits;
+        let is_empty = train.is_empty() || test.is_empty() || (validation.is_empty() && validates(config));
+        fits && !is_empty
+    });
     let prepared = match cached {
         Some(prepared) => prepared,
         None => prepare(config, about, content, read()?, &keys)?,
@@ -203,7 +211,8 @@ fn cached_tokenizer(
     keys: &Keys,
 ) -> Result<tokenizers::Tokenizer, Error> {
     let known = keys.tokenizer.as_deref().and_then(cache::load);
-    if let Some(tokenizer) = known.and_then(|bytes| tokenizers::Tokenizer::from_bytes(bytes).ok()) {
+    let known = known.and_then(|bytes| tokenizers::Tokenizer::from_bytes(bytes).ok());
+    if let Some(tokenizer) = known.filter(|known| known.get_vocab_size(true) <= config.vocabulary) {
         return Ok(tokenizer);
     }
     let tokenizer = tokenizer::train(config, texts, rows)?;

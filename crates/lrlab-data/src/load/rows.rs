@@ -31,10 +31,6 @@ pub(crate) fn split_rows(
     let dataset = || config.source.name().to_owned();
     let all_test = (0..test.len() as u32).collect();
     let (seed, limit) = (config.split_seed, &config.limit);
-    let validates = !matches!(
-        config.validation,
-        Some(Validation::Examples(0) | Validation::Split(ValidationSplit::Test))
-    );
     let limited = |train, validation| {
         let rows = Rows {
             train: split::limited(train, labels, classes, limit.train, seed, "limit train"),
@@ -50,7 +46,7 @@ pub(crate) fn split_rows(
         };
         let splits = [
             ("training", &rows.train, true),
-            ("validation", &rows.validation, validates),
+            ("validation", &rows.validation, validates(config)),
             ("test", &rows.test, true),
         ];
         let empty = splits.into_iter().find(|(_, rows, needed)| *needed && rows.is_empty());
@@ -85,6 +81,11 @@ pub(crate) fn split_rows(
     }
     let (train, validation) = split::hold_out(labels, contents, classes, wanted, seed);
     limited(train, validation)
+}
+
+/// Returns whether validation reads examples of its own.
+pub(crate) fn validates(config: &DataConfig) -> bool {
+    !matches!(config.validation, Some(Validation::Examples(0) | Validation::Split(ValidationSplit::Test)))
 }
 
 pub(crate) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {

@@ -7,6 +7,7 @@ use lrlab_grid::{Garbage, GarbageKind, States};
 use lrlab_options::{GcArgs, Selection};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
+use super::launch::planned;
 use super::print_line;
 use super::resolve::{read_experiment, resolve_stored};
 use super::stored::{changes, stored_plan};
@@ -107,16 +108,18 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
 /// Rejects data on this machine other than those of the stored plan: every run on those would count as one that the experiment
 /// no longer refers to.
 fn check_data(store: &RunStore, plan: &Plan) -> anyhow::Result<()> {
-    let Ok(Some(planned)) = store.plan(&plan.experiment) else { return Ok(()) };
-    let digests = |plan: &Plan| -> BTreeMap<String, String> {
-        let data = |run: &PlannedRun| (run.spec["data"].to_string(), run.dataset_digest.clone());
-        plan.runs.iter().map(data).collect()
-    };
-    let before = digests(&planned);
-    for (data, ours) in digests(plan) {
-        if let Some(theirs) = before.get(&data).filter(|theirs| **theirs != ours) {
+    let Ok(Some(last)) = store.plan(&plan.experiment) else { return Ok(()) };
+    let data = |run: &PlannedRun| (run.spec["data"].to_string(), run.dataset_digest.clone());
+    let ours: BTreeMap<String, String> = plan.runs.iter().map(data).collect();
+    // Runs of earlier calls on the data of the last plan are those of earlier data.
+    let last: BTreeMap<String, String> = last.runs.iter().map(data).collect();
+    let earlier = lrlab_grid::other_runs(store, plan)?.into_iter();
+    let earlier = earlier.filter_map(|id| planned(store, &store.run_dir(&id)).ok()).map(|run| data(&run));
+    for (source, theirs) in earlier {
+        let is_current = last.get(&source).is_none_or(|last| *last == theirs);
+        if let Some(ours) = ours.get(&source).filter(|ours| **ours != theirs && is_current) {
             bail!(
-                "the data on this machine have the digest {ours}, but {theirs} in the plan of {:?}, whose runs would be \
+                "the data on this machine have the digest {ours}, but {theirs} in the plans of {:?}, whose runs would be \
                  removed; call gc where those data are, or `{} run` first if the experiment now uses these",
                 plan.experiment,
                 program()

@@ -98,10 +98,11 @@ fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Fails before the sweep if its output cannot be written.
+/// Fails before the sweep if its output cannot be written. Folders that do not exist yet will be created.
 fn check_writable(path: &Path) -> anyhow::Result<()> {
-    let folder = lrlab_runs::folder_of(path);
     anyhow::ensure!(!path.is_dir(), "{}: is a folder, expected a file", path.display());
+    let target = path.canonicalize().or_else(|_| std::path::absolute(path))?;
+    let folder = target.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let probe = tempfile::Builder::new().prefix(".lr-find.").suffix(".tmp").tempfile_in(folder);
     probe.map(drop).with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -89,6 +89,8 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     arguments.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     let out = out.to_str().context("the path of the store is not valid Unicode")?;
     arguments.extend(["--run", id, "--out", out, "--no-records", "--keep-plan"].map(str::to_owned));
+    // The class was checked above, when the earlier result still counted.
+    arguments.push("--accept-numerics".to_owned());
     arguments.extend(Machine { from_scratch: true, ..args.machine }.arguments());
     Ok(arguments)
 }
@@ -145,7 +147,8 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
         let call = plan.call.as_ref()?;
         Path::new(&call.folder).join(&call.experiment).is_file().then_some(())
     };
-    found.sort_by_key(|(plan, _)| file(plan).is_none());
+    let plans_it = |plan: &Plan, run: &PlannedRun| plan.runs.iter().any(|other| other.run_id == run.run_id);
+    found.sort_by_key(|(plan, run)| (!plans_it(plan, run), file(plan).is_none()));
     let others: Vec<&str> = found.iter().skip(1).map(|(plan, _)| plan.experiment.as_str()).collect();
     if !others.is_empty() {
         eprint_line(&format!(

@@ -123,6 +123,25 @@ pub(crate) fn check(selection: &Selection, registry: &Registry) -> anyhow::Resul
     resolve_from(&experiment, selection, registry, &known).map(drop)
 }
 
+/// Resolves all runs of the experiment of which `selection` selects a part, without printing warnings and notes. Runs whose data
+/// are neither on this machine nor known have other ids.
+pub(crate) fn resolve_whole(
+    selection: &Selection,
+    registry: &Registry,
+    records: &Records,
+) -> anyhow::Result<Plan> {
+    let cells = Cells { set: selection.part.cells.set.clone(), ..Cells::default() };
+    let whole = Selection { part: Part { cells, run: None }, ..selection.clone() };
+    let (experiment, store) = (parse(&whole, &registry.catalog())?, RunStore::new(&whole.out));
+    let known = Known {
+        stored: Some(Stored::of(&experiment, &store)),
+        missing: MissingData::Ignore,
+        quiet: true,
+        ..Known::recorded(records)
+    };
+    resolve_from(&experiment, &whole, registry, &known)
+}
+
 /// Like [`resolve`]. The digests of data that are not on this machine are taken from the store if it has them.
 pub(crate) fn resolve_stored(
     experiment: &Experiment,

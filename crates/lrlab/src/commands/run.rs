@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Device;
 use lrlab_grid::{Origin, Origins, Owner, RunState};
-use lrlab_options::RunArgs;
+use lrlab_options::{RunArgs, Selection};
 use lrlab_runs::{Plan, PlannedRun, Records, RunId, RunStore};
 
 use super::executor::Executor;
@@ -13,7 +13,7 @@ use super::on_record;
 use super::plan::show;
 use super::preflight::run_preflight;
 use super::report;
-use super::resolve::read_with_records;
+use super::resolve::{read_with_records, resolve_whole};
 use super::stored::namesake;
 use crate::device;
 use crate::progress::{counted, eprint_line};
@@ -85,10 +85,12 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
 }
 
-/// Returns the runs that a process is training, with a description of the process.
+/// Returns the runs that a process is training, with a description of the process. One that has long been silent is probably
+/// dead.
 fn running<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Vec<(&'a PlannedRun, Owner)>> {
     let (_, states) = lrlab_grid::status(store, plan)?;
-    let running = plan.runs.iter().zip(states).filter_map(|(run, state)| match state {
+    let heard = plan.runs.iter().zip(states).filter(|(_, state)| !state.is_silent());
+    let running = heard.filter_map(|(run, state)| match state {
         RunState::Running { owner, .. } => Some((run, owner)),
         _ => None,
     });
@@ -121,7 +123,7 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let mut all = lrlab_grid::origins(store, &plan.runs)?;
-    if let Some(elsewhere) = of_other_parts(grid)? {
+    if let Some(elsewhere) = of_other_parts(grid, records, &args.selection)? {
         for (origin, runs) in elsewhere.0 {
             all.0.entry(origin).or_default().extend(runs);
         }
@@ -167,17 +169,18 @@ fn check_origins(grid: &Grid<'_>, records: &Records, args: &RunArgs) -> anyhow::
 
 /// Returns the results of the experiment's runs that this call does not select, if none of them has the numerics class of this
 /// device.
-fn of_other_parts(grid: &Grid<'_>) -> anyhow::Result<Option<Origins>> {
+fn of_other_parts(
+    grid: &Grid<'_>,
+    records: &Records,
+    selection: &Selection,
+) -> anyhow::Result<Option<Origins>> {
     let Grid { plan, store, .. } = grid;
     if plan.part.is_none() || !grid.trains_here {
         return Ok(None);
     }
-    let Ok(Some(stored)) = store.plan(&plan.experiment) else { return Ok(None) };
     let ids: BTreeSet<&RunId> = plan.runs.iter().map(|run| &run.run_id).collect();
-    let set = |plan: &Plan| plan.call.as_ref().map(|call| call.set.clone());
-    let same_values = set(&stored) == set(plan);
-    let is_other = |run: &PlannedRun| same_values && !ids.contains(&run.run_id);
-    let others: Vec<PlannedRun> = stored.runs.into_iter().filter(is_other).collect();
+    let mut others = resolve_whole(selection, grid.registry, records)?.runs;
+    others.retain(|run| !ids.contains(&run.run_id));
     let origins = lrlab_grid::origins(store, &others)?;
     let class = provenance::numerics(grid.device);
     Ok(Some(origins).filter(|origins| origins.0.keys().all(|origin| origin.numerics != class)))
@@ -193,7 +196,8 @@ fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
     if !grid.trains_here && !again.is_empty() {
         let jobs = lrlab_grid::slurm::submission_status(store, &plan.experiment)?.queued;
         if !jobs.is_empty() {
-            let ids: BTreeSet<&str> = jobs.iter().map(|queued| queued.job.as_str()).collect();
+            let base = |job: &'_ str| job.split('_').next().unwrap_or_default().to_owned();
+            let ids: BTreeSet<String> = jobs.iter().map(|queued| base(&queued.job)).collect();
             anyhow::bail!(
                 "jobs of an earlier call are queued and would repeat these runs with its program: cancel them first, with \
                  `scancel {}`",
@@ -220,8 +224,8 @@ fn interrupted_by_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
     let class = provenance::numerics(grid.device);
     // A checkpoint of another build is skipped.
     let is_other = |run: &&PlannedRun| {
-        let saved = lrlab_runs::saved_by(&store.run_dir(&run.run_id));
-        saved.is_some_and(|saved| saved.build == build && saved.numerics != class)
+        let saved = lrlab_runs::saved_numerics(&store.run_dir(&run.run_id), &build);
+        saved.is_some_and(|saved| saved != class)
     };
     if !grid.trains_here {
         return Ok(BTreeSet::new());

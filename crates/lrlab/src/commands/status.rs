@@ -28,7 +28,8 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
                     program(),
                     file.display()
                 ));
-            } else if let Some(changes) = changes(file, &plan, registry) {
+            }
+            if let Some(changes) = changes(file, &plan, registry) {
                 eprint_line(&format!("note: {changes}"));
             }
             let records = on_record::read_for(&args.on_record, file)?;

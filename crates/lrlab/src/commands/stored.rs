@@ -42,6 +42,8 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     let (gone, new) = (planned.difference(&now).count(), now.difference(&planned).count());
     match (gone, new) {
         (0, 0) => None,
+        // The call that made the plan left them out.
+        (0, _) if plan.part.is_some() => None,
         (0, new) => Some(format!(
             "{file} has {} that the last plan does not contain ({} in total): `{} plan {file}` lists all",
             counted(new, "cell"),
