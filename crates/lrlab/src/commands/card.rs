@@ -69,7 +69,7 @@ fn card(run: &PlannedRun, spec: &RunSpec, data: &Dataset) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use lrlab_data::{DataConfig, InMemory, Labelled, Source, SyntheticPictures};
+    use lrlab_data::{DataConfig, InMemory, Labelled, Source, SyntheticPictures, Validation};
     use lrlab_runs::RunId;
 
     use super::*;
@@ -78,10 +78,14 @@ mod tests {
     #[test]
     fn the_card_has_the_normalisation_of_the_training_split() {
         let folder = tempfile::tempdir().unwrap();
-        let config = DataConfig::new(
-            Source::SyntheticPictures(SyntheticPictures::default()),
-            folder.path().join("cache"),
-        );
+        // The rows are equal, so that none can be held out.
+        let config = DataConfig {
+            validation: Some(Validation::Examples(0)),
+            ..DataConfig::new(
+                Source::SyntheticPictures(SyntheticPictures::default()),
+                folder.path().join("cache"),
+            )
+        };
         let part = |n: usize| {
             let pixels = (0..n * 4).map(|i| if i % 2 == 0 { 0 } else { 255 }).collect();
             Labelled::new(pixels, (0..n as u32).map(|row| row % 2).collect())
