@@ -49,11 +49,11 @@ pub(crate) fn select(
         let place = given(log);
         log.error(place, "no cell matches all of these", None);
     } else if let Some(search) = search {
-        for trial in trials(cells, &chosen) {
-            let ranking = &trial.seeds[..search.seeds.max(1).min(trial.seeds.len())];
-            if ranking.iter().all(|(_, is_chosen)| *is_chosen) {
-                continue;
-            }
+        let ranking = trials(cells, &chosen)
+            .into_iter()
+            .map(|seeds| seeds.into_iter().take(search.seeds.max(1)).collect::<Vec<_>>());
+        let mut incomplete = ranking.filter(|seeds| !seeds.iter().all(|(_, is_chosen)| *is_chosen));
+        if let Some(ranking) = incomplete.next() {
             let list: Vec<String> = ranking.iter().map(|(seed, _)| seed.to_string()).collect();
             let message = format!(
                 "the search ranks trials by the seeds {}: without one of them, other trials would win",
@@ -61,41 +61,22 @@ pub(crate) fn select(
             );
             let place = given(log);
             log.error(place, message, "select all of them".to_owned());
-            break;
         }
     }
     chosen
 }
 
-/// A trial of which some seeds are chosen.
-struct Trial {
-    /// All its seeds in the order of the cells, and whether they are chosen.
-    seeds: Vec<(Json, bool)>,
-}
-
-/// The trials that a selection contains at least in part.
-fn trials(cells: &[Resolved], chosen: &[usize]) -> Vec<Trial> {
+/// The trials that a selection contains at least in part: their seeds in the order of the cells, and whether they are chosen.
+fn trials(cells: &[Resolved], chosen: &[usize]) -> Vec<Vec<(Json, bool)>> {
     let chosen: BTreeSet<usize> = chosen.iter().copied().collect();
-    let mut all: BTreeMap<String, Trial> = BTreeMap::new();
+    let mut all: BTreeMap<String, Vec<(Json, bool)>> = BTreeMap::new();
     for (index, resolved) in cells.iter().enumerate() {
         let mut cell = resolved.cell.clone();
         let Some(seed) = cell.remove("seed") else { continue };
         let key = serde_json::to_string(&cell).unwrap_or_default();
-        let trial = all.entry(key).or_insert_with(|| Trial { seeds: Vec::new() });
-        trial.seeds.push((seed, chosen.contains(&index)));
+        all.entry(key).or_default().push((seed, chosen.contains(&index)));
     }
-    all.into_values().filter(|trial| trial.seeds.iter().any(|(_, is_chosen)| *is_chosen)).collect()
-}
-
-/// The seeds in the order of the cells.
-fn distinct_seeds<'a>(cells: impl Iterator<Item = &'a Resolved>) -> Vec<Json> {
-    let mut seeds: Vec<Json> = Vec::new();
-    for seed in cells.filter_map(|resolved| resolved.cell.get("seed")) {
-        if !seeds.contains(seed) {
-            seeds.push(seed.clone());
-        }
-    }
-    seeds
+    all.into_values().filter(|seeds| seeds.iter().any(|(_, is_chosen)| *is_chosen)).collect()
 }
 
 fn coordinate(resolved: &Resolved, name: &str) -> Option<Json> {
@@ -133,7 +114,12 @@ fn condition(
 
 /// The first `n` seeds in the order of the cells.
 fn first_seeds(log: &mut Log, cells: &[Resolved], n: usize) -> Vec<Json> {
-    let mut seeds = distinct_seeds(cells.iter());
+    let mut seeds: Vec<Json> = Vec::new();
+    for seed in cells.iter().filter_map(|resolved| resolved.cell.get("seed")) {
+        if !seeds.contains(seed) {
+            seeds.push(seed.clone());
+        }
+    }
     if n == 0 || n > seeds.len() {
         let source = log.argument(SEEDS, &n.to_string());
         let end = log.sources[source].text.len();

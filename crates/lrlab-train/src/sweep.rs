@@ -10,8 +10,8 @@ use crate::trainer::Trainer;
 use crate::{Error, Fit};
 
 /// Trains at the rates that `test` requests, one per update, until the test is complete, the loss diverges, or `stops`
-/// returns true after an update. `report` receives the rate and the loss of each update. The sweep reads only the training split and does not
-/// call the callbacks of `parts`.
+/// returns true after an update. `report` receives the rate and the loss of each update. The sweep reads only the training split
+/// and does not call the callbacks of `parts`.
 ///
 /// The test multiplies the rate of the run's schedule by a gain, so a constant schedule is the best choice.
 ///

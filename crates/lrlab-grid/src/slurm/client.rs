@@ -23,6 +23,14 @@ pub struct Queued {
     pub state: String,
 }
 
+impl Queued {
+    /// Returns the id of the job without the task: `17` for `17_3` and for `17_[4-7%2]`.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.job.split('_').next().unwrap_or(&self.job)
+    }
+}
+
 /// Submits a script and returns its job id.
 pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
     let mut command = command("sbatch");

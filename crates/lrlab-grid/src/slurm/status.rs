@@ -106,7 +106,7 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
         let (mut wanted, before) = (None, status.queued.len());
         let ours = |name: &str, job: Option<u64>| -> Vec<Queued> {
             let same = |queued: &&Queued| {
-                queued.name == name || job.is_some_and(|job| base(&queued.job) == job.to_string())
+                queued.name == name || job.is_some_and(|job| queued.base() == job.to_string())
             };
             all.iter().filter(same).cloned().collect()
         };
@@ -134,7 +134,7 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
         }
         let folder = &submission.settings.out;
         if status.queued.len() > before && !is_here(store, folder) {
-            let jobs = status.queued[before..].iter().filter_map(|queued| base(&queued.job).parse().ok());
+            let jobs = status.queued[before..].iter().filter_map(|queued| queued.base().parse().ok());
             status.moved.push(MovedJobs { folder: folder.clone(), jobs: jobs.collect() });
         }
     }
@@ -153,11 +153,6 @@ fn wanted_by_search(store: &RunStore, folder: &Path) -> Result<Option<BTreeSet<R
     let Some(state) = SearchState::read(store, &plan)? else { return Ok(None) };
     let wanted = plan.runs.iter().zip(state.members(|_| true)).filter(|(_, wanted)| *wanted);
     Ok(Some(wanted.map(|(run, _)| run.run_id.clone()).collect()))
-}
-
-/// Returns the id of the job: `17` for `17_3` and for `17_[4-7%2]`.
-fn base(job: &str) -> &str {
-    job.split('_').next().unwrap_or(job)
 }
 
 fn jobs(submissions: &[(PathBuf, Submission)]) -> Vec<u64> {

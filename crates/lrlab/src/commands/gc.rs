@@ -108,11 +108,11 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
 /// Rejects data on this machine other than those of the stored plan: every run on those would count as one that the experiment
 /// no longer refers to.
 fn check_data(store: &RunStore, plan: &Plan) -> anyhow::Result<()> {
-    let Ok(Some(last)) = store.plan(&plan.experiment) else { return Ok(()) };
     let data = |run: &PlannedRun| (run.spec["data"].to_string(), run.dataset_digest.clone());
     let ours: BTreeMap<String, String> = plan.runs.iter().map(data).collect();
     // Runs of earlier calls on the data of the last plan are those of earlier data.
-    let last: BTreeMap<String, String> = last.runs.iter().map(data).collect();
+    let last = store.plan(&plan.experiment).ok().flatten();
+    let last: BTreeMap<String, String> = last.iter().flat_map(|last| &last.runs).map(data).collect();
     let earlier = lrlab_grid::other_runs(store, plan)?.into_iter();
     let earlier = earlier.filter_map(|id| planned(store, &store.run_dir(&id)).ok()).map(|run| data(&run));
     for (source, theirs) in earlier {

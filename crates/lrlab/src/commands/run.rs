@@ -196,8 +196,7 @@ fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
     if !grid.trains_here && !again.is_empty() {
         let jobs = lrlab_grid::slurm::submission_status(store, &plan.experiment)?.queued;
         if !jobs.is_empty() {
-            let base = |job: &'_ str| job.split('_').next().unwrap_or_default().to_owned();
-            let ids: BTreeSet<String> = jobs.iter().map(|queued| base(&queued.job)).collect();
+            let ids: BTreeSet<&str> = jobs.iter().map(lrlab_grid::slurm::Queued::base).collect();
             anyhow::bail!(
                 "jobs of an earlier call are queued and would repeat these runs with its program: cancel them first, with \
                  `scancel {}`",
