@@ -261,6 +261,57 @@ fn unknown_option() {
     assert!(ran.err.contains("unexpected argument '--jbos'") && ran.err.contains("'--jobs'"), "{}", ran.err);
 }
 
+#[test]
+fn options_name_themselves_in_the_error_about_a_negative_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = "expected a whole number of at least 1";
+    for (words, expected) in [
+        (&["run", "--jobs", "-1"][..], number),
+        (&["run", "--threads", "-4"], number),
+        (&["plan", "--seeds", "-2"], number),
+        (&["plan", "--seeds", "0"], number),
+        (&["verify", "--sample", "-1"], number),
+        (&["lr-find", "--updates", "-300"], "invalid digit found in string"),
+        (&["bench", "--rounds", "-1"], "-1 is not in 1..=65535"),
+        (&["lr-find", "--smoothing", "-0.5"], "at least 0 and below 1"),
+    ] {
+        let ran = run(folder.path(), words);
+        assert_eq!(ran.code, 2, "{words:?}: {}", ran.err);
+        for part in [words[1], words[2], expected] {
+            assert!(ran.err.contains(part.trim_start_matches("--")), "{words:?}: {}", ran.err);
+        }
+    }
+}
+
+/// Also for a folder below a file, which could not be created.
+#[test]
+fn a_store_that_is_a_file_is_rejected_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes"), "mine").unwrap();
+    std::fs::write(folder.path().join("good.toml"), GOOD).unwrap();
+    let commands: [&[&str]; 11] = [
+        &["run", "good.toml"],
+        &["plan", "good.toml"],
+        &["status", "good.toml"],
+        &["report", "good.toml"],
+        &["tensorboard", "good.toml"],
+        &["verify", "good.toml"],
+        &["gc", "good.toml"],
+        &["lr-find", "good.toml"],
+        &["redo", "0123"],
+        &["records", "export", "good.toml", "--to", "all.jsonl"],
+        &["records", "import", "all.jsonl"],
+    ];
+    for command in commands {
+        for out in ["notes", "notes/runs"] {
+            let ran = run(folder.path(), &[command, &["--out", out]].concat());
+            assert_eq!(ran.code, 2, "{command:?}: {}", ran.err);
+            assert!(ran.err.contains("'--out <DIR>': notes is not a folder"), "{command:?}: {}", ran.err);
+        }
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("notes")).unwrap(), "mine");
+}
+
 /// The valid file runs, so the rejections above are due to the mistakes.
 #[test]
 fn the_valid_file_runs() {

@@ -43,6 +43,31 @@ fn a_last_batch_of_one_example_is_reported() {
     assert_eq!((ran.code, results(&folder.join("runs")).len()), (0, 2), "{}", ran.err);
 }
 
+/// Only input that the worker rejects before training is a mistake in the configuration.
+#[test]
+fn a_failure_in_training_is_not_called_a_mistake_in_the_configuration() {
+    for (name, kind, words) in [
+        ("tiring", "error", "\"tiring\" had enough (ended with code 1)"),
+        ("moody", "configuration", "\"moody\" does not want to (ended with code 2)"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = TINY.replace("linear = {}", &format!("custom = {{ name = \"{name}\" }}"));
+        std::fs::write(folder.path().join("tiny.toml"), text).unwrap();
+        let mut command = start(Path::new(env!("CARGO_BIN_EXE_own-networks")), folder.path());
+        let ran = Ran::of(
+            &command.args(["run", "tiny.toml", "--device", "cpu"]).env("MOODY", "1").output().unwrap(),
+        );
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        assert!(ran.err.contains(&format!("{kind}: {words}")), "{}", ran.err);
+        let runs = std::fs::read_dir(folder.path().join("runs/store")).unwrap();
+        for run in runs {
+            let failure = std::fs::read(run.unwrap().path().join("failure.json")).unwrap();
+            let failure: Value = serde_json::from_slice(&failure).unwrap();
+            assert_eq!(failure["kind"], kind, "{failure}");
+        }
+    }
+}
+
 /// The experiment file does not give the size of user-defined data.
 #[test]
 fn built_in_networks_train_on_user_defined_data() {

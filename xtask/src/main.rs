@@ -72,7 +72,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let given = Cli::command().get_matches();
+    let given = lrlab_options::negative_numbers_as_values(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     match run(cli.command, &given) {
         Ok(code) => code,

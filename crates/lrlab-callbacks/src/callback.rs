@@ -255,7 +255,7 @@ pub enum Error {
 /// Observes a run and may act on it by returning [`Action`]s.
 ///
 /// The supertrait `Any` lets [`Callbacks::get`](crate::Callbacks::get) return a callback by its type.
-pub trait Callback: Any {
+pub trait Callback: Any + Send {
     /// Returns the name for logs, decisions and saved state, which is unique within a run.
     fn name(&self) -> &str;
 

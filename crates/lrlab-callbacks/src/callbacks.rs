@@ -47,18 +47,23 @@ impl Callbacks {
     ///
     /// # Errors
     /// Returns the error of a callback. At [`Hook::FitStart`], returns [`Error::Config`] if two callbacks have the same name, and
-    /// [`Error::UnknownMetric`] if a monitored metric does not exist.
+    /// [`Error::UnknownMetric`] if a monitored metric does not exist. At [`Hook::EpochEnd`], returns [`Error::Config`] if a
+    /// monitored user-defined metric is missing and the epoch has one with a similar name, and after the last phase of
+    /// [`Hook::FitEnd`] if a run that completed all updates never measured a monitored metric.
     pub fn run(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<(String, Action)>, Error> {
         if phase == Phase::Measure && context.hook == Hook::FitStart {
             self.check()?;
         }
-        if phase == Phase::Measure {
-            self.check_user_defined(context)?;
+        if let (Phase::Measure, Hook::EpochEnd(metrics)) = (phase, context.hook) {
+            self.check_spelling(metrics)?;
         }
         let mut requested = Vec::new();
         for callback in &mut self.list {
             let actions = callback.on(phase, context)?;
             requested.extend(actions.into_iter().map(|action| (callback.name().to_owned(), action)));
+        }
+        if phase == Phase::Report && context.hook == Hook::FitEnd && context.update >= context.updates {
+            self.check_measured(context.history)?;
         }
         Ok(requested)
     }
@@ -142,43 +147,59 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Checks that user-defined metrics that a callback monitors are measured: all of them in the first epoch that measures any
-    /// user-defined metric, and each of them at least once in the run.
-    fn check_user_defined(&self, context: &Context<'_>) -> Result<(), Error> {
-        let measured = match context.hook {
-            Hook::EpochEnd(metrics) if context.history.iter().rev().skip(1).all(|m| m.extra.is_empty()) => {
-                if metrics.extra.is_empty() {
-                    return Ok(());
-                }
-                std::slice::from_ref(metrics)
+    /// Rejects a monitored user-defined metric that an epoch does not have while it has one with a similar name. Others may be
+    /// measured in later epochs.
+    fn check_spelling(&self, metrics: &EpochMetrics) -> Result<(), Error> {
+        for (callback, metric) in self.monitored() {
+            let Some((direction, name)) = user_defined(metric) else { continue };
+            if metrics.extra.contains_key(name) {
+                continue;
             }
-            Hook::FitEnd if !context.history.is_empty() => context.history,
-            _ => return Ok(()),
-        };
-        for callback in &self.list {
-            for (_, name) in callback.monitors().into_iter().filter_map(user_defined) {
-                if !measured.iter().any(|metrics| metrics.extra.contains_key(name)) {
-                    let names: BTreeSet<&str> = measured
-                        .iter()
-                        .flat_map(|metrics| metrics.extra.keys())
-                        .map(String::as_str)
-                        .collect();
-                    return Err(Error::config(
-                        callback.name(),
-                        format!(
-                            "monitors {name:?}, which no epoch measured; `EpochMetrics::extra` has {names:?}"
-                        ),
-                    ));
-                }
+            // `top1` is not a misspelling of `top5`.
+            let others =
+                metrics.extra.keys().map(String::as_str).filter(|other| digits(other) == digits(name));
+            if let Some(other) = lrlab_config::nearest(name, others) {
+                let message = format!(
+                    "monitors {name:?}, which `EpochMetrics::extra` does not have; did you mean \"{direction}:{other}\"?"
+                );
+                return Err(Error::config(callback, message));
             }
         }
         Ok(())
+    }
+
+    /// Rejects a monitored metric that no epoch has.
+    fn check_measured(&self, history: &[EpochMetrics]) -> Result<(), Error> {
+        for (callback, metric) in self.monitored().filter(|_| !history.is_empty()) {
+            let name = user_defined(metric).map_or(metric, |(_, name)| name);
+            if history.iter().all(|metrics| metrics.get(name).flatten().is_none()) {
+                let extra: BTreeSet<&str> = history.iter().flat_map(EpochMetrics::own_names).collect();
+                return Err(Error::config(
+                    callback,
+                    format!(
+                        "monitors {name:?}, which no epoch measured; `EpochMetrics::extra` has {extra:?}"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The monitored metrics, each with the name of its callback.
+    fn monitored(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.list
+            .iter()
+            .flat_map(|callback| callback.monitors().into_iter().map(|metric| (callback.name(), metric)))
     }
 
     fn names(&self) -> String {
         let names: Vec<&str> = self.list.iter().map(|callback| callback.name()).collect();
         names.join(", ")
     }
+}
+
+fn digits(name: &str) -> String {
+    name.chars().filter(char::is_ascii_digit).collect()
 }
 
 impl std::fmt::Debug for Callbacks {

@@ -118,8 +118,12 @@ impl Checkpoint {
         let due = match (self.config.last?, context.hook) {
             (_, Hook::FitEnd) => self.state.saved_update != context.update,
             (SaveEvery::Epochs(n), Hook::EpochEnd(_)) => context.epoch.is_multiple_of(n),
-            (SaveEvery::Updates(n), Hook::UpdateEnd { .. }) => context.update.is_multiple_of(n),
-            (SaveEvery::Minutes(minutes), Hook::UpdateEnd { .. }) => {
+            // After the last update of an epoch, its end may still change the weights.
+            (_, Hook::UpdateEnd { .. }) if context.epoch_ends() => false,
+            (SaveEvery::Updates(n), Hook::UpdateEnd { .. } | Hook::EpochEnd(_)) => {
+                context.update.is_multiple_of(n)
+            }
+            (SaveEvery::Minutes(minutes), Hook::UpdateEnd { .. } | Hook::EpochEnd(_)) => {
                 context.elapsed_s - self.state.saved_s >= 60.0 * minutes
             }
             _ => false,

@@ -17,7 +17,7 @@ pub struct ProgressBar {
 
 enum Out {
     Bar(indicatif::ProgressBar),
-    Lines(Box<dyn Write>),
+    Lines(Box<dyn Write + Send>),
 }
 
 impl ProgressBar {
@@ -36,7 +36,7 @@ impl ProgressBar {
 
     /// Creates a display that writes plain lines to `out`.
     #[must_use]
-    pub fn lines(out: impl Write + 'static) -> Self {
+    pub fn lines(out: impl Write + Send + 'static) -> Self {
         Self { out: Out::Lines(Box::new(out)), decisions: 0 }
     }
 

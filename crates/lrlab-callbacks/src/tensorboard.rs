@@ -9,6 +9,9 @@ use lrlab_runs::EpochMetrics;
 
 use crate::{Action, Callback, Context, Error, Hook, Phase, tfevents};
 
+/// The part of a file's name that other programs have their machine's name in.
+const OURS: &str = ".lrlab.";
+
 /// Writes event files for `tensorboard --logdir`. The step is the number of completed updates.
 ///
 /// Per epoch, it writes every measured metric: `train_loss` as `train/loss`, `val_loss` as `val/loss`, the others under their
@@ -17,7 +20,7 @@ use crate::{Action, Callback, Context, Error, Hook, Phase, tfevents};
 /// as `f32`, including NaN and infinity. Each event is flushed.
 ///
 /// Each start creates a new file, which tells readers to ignore later steps of earlier files, so that a resumed or restarted
-/// run appears as one curve. A resumed run removes later steps and truncated records from the existing files; in an empty
+/// run appears as one curve. A resumed run removes later steps and truncated records from the logger's earlier files; in an empty
 /// folder it first writes [`Context::history`].
 #[derive(Debug)]
 pub struct TensorBoardLogger {
@@ -46,13 +49,15 @@ impl TensorBoardLogger {
         let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let entries = entries.map_err(|e| Error::io(folder, e))?;
         let files = entries.iter().filter(|entry| entry.file_name().to_string_lossy().contains("tfevents"));
-        let files: Vec<_> = files.map(std::fs::DirEntry::path).collect();
+        let files: Vec<_> = files.collect();
         if context.update > 0 {
-            files.iter().try_for_each(|path| truncate(path, context).map_err(|e| Error::io(path, e)))?;
+            let ours = files.iter().filter(|entry| entry.file_name().to_string_lossy().contains(OURS));
+            ours.map(|entry| entry.path())
+                .try_for_each(|path| truncate(&path, context).map_err(|e| Error::io(&path, e)))?;
         }
         let existing = files.len();
         // Readers process files in the order of their names: by seconds, then by the number of the file.
-        let path = folder.join(format!("events.out.tfevents.{:010}.lrlab.{existing:06}", wall_time() as u64));
+        let path = folder.join(format!("events.out.tfevents.{:010}{OURS}{existing:06}", wall_time() as u64));
         let file = File::create_new(&path).map_err(|e| Error::io(&path, e))?;
         self.file = Some((path, BufWriter::new(file)));
         self.write(|out| tfevents::write_version(out, wall_time()))?;

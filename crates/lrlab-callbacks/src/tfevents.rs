@@ -172,9 +172,9 @@ fn read_record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     (masked(event).to_le_bytes() == *sum).then_some((event, 8 + 4 + size + 4))
 }
 
-/// Returns the step of an event, which follows its wall time as written by [`header`].
+/// Returns the step of an event, which follows its wall time as written by [`header`]; `None` for an event without one.
 fn step(event: &[u8]) -> Option<u64> {
-    let mut rest = event.get(10..)?.iter();
+    let mut rest = event.get(9..)?.strip_prefix(&[key(2, VARINT)])?.iter();
     let mut step = 0;
     for shift in (0..64).step_by(7) {
         let byte = *rest.next()?;

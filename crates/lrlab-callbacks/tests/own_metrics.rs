@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_callbacks::{
-    Callbacks, Checkpoint, CheckpointConfig, CsvLogger, EarlyStopping, EarlyStoppingConfig, EpochMetrics,
-    Error, Host, JsonlLogger, SaveEvery, Session, StopReason, TensorBoardLogger, ValidationLossMonitor,
-    WeightAveraging,
+    Action, Callback, Callbacks, Checkpoint, CheckpointConfig, Context, CsvLogger, EarlyStopping,
+    EarlyStoppingConfig, EpochMetrics, Error, Hook, Host, JsonlLogger, Phase, SaveEvery, Session, StopReason,
+    TensorBoardLogger, ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_schedulers::{ControllerSpec, Horizon, ScheduleSpec, Span};
 use serde_json::Value;
@@ -121,13 +121,61 @@ fn errors_of_unknown_metrics_list_the_existing_ones() {
     };
     assert_eq!(
         play(top5),
-        "early_stopping: monitors \"top_5\", which no epoch measured; `EpochMetrics::extra` has {\"top5\"}"
+        "early_stopping: monitors \"top_5\", which `EpochMetrics::extra` does not have; did you mean \"max:top5\"?"
+    );
+    let other = play(|_| EpochMetrics::default().with("bleu", 1.0));
+    assert!(
+        other.ends_with("monitors \"top_5\", which no epoch measured; `EpochMetrics::extra` has {\"bleu\"}"),
+        "{other}"
     );
     let none = play(|_| EpochMetrics::default());
     assert!(
         none.ends_with("monitors \"top_5\", which no epoch measured; `EpochMetrics::extra` has {}"),
         "{none}"
     );
+}
+
+#[test]
+fn a_built_in_metric_that_is_never_measured_is_an_error_of_a_complete_run() {
+    let stopping = EarlyStoppingConfig { metric: "val_f1".into(), ..EarlyStoppingConfig::default() };
+    let callbacks = Callbacks::default().with(EarlyStopping::new(stopping).unwrap());
+    let error = play(&mut session(callbacks), &mut Three::default(), top5).unwrap_err().to_string();
+    assert!(error.starts_with("early_stopping: monitors \"val_f1\", which no epoch measured"), "{error}");
+}
+
+/// Stops after the second epoch.
+struct Impatient;
+
+impl Callback for Impatient {
+    fn name(&self) -> &'static str {
+        "impatient"
+    }
+
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        let stop = Action::Stop { metric: "epoch".into(), value: 2.0, reason: "enough".into() };
+        let now = phase == Phase::Control && matches!(context.hook, Hook::EpochEnd(_)) && context.epoch == 2;
+        Ok(if now { vec![stop] } else { Vec::new() })
+    }
+}
+
+/// `top5` is measured in every fifth epoch, `top1` in each. A run that stops before may have no `top5`.
+#[test]
+fn a_metric_may_be_measured_now_and_then() {
+    let metrics = |epoch: u64| {
+        let all = EpochMetrics { val_loss: Some(1.0), ..EpochMetrics::default() }.with("top1", 0.4);
+        if epoch.is_multiple_of(5) { all.with("top5", 0.8) } else { all }
+    };
+    for (stops, epochs) in [(false, 10), (true, 2)] {
+        let best = CheckpointConfig { metric: "max:top5".into(), ..CheckpointConfig::default() };
+        let mut callbacks = Callbacks::default().with(Checkpoint::new(best).unwrap());
+        if stops {
+            callbacks = callbacks.with(Impatient);
+        }
+        let (mut session, mut host) = (session(callbacks), Three::default());
+        play(&mut session, &mut host, metrics).unwrap();
+        assert_eq!(session.epoch(), epochs);
+        assert_eq!(host.0.iter().filter(|action| *action == "save best").count(), usize::from(!stops));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use lrlab_callbacks::{
     StopReason, WeightAveraging,
 };
 use lrlab_runs::{Decision, EpochMetrics};
-use lrlab_schedulers::{Horizon, Observation, ScheduleSpec};
+use lrlab_schedulers::{Horizon, Observation, ScheduleSpec, lambda};
 
 const RUN: Horizon = Horizon { updates: 6, updates_per_epoch: 3 };
 
@@ -154,6 +154,59 @@ fn the_weights_of_a_diverged_run_do_not_change() {
         assert_eq!(host.averages.contains(&Averaging::Apply), !diverged);
         assert_eq!(session.stop_reason(), diverged.then_some(StopReason::Diverged));
     }
+}
+
+/// A checkpoint continues a run of the same epochs, which may be longer.
+#[test]
+fn a_state_of_another_run_is_rejected() {
+    let run = |updates, updates_per_epoch| {
+        let run = Horizon { updates, updates_per_epoch };
+        let schedule = ScheduleSpec::parse("static").unwrap().build(&run).unwrap();
+        Session::new(Callbacks::default(), schedule, 1.0, run)
+    };
+    let (mut first, mut host) = (run(6, 3), Recorder::default());
+    first.begin(&mut host).unwrap();
+    epoch(&mut first, &mut host);
+    epoch(&mut first, &mut host);
+    let mut longer = run(12, 3);
+    longer.restore(first.state()).unwrap();
+    assert_eq!((longer.update(), longer.epoch_updates()), (6, 6..9));
+    for (updates, per_epoch, expected) in [
+        (12, 6, "session: the state has 3 updates per epoch, the run has 6"),
+        (12, 1, "session: the state has 3 updates per epoch, the run has 1"),
+        (3, 3, "session: the state has 6 updates, the run has 3"),
+    ] {
+        let mut other = run(updates, per_epoch);
+        assert_eq!(other.restore(first.state()).unwrap_err().to_string(), expected);
+        assert_eq!((other.update(), other.epoch()), (0, 0));
+    }
+    // Earlier versions did not save the number of updates per epoch.
+    let mut state = first.state();
+    state["count"].as_object_mut().unwrap().remove("updates_per_epoch").unwrap();
+    run(12, 6).restore(state).unwrap();
+}
+
+/// A horizon without updates per epoch counts as one update per epoch, so that a loop over its epochs ends.
+#[test]
+fn epochs_have_updates() {
+    let run = Horizon { updates: 2, updates_per_epoch: 0 };
+    let mut session = Session::new(Callbacks::default(), Box::new(lambda(|_| 1.0)), 0.1, run);
+    let mut host = Recorder::default();
+    session.begin(&mut host).unwrap();
+    while !session.is_over() {
+        assert_eq!(session.epoch_updates().count(), 1);
+        session.end_update(1.0, None, &mut host).unwrap();
+        session.end_epoch(EpochMetrics::default(), &mut host).unwrap();
+    }
+    assert_eq!(session.epoch(), 2);
+}
+
+/// A session can move to another thread, with callbacks of every kind.
+#[test]
+fn sessions_are_send() {
+    fn is_send<T: Send>() {}
+    is_send::<Session>();
+    is_send::<Callbacks>();
 }
 
 #[test]

@@ -152,6 +152,27 @@ fn a_rewind_does_not_change_saved_weights() {
     }
 }
 
+/// A rewind at the end of the last epoch also changes the state that is saved as `last`, at every interval.
+#[test]
+fn the_last_state_is_saved_after_a_rewind() {
+    fn rising(epoch: u64) -> EpochMetrics {
+        val_loss(epoch, [0.9, 0.7, 0.8][epoch as usize - 1])
+    }
+    for every in [SaveEvery::Epochs(1), SaveEvery::Updates(3), SaveEvery::Minutes(0.05)] {
+        let script = Script { metrics: rising, epochs: 3, ..Script::default() };
+        let last = CheckpointConfig { best: false, last: Some(every), ..CheckpointConfig::default() };
+        let make = || {
+            let controller = ControllerSpec::parse("plateau = { patience = 0, rewind = true }").unwrap();
+            Callbacks::default()
+                .with(ValidationLossMonitor::new(controller.build().unwrap(), "val_loss").unwrap())
+                .with(Checkpoint::new(last.clone()).unwrap())
+        };
+        let (sim, _) = resumes_after_every_event(&script, make);
+        assert!(sim.decisions.iter().any(|d| d.kind == DecisionKind::Rewind && d.epoch == 3), "{every:?}");
+        assert_eq!(sim.kept["last"], sim.measured[1], "{every:?}");
+    }
+}
+
 /// The run ends within the epoch after the best one.
 #[test]
 fn early_stopping_restores_the_best_epoch_after_an_early_end() {

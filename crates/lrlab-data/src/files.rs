@@ -15,6 +15,7 @@ pub(crate) mod imdb;
 mod jpeg;
 pub(crate) mod label;
 mod progress;
+mod staging;
 #[cfg(feature = "hub")]
 pub(crate) mod table;
 #[cfg(test)]

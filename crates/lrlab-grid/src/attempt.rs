@@ -81,9 +81,17 @@ impl Attempt {
     /// # Errors
     /// Returns an error if writing the claim fails.
     pub fn claim(run_dir: &Path, number: u32) -> Result<Acquired, Error> {
+        Self::claim_as(&Owner::current(), run_dir, number)
+    }
+
+    /// Like [`Attempt::claim`], with the description of this process.
+    ///
+    /// # Errors
+    /// Returns an error if writing the claim fails.
+    pub(crate) fn claim_as(owner: &Owner, run_dir: &Path, number: u32) -> Result<Acquired, Error> {
         let folder = attempt_dir(run_dir, number);
         let path = folder.join(CLAIM);
-        if !write_exclusive(&path, &to_json(&path, &Owner::current())?)? {
+        if !write_exclusive(&path, &to_json(&path, owner)?)? {
             return Ok(Acquired::Taken);
         }
         let heartbeat = Some(start_heartbeat(path));

@@ -127,14 +127,23 @@ impl Failure {
         }
     }
 
+    /// Creates the failure of a run whose files cannot be read or written, so that no attempt was made.
+    pub(crate) fn inaccessible(message: String) -> Self {
+        let (code, signal, log_tail) = (None, None, String::new());
+        Self { attempt: 0, kind: FailureKind::Io, code, signal, message, log_tail }
+    }
+
     /// Creates the failure of an attempt that exceeded its time.
     pub(crate) fn timeout(attempt: u32, message: String, log_tail: String) -> Self {
         Self { attempt, kind: FailureKind::Timeout, code: None, signal: None, message, log_tail }
     }
 
-    /// Returns a text that is equal for failures with the same cause: everything except numbers.
+    /// Returns a text that is equal for failures with the same cause: everything except numbers and ids of runs.
     pub(crate) fn signature(&self) -> String {
-        let words: String = self.message.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let is_id = |word: &&str| word.len() == 32 && word.bytes().all(|c| c.is_ascii_hexdigit());
+        let words = self.message.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+        let words = words.filter(|word| !is_id(&word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())));
+        let words: String = words.flat_map(str::chars).filter(|c| !c.is_ascii_digit()).collect();
         format!("{} {:?} {:?} {words}", self.kind, self.code, self.signal)
     }
 }
@@ -240,6 +249,17 @@ mod tests {
             );
         }
         assert_eq!(classify(1, code(85), Some("whatever"), ""), None);
+    }
+
+    #[test]
+    fn failures_of_different_runs_with_the_same_cause_have_one_signature() {
+        let failure = |message: &str| Failure::timeout(1, message.to_owned(), String::new()).signature();
+        let of =
+            |id: &str, attempt: u32| failure(&format!("runs/store/{id}/attempts/{attempt}/x: bad, at 0.5"));
+        let (one, other) = ("0123456789abcdef0123456789abcdef", "fedcba98765432100123456789abcdef");
+        assert_eq!(of(one, 1), of(other, 12));
+        assert_ne!(of(one, 1), failure("runs/store/x: worse"));
+        assert_ne!(failure("weights abc"), failure("weights def"));
     }
 
     #[test]

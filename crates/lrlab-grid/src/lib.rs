@@ -67,7 +67,7 @@ pub use plan::{record, record_runs, resolve, set_referenced};
 pub use progress::AttemptProgress;
 pub use search::{ArmStatus, Role, RungStatus, SearchState};
 pub use space::free_space;
-pub use state::{RunState, Status, run_state, status};
+pub use state::{RunState, Status, run_state, running, status};
 
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,9 @@ pub enum Error {
     /// An error of the files of a run or a plan.
     #[error(transparent)]
     Runs(#[from] lrlab_runs::Error),
+    /// The trials of a search cannot be judged.
+    #[error(transparent)]
+    Search(#[from] lrlab_search::Error),
     /// Reading or writing failed.
     #[error("{path}: {source}")]
     Io {

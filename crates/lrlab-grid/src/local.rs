@@ -92,6 +92,8 @@ pub struct Workload<'a> {
     pub beginnings: Vec<Option<Beginning>>,
     /// Shorter runs that runs outside this workload continue, each with such a run, until whose end its state is kept.
     pub continued_elsewhere: Vec<(RunId, RunId)>,
+    /// The numerics class of the results of this machine's device, which claims record for other processes.
+    pub numerics: Option<String>,
     /// The memory of the devices and of the runs. If `None`, only the number of jobs is limited.
     pub memory: Option<Memory>,
 }
@@ -115,7 +117,8 @@ impl<'a> Workload<'a> {
         let since = runs.iter().map(|run| baseline(store, run)).collect::<Result<_, _>>()?;
         let (until, beginnings) = (vec![None; runs.len()], vec![None; runs.len()]);
         let continued_elsewhere = Vec::new();
-        Ok(Self { runs, since, until, first: None, beginnings, continued_elsewhere, memory: None })
+        let (first, numerics, memory) = (None, None, None);
+        Ok(Self { runs, since, until, first, beginnings, continued_elsewhere, numerics, memory })
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use lrlab_runs::{PlannedRun, Provenance, RunId, RunStore, create_numbered};
 use serde::Deserialize;
 
-use crate::{Error, read_paused, read_result};
+use crate::attempt::newest;
+use crate::{Attempt, Error, read_paused, read_result};
 
 /// The origin of a result: the build and the numerics class, which can affect the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -128,12 +129,14 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
 }
 
 /// Moves all files of a run into its folder `superseded/<n>`, so that the run is done again and files of different
-/// builds or machines are not mixed.
+/// builds or machines are not mixed. Attempts are numbered on, so that a process that was suspended during an earlier one cannot
+/// commit its result.
 ///
 /// # Errors
 /// Returns an error if moving fails.
 pub fn supersede(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let folder = store.run_dir(id);
+    let newest = newest(&folder)?.map(|newest| newest.number);
     let aside = create_numbered(&folder.join("superseded"))?;
     let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut names: Vec<_> =
@@ -148,6 +151,10 @@ pub fn supersede(store: &RunStore, id: &RunId) -> Result<(), Error> {
                 return Err(Error::io(&folder.join(name), e));
             }
             _ => {}
+        }
+        if let (true, Some(newest)) = (name == "attempts", newest) {
+            // An attempt that is dropped counts as interrupted.
+            drop(Attempt::claim(&folder, newest + 1)?);
         }
     }
     Ok(())
@@ -207,7 +214,7 @@ mod tests {
             std::fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["spec.json", "superseded"]);
-        assert!(!store.is_done(&runs[0].run_id) && !first.join("attempts").exists());
+        assert!(!store.is_done(&runs[0].run_id));
         assert!(
             first.join("superseded/1/result.json").is_file()
                 && first.join("superseded/1/attempts/1").is_dir()

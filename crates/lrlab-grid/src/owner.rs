@@ -16,6 +16,9 @@ pub struct Owner {
     /// The Slurm job that the process is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slurm: Option<SlurmJob>,
+    /// The numerics class of the results of its device, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numerics: Option<String>,
 }
 
 /// The job that a script of a submission runs in, and how often it was restarted. Slurm's own variables are not read:
@@ -62,12 +65,13 @@ impl Owner {
     pub fn current() -> Self {
         let pid = std::process::id();
         let started = proc_stat(pid).map(|stat| stat.started);
-        Self { host: host(), pid, realm: realm(), started, slurm: SlurmJob::current() }
+        Self { host: host(), pid, realm: realm(), started, slurm: SlurmJob::current(), numerics: None }
     }
 
     /// Returns the placeholder for an unknown owner.
     pub(crate) fn unknown() -> Self {
-        Self { host: "an unknown machine".to_owned(), pid: 0, realm: None, started: None, slurm: None }
+        let host = "an unknown machine".to_owned();
+        Self { host, pid: 0, realm: None, started: None, slurm: None, numerics: None }
     }
 
     /// Returns whether the process is alive, if this machine can observe it.

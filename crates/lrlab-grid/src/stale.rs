@@ -22,6 +22,10 @@ const WEIGHTS: &str = "safetensors";
 pub(crate) fn stale_files(store: &RunStore, clock: Clock) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     walk(store.root(), clock, &mut found)?;
+    if store.runs_dir().is_symlink() {
+        // On another disk.
+        walk(&store.runs_dir(), clock, &mut found)?;
+    }
     for (path, id) in runs(store)? {
         if store.is_finished(&id) && !in_use(&path)? {
             weights(&path, clock, &mut found)?;

@@ -25,8 +25,8 @@ pub enum RunState {
         /// Its progress, once reported.
         live: Option<Box<AttemptProgress>>,
     },
-    /// The result or the paused state is damaged; `run` sets it aside and repeats the run. Only [`status()`] detects
-    /// this.
+    /// The result or the paused state is damaged; `run` sets it aside and repeats the run. Or a file of the run cannot be read.
+    /// Only [`status()`] detects this.
     Damaged {
         /// The file and the damage.
         error: String,
@@ -130,6 +130,30 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
     })
 }
 
+/// Returns the runs that a process has claimed, with the process, even if they have a result. One that is dead or has long been
+/// silent is left out.
+///
+/// # Errors
+/// Returns an error if a file cannot be read.
+pub fn running<'a>(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Vec<(&'a PlannedRun, Owner)>, Error> {
+    let (mut clock, mut running) = (None, Vec::new());
+    for run in runs {
+        let Some(newest) = newest(&store.run_dir(&run.run_id))?.filter(|newest| newest.exit.is_none()) else {
+            continue;
+        };
+        let mut silent = || {
+            let clock = clock.get_or_insert_with(|| Clock::of(store.root()));
+            clock.since(newest.touched).as_secs_f64() > SILENT_S
+        };
+        match newest.owner.liveness() {
+            Liveness::Dead => {}
+            Liveness::Unknown if silent() => {}
+            Liveness::Alive | Liveness::Unknown => running.push((run, newest.owner)),
+        }
+    }
+    Ok(running)
+}
+
 /// Returns the status of a grid, and the state of each run in the plan's order. In a search only the runs that it
 /// needs count, and eliminated runs are done.
 ///
@@ -141,11 +165,15 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
     let states = plan.runs.iter().map(|run| {
         let id = &run.run_id;
         let result = store.result(id).and_then(|result| store.paused(id).map(|_| result));
-        Ok::<_, Error>(match (state(store, run, &mut clock)?, result) {
-            (_, Err(error @ lrlab_runs::Error::Io { .. })) => return Err(error.into()),
-            (running @ RunState::Running { .. }, _) => running,
+        Ok::<_, Error>(match (state(store, run, &mut clock), result) {
+            (Ok(running @ RunState::Running { .. }), _) => running,
             (_, Err(damage)) => RunState::Damaged { error: damage.to_string() },
-            (state, Ok(result)) => {
+            // The files of one run hide no other run.
+            (Err(error @ (Error::Io { .. } | Error::Runs(lrlab_runs::Error::Io { .. }))), _) => {
+                RunState::Damaged { error: error.to_string() }
+            }
+            (Err(error), _) => return Err(error),
+            (Ok(state), Ok(result)) => {
                 let diverged = result.is_some_and(|result| result.outcome == Outcome::Diverged);
                 status.diverged += usize::from(diverged);
                 state
@@ -160,7 +188,8 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
                 matches!(state, RunState::Missing | RunState::Paused { .. } | RunState::Failed(_));
             match role {
                 Role::Eliminated if is_unowned => *state = RunState::Pruned { epochs: search.epochs(index) },
-                Role::Unneeded if is_unowned => *state = RunState::Unneeded,
+                // Another grid may have trained it.
+                Role::Unneeded if is_unowned || *state == RunState::Done => *state = RunState::Unneeded,
                 _ => {}
             }
         }

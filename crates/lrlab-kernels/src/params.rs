@@ -7,6 +7,9 @@ use candle_nn::VarMap;
 
 use crate::Precision;
 
+/// The end of the names of PyTorch's counters of batches, which only an average without a momentum needs.
+const BATCHES: &str = "num_batches_tracked";
+
 /// The role of a parameter, which decides whether it is trained and whether weight decay applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -159,7 +162,8 @@ impl Params {
         self.iter().map(|(name, param)| Ok((name.to_owned(), param.var.as_tensor().copy()?))).collect()
     }
 
-    /// Restores the values of a snapshot.
+    /// Restores the values of a snapshot, or of the state of the same network in PyTorch, whose counters of batches
+    /// (`num_batches_tracked`) are ignored.
     ///
     /// # Errors
     /// Returns an error if a name is missing, unknown, or of another shape; in this case nothing changes.
@@ -177,7 +181,8 @@ impl Params {
                 Some(_) => {}
             }
         }
-        if let Some(name) = snapshot.keys().find(|name| !self.entries.contains_key(*name)) {
+        let unknown = |name: &&String| !self.entries.contains_key(*name) && !name.ends_with(BATCHES);
+        if let Some(name) = snapshot.keys().find(unknown) {
             bail!("the snapshot has {name:?}, which is not a parameter of this store");
         }
         for (name, param) in self.iter() {
@@ -205,6 +210,13 @@ mod tests {
         b.set(&Tensor::ones(3, DType::F32, &Device::Cpu)?)?;
         params.restore(&snapshot)?;
         assert_eq!(b.to_vec1::<f32>()?, [0.0; 3]);
+
+        // The state of `torch.nn.BatchNorm2d`.
+        let mut torch = snapshot;
+        torch.insert("bn1.num_batches_tracked".to_owned(), Tensor::new(7_i64, &Device::Cpu)?);
+        params.restore(&torch)?;
+        torch.insert("bn1.weight".to_owned(), Tensor::new(7_f32, &Device::Cpu)?);
+        crate::testing::assert_error("the snapshot has \"bn1.weight\"", params.restore(&torch));
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use candle_core::{Device, Result, Tensor, bail};
+#[cfg(feature = "host")]
+use lrlab_callbacks::Averaging;
 use lrlab_kernels::Params;
 
 use crate::check::in_range;
@@ -50,6 +52,35 @@ impl WeightAverage {
 
     fn new(rule: Rule) -> Self {
         Self { rule, seen: 0, kept: VecDeque::new() }
+    }
+
+    /// Creates an empty average. [`Averaging::Apply`](lrlab_callbacks::Averaging::Apply), which is not a rule, gives the uniform
+    /// mean.
+    #[cfg(feature = "host")]
+    #[must_use]
+    pub fn of(rule: Averaging) -> Self {
+        Self::new(match rule {
+            Averaging::Exponential { decay } => Rule::Exponential { decay },
+            Averaging::Latest { k } => Rule::Latest { k },
+            Averaging::Uniform | Averaging::Apply => Rule::Uniform,
+        })
+    }
+
+    /// Returns the average of a host for the next weights, with its rule: the decay or the number of weights may differ from
+    /// that of earlier weights. `average` is created if it does not exist.
+    ///
+    /// # Errors
+    /// Returns an error if the rule is of another kind than that of earlier weights, because a run has one average.
+    #[cfg(feature = "host")]
+    pub fn by_rule(average: &mut Option<(Averaging, Self)>, rule: Averaging) -> Result<&mut Self> {
+        let (known, average) = average.get_or_insert_with(|| (rule, Self::of(rule)));
+        if std::mem::discriminant(known) != std::mem::discriminant(&rule) {
+            bail!(
+                "the weights are averaged by {known:?}, and a callback requests {rule:?}: a run has one average"
+            );
+        }
+        (*known, average.rule) = (rule, Self::of(rule).rule);
+        Ok(average)
     }
 
     /// Returns the number of averaged weights.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Error, Result, Tensor, bail};
@@ -13,6 +14,10 @@ const EXTENSION: &str = "safetensors";
 const PREFIX: &str = "checkpoint-";
 /// The state of the run within a checkpoint. The other files are snapshots.
 const RUN: &str = "run";
+/// The metadata of a snapshot, by which it is told from other files of its folder.
+const KIND: (&str, &str) = ("lrlab", "snapshot");
+/// Longer headers are not read.
+const LONGEST_HEADER: u64 = 100 << 20;
 
 /// The storage of snapshots.
 pub(crate) enum SnapshotStore {
@@ -82,8 +87,13 @@ impl SnapshotStore {
         let Some(checkpoint) = checkpoints(folder)?.pop() else { return Ok(None) };
         tags(folder)?.iter().try_for_each(|tag| remove(&file(folder, tag)))?;
         for tag in tags(&checkpoint)?.iter().filter_map(|tag| tag.strip_prefix("at-")) {
-            lrlab_runs::link_exclusive(&checkpoint.join(format!("at-{tag}.{EXTENSION}")), &file(folder, tag))
-                .map_err(Error::wrap)?;
+            let (from, to) = (checkpoint.join(format!("at-{tag}.{EXTENSION}")), file(folder, tag));
+            if !lrlab_runs::link_exclusive(&from, &to).map_err(Error::wrap)? {
+                bail!(
+                    "{}: is not a snapshot, but the checkpoint has one of this name; move it away",
+                    to.display()
+                );
+            }
         }
         let session = checkpoint.join("session.json");
         Ok(Some((read(&file(&checkpoint, RUN))?, fs::read(&session).map_err(|e| failed(&session, &e))?)))
@@ -94,13 +104,25 @@ fn file(folder: &Path, tag: &str) -> PathBuf {
     folder.join(format!("{tag}.{EXTENSION}"))
 }
 
-/// Returns the sorted tags of the snapshots in a folder.
+/// Returns the sorted tags of the snapshots in a folder. Other files are not listed.
 fn tags(folder: &Path) -> Result<Vec<String>> {
     let tag = |path: PathBuf| {
-        let snapshot = path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION);
-        Some(path.file_stem().filter(|_| snapshot)?.to_str()?.to_owned())
+        let named = path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION);
+        let tag = path.file_stem().filter(|_| named && is_snapshot(&path))?;
+        Some(tag.to_str()?.to_owned())
     };
     Ok(entries(folder)?.into_iter().filter_map(tag).collect())
+}
+
+/// Returns whether the header of a file has the metadata of a snapshot.
+fn is_snapshot(path: &Path) -> bool {
+    let header = || -> std::io::Result<serde_json::Value> {
+        let (mut file, mut length) = (fs::File::open(path)?, [0; 8]);
+        file.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length).min(LONGEST_HEADER);
+        Ok(serde_json::from_reader(std::io::BufReader::new(file.take(length)))?)
+    };
+    header().is_ok_and(|header| header["__metadata__"][KIND.0] == KIND.1)
 }
 
 /// Returns the complete checkpoints in a folder, the newest last.
@@ -118,7 +140,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn write(path: &Path, tensors: &Tensors) -> Result<()> {
-    let bytes = safetensors::serialize(tensors, None).map_err(Error::wrap)?;
+    let kind = [KIND].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let bytes = safetensors::serialize(tensors, Some(kind)).map_err(Error::wrap)?;
     lrlab_runs::write_atomic(path, &bytes).map_err(Error::wrap)
 }
 

@@ -14,9 +14,9 @@ use serde_json::Value;
 use crate::snapshots::{SnapshotStore, Tensors};
 use crate::{Optimizer, WeightAverage, clip_grad_norm};
 
-type Recompute = Box<dyn FnMut() -> Result<()>>;
-type Loss = Box<dyn FnMut() -> Result<Tensor>>;
-type Observe = Box<dyn FnMut() -> Result<Observation>>;
+type Recompute = Box<dyn FnMut() -> Result<()> + Send>;
+type Loss = Box<dyn FnMut() -> Result<Tensor> + Send>;
+type Observe = Box<dyn FnMut() -> Result<Observation> + Send>;
 
 /// Carries out the actions of a [`Session`] on a `VarMap`: snapshots of weights and optimizer state in memory or on disk,
 /// averages, trials, and checkpoints from which a killed run continues with the same bits.
@@ -109,7 +109,8 @@ impl VarMapHost {
 
     /// Stores snapshots as `TAG.safetensors` in `folder`, which is created if missing, and checkpoints beside them
     /// ([`Session::checkpoint_every`]). Weights have their names, the optimizer state has the names `optimizer/NAME`,
-    /// and an average `average/NAME`. A checkpoint contains the snapshots of its time. Use one folder per run.
+    /// and an average `average/NAME`. A checkpoint contains the snapshots of its time, which a resume restores; other files of the
+    /// folder stay as they are. Use one folder per run.
     ///
     /// # Errors
     /// Returns an error if the folder cannot be created.
@@ -131,7 +132,7 @@ impl VarMapHost {
     /// Sets the function that recomputes the batch-norm statistics of averaged weights, usually by a forward pass over the
     /// training split in training mode.
     #[must_use]
-    pub fn recompute_with(mut self, recompute: impl FnMut() -> Result<()> + 'static) -> Self {
+    pub fn recompute_with(mut self, recompute: impl FnMut() -> Result<()> + Send + 'static) -> Self {
         self.recompute = Some(Box::new(recompute));
         self
     }
@@ -142,8 +143,8 @@ impl VarMapHost {
     #[must_use]
     pub fn trial_with(
         mut self,
-        loss: impl FnMut() -> Result<Tensor> + 'static,
-        observe: impl FnMut() -> Result<Observation> + 'static,
+        loss: impl FnMut() -> Result<Tensor> + Send + 'static,
+        observe: impl FnMut() -> Result<Observation> + Send + 'static,
     ) -> Self {
         self.trial = Some((Box::new(loss), Box::new(observe)));
         self
@@ -184,11 +185,14 @@ impl VarMapHost {
 
     /// The loss and the norm of its gradients.
     fn step(&mut self, loss: &Tensor, lr: &dyn Fn(Option<&str>) -> Result<f64>) -> Result<(f64, f64)> {
+        if loss.elem_count() != 1 {
+            bail!("the loss has the shape {:?}, expected one value", loss.shape());
+        }
         let mut grads = lrlab_kernels::backward(loss)?;
         let norm = clip_grad_norm(&self.params, &mut grads, self.clip)?;
         self.optimizer.step_groups(lr, &grads)?;
         // Not every device has f64.
-        let loss = loss.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()?;
+        let loss = loss.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.reshape(())?.to_scalar()?;
         Ok((loss, norm))
     }
 
@@ -214,7 +218,7 @@ impl VarMapHost {
                 None => bail!("no weights were averaged yet"),
             };
         }
-        let (_, average) = self.average.get_or_insert_with(|| (rule, average_of(rule)));
+        let average = WeightAverage::by_rule(&mut self.average, rule)?;
         average.update(&self.params)?;
         let state = average.state()?;
         for tag in std::mem::take(&mut self.current) {
@@ -262,7 +266,7 @@ impl VarMapHost {
     fn rewind_to(&mut self, tag: &str) -> Result<()> {
         let state = self.put_back(tag)?;
         if let Some((rule, average)) = &mut self.average {
-            *average = average_of(*rule);
+            *average = WeightAverage::of(*rule);
             if !state.is_empty() {
                 average.restore(&state)?;
             }
@@ -285,7 +289,7 @@ impl VarMapHost {
         let (averages, snapshot) = split("average", run);
         self.set(snapshot)?;
         if let Some(rule) = average {
-            let mut average = average_of(rule);
+            let mut average = WeightAverage::of(rule);
             average.restore(&averages)?;
             self.average = Some((rule, average));
         }
@@ -358,14 +362,6 @@ impl Host for VarMapHost {
 
     fn resume(&mut self) -> std::result::Result<Option<Value>, Error> {
         self.load().map_err(|error| failed("resume from its checkpoint", error))
-    }
-}
-
-fn average_of(rule: Averaging) -> WeightAverage {
-    match rule {
-        Averaging::Exponential { decay } => WeightAverage::exponential(decay),
-        Averaging::Latest { k } => WeightAverage::latest(k),
-        Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
     }
 }
 

@@ -13,11 +13,12 @@ use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, Optimizer as _, VarBuilder, VarMap};
-use lrlab_callbacks::{Action, Averaging, Callback, Callbacks, Context, Error, Hook, Host, Phase};
+use lrlab_callbacks::{Action, Averaging, Callback, Callbacks, Context, Error, Hook, Host, Phase, Session};
 use lrlab_kernels::{Params, Role};
 use lrlab_optim::{
     Adam, AdamConfig, CandleOptimizer, Group, Groups, Optimizer, OptimizerConfig, SgdConfig, VarMapHost,
 };
+use lrlab_schedulers::{Horizon, ScheduleSpec};
 
 const FOLDER: &str = "LRLAB_TEST_FOLDER";
 const UPDATE: &str = "LRLAB_TEST_UPDATE";
@@ -191,6 +192,83 @@ fn snapshots_and_averages_in_memory_and_on_disk() {
         let error = host.restore("best").unwrap_err().to_string();
         assert!(error.starts_with("the host failed to restore \"best\": "), "{error}");
     }
+}
+
+/// A callback may change the decay from update to update.
+#[test]
+fn the_rule_of_an_average_may_change_but_not_its_kind() {
+    let map = map(&[("w", &[0.0])]);
+    let mut host = host(&map);
+    let set =
+        |x: f32| map.data().lock().unwrap()["w"].set(&Tensor::new(&[x], &Device::Cpu).unwrap()).unwrap();
+    let mut expected = 0.0;
+    for (i, decay) in [0.1, 0.5, 0.75].into_iter().enumerate() {
+        let x = 4.0 * i as f32;
+        set(x);
+        host.average(Averaging::Exponential { decay }).unwrap();
+        let decay = if i == 0 { 0.0 } else { decay as f32 };
+        expected = decay * expected + (1.0 - decay) * x;
+    }
+    let error = host.average(Averaging::Uniform).unwrap_err().to_string();
+    assert!(
+        error.contains("averaged by Exponential { decay: 0.75 }, and a callback requests Uniform"),
+        "{error}"
+    );
+    host.average(Averaging::Apply).unwrap();
+    assert_eq!(value(&host), expected);
+
+    // The last two of three.
+    let mut host = self::host(&map);
+    for (x, k) in [(1.0, 3), (2.0, 3), (6.0, 2)] {
+        set(x);
+        host.average(Averaging::Latest { k }).unwrap();
+    }
+    host.average(Averaging::Apply).unwrap();
+    assert_eq!(value(&host), 4.0);
+}
+
+/// A resume restores the snapshots of the checkpoint and leaves other files of the folder alone.
+#[test]
+fn files_of_others_in_the_folder_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let map = map(&[("w", &[1.0])]);
+    let start = || host(&map).in_folder(folder.path()).unwrap();
+    let session = serde_json::json!({ "count": { "update": 7 } });
+    let mut first = start();
+    first.save("best").unwrap();
+    first.checkpoint(&session).unwrap();
+    first.save("later").unwrap();
+    map.save(folder.path().join("final.safetensors")).unwrap();
+    std::fs::write(folder.path().join("broken.safetensors"), "mine").unwrap();
+    let kept = std::fs::read(folder.path().join("final.safetensors")).unwrap();
+
+    assert_eq!(start().resume().unwrap(), Some(session.clone()));
+    let mut names: Vec<_> = files(folder.path()).into_keys().filter(|name| !name.contains('/')).collect();
+    names.sort();
+    assert_eq!(names, ["best.safetensors", "broken.safetensors", "final.safetensors"]);
+    assert_eq!(std::fs::read(folder.path().join("final.safetensors")).unwrap(), kept);
+
+    map.save(folder.path().join("best.safetensors")).unwrap();
+    let error = start().resume().unwrap_err().to_string();
+    assert!(error.contains("best.safetensors: is not a snapshot, but the checkpoint has one"), "{error}");
+}
+
+/// A loss may have any shape with one value. Others are an error before the step.
+#[test]
+fn a_loss_with_dimensions_is_one_value() {
+    let map = map(&[("w", &[1.0, 2.0])]);
+    let w = map.data().lock().unwrap()["w"].clone();
+    let mut host = host(&map);
+    let run = Horizon { updates: 4, updates_per_epoch: 4 };
+    let schedule = ScheduleSpec::parse("static").unwrap().build(&run).unwrap();
+    let mut session = Session::new(Callbacks::default(), schedule, 0.1, run);
+    let loss = w.sqr().unwrap().sum_keepdim(0).unwrap();
+    assert_eq!(loss.dims(), [1]);
+    assert_eq!(host.update(&mut session, &loss).unwrap(), 5.0);
+    let before = value(&host);
+    let error = host.update(&mut session, &w.sqr().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("the loss has the shape [2], expected one value"), "{error}");
+    assert_eq!((value(&host), session.update()), (before, 1));
 }
 
 #[test]

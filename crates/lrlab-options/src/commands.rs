@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::machine::at_least_one;
+use crate::selection::store_folder;
 use crate::{Cells, DeviceChoice, Machine, Part, RecordFiles, STORE, Selection};
 
 /// The options of `run`: a grid.
@@ -42,8 +43,8 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct ExecutorArgs {
     /// The maximum number of concurrent runs; by default derived from cores, memory and devices.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU16>)]
+    pub jobs: Option<NonZeroU16>,
     /// Where to execute the runs.
     #[arg(long, value_enum, default_value = "local")]
     pub executor: Target,
@@ -167,7 +168,7 @@ pub struct RecordedArgs {
     /// experiment; or otherwise those of experiments/quickstart.toml.
     pub experiment: Option<PathBuf>,
     /// The store with the results.
-    #[arg(long, value_name = "DIR", default_value = STORE)]
+    #[arg(long, value_name = "DIR", default_value = STORE, value_parser = store_folder())]
     pub out: PathBuf,
     /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
     /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
@@ -192,7 +193,7 @@ pub struct GcArgs {
     /// An experiment file: its current runs that match the options below are kept; its other runs are removed.
     pub experiment: Option<PathBuf>,
     /// The store.
-    #[arg(long, value_name = "DIR", default_value = STORE)]
+    #[arg(long, value_name = "DIR", default_value = STORE, value_parser = store_folder())]
     pub out: PathBuf,
     /// Remove the listed files.
     #[arg(long)]

@@ -17,5 +17,5 @@ pub use commands::{
 };
 pub use device::DeviceChoice;
 pub use interval::CheckpointEvery;
-pub use machine::{Keep, Machine, at_least_one};
-pub use selection::{Cells, Part, QUICKSTART, RecordFiles, STORE, Selection};
+pub use machine::{Keep, Machine, at_least_one, negative_numbers_as_values};
+pub use selection::{Cells, Part, QUICKSTART, RecordFiles, STORE, Selection, store_folder};

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum};
 
 use crate::{CheckpointEvery, DeviceChoice};
 
@@ -89,6 +89,16 @@ impl Machine {
         arguments.extend(from_scratch.then(|| "--from-scratch".to_owned()));
         arguments
     }
+}
+
+/// Lets every option take a negative number as its value, so that its own parser rejects it and names the option.
+#[must_use]
+pub fn negative_numbers_as_values(command: Command) -> Command {
+    let options = |arg: Arg| {
+        let takes_value = !arg.is_positional() && arg.get_action().takes_values();
+        if takes_value { arg.allow_negative_numbers(true) } else { arg }
+    };
+    command.mut_args(options).mut_subcommands(negative_numbers_as_values)
 }
 
 /// Parses a positive number.

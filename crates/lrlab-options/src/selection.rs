@@ -1,14 +1,30 @@
 //! The experiment, the store, the part of the experiment, and the records.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use crate::machine::at_least_one;
 
 /// The default experiment, of which the program contains a copy.
 pub const QUICKSTART: &str = "experiments/quickstart.toml";
 
 /// The default store.
 pub const STORE: &str = "runs";
+
+/// Parses the folder of a store, which may not exist yet.
+#[must_use]
+pub fn store_folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let existing = path.ancestors().find(|part| part.symlink_metadata().is_ok());
+        match existing.filter(|part| !part.is_dir()) {
+            Some(file) => Err(format!("{} is not a folder", file.display())),
+            None => Ok(path),
+        }
+    })
+}
 
 /// An experiment and a selection of its runs.
 #[derive(Debug, Clone, Args)]
@@ -17,7 +33,7 @@ pub struct Selection {
     #[arg(default_value = QUICKSTART)]
     pub experiment: PathBuf,
     /// The store: results, plans and reports.
-    #[arg(long, value_name = "DIR", default_value = STORE)]
+    #[arg(long, value_name = "DIR", default_value = STORE, value_parser = store_folder())]
     pub out: PathBuf,
     /// A part of the experiment.
     #[command(flatten)]
@@ -53,7 +69,7 @@ pub struct Cells {
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub filter: Vec<String>,
     /// Only the first N seeds.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>.map(NonZeroUsize::get))]
     pub seeds: Option<usize>,
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::metric::Split;
 use crate::stats::{Summary, summary};
 use crate::store::{self, State};
-use crate::{Error, Metric, label};
+use crate::{Metric, label};
 
 /// One planned run.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ impl Run {
     pub fn result(&self) -> Option<&RunResult> {
         match &self.state {
             State::Done { result, .. } => Some(result),
-            State::Failed { .. } | State::Missing => None,
+            State::Failed { .. } | State::Damaged { .. } | State::Missing => None,
         }
     }
 
@@ -229,12 +229,12 @@ pub(crate) fn arms(
     store: &RunStore,
     axes: &[String],
     undecided: &BTreeSet<RunId>,
-) -> Result<Vec<Arm>, Error> {
+) -> Vec<Arm> {
     let mut arms: Vec<Arm> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     for planned in planned {
         let state =
-            if undecided.contains(&planned.run_id) { State::Missing } else { store::state(store, planned)? };
+            if undecided.contains(&planned.run_id) { State::Missing } else { store::state(store, planned) };
         let mut cell = planned.cell.clone();
         let seed = cell.remove(label::SEED).or_else(|| planned.spec.get(label::SEED).cloned());
         let (fixed_rate, monitored) = (fixed_rate(&cell, planned), monitored(&cell, planned));
@@ -266,7 +266,7 @@ pub(crate) fn arms(
     }
     let mut order: Vec<(Vec<usize>, Arm)> = keys.into_iter().zip(arms).collect();
     order.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(order.into_iter().map(|(_, arm)| arm).collect())
+    order.into_iter().map(|(_, arm)| arm).collect()
 }
 
 /// The source of the examples in the settings of a data set, without the place of its files.

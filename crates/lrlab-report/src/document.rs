@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Template, UndefinedBehavior, Value};
 
 use self::format::Format;
@@ -101,17 +102,25 @@ fn syntax<'a>(format: Format) -> Result<Environment<'a>> {
     Ok(env)
 }
 
+/// Returns the text of a printed value: of a number its digits, of a list its values, separated by commas.
+fn printed(value: &Value, format: Format) -> String {
+    match value.get_attr("shown") {
+        Ok(shown) if !shown.is_undefined() => return format.escape(&shown.to_string()),
+        _ if value.is_safe() => return value.to_string(),
+        _ => {}
+    }
+    match value.try_iter() {
+        Ok(values) if value.kind() == ValueKind::Seq => {
+            values.map(|value| printed(&value, format)).collect::<Vec<_>>().join(", ")
+        }
+        _ => format.escape(&value.to_string()),
+    }
+}
+
 fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'static>> {
     let mut env = syntax(format)?;
     env.set_auto_escape_callback(|_| AutoEscape::Custom("document".into()));
-    env.set_formatter(move |out, _, value| {
-        let text = match value.get_attr("shown") {
-            Ok(shown) if !shown.is_undefined() => shown.to_string(),
-            _ if value.is_safe() => return write(out, &value.to_string()),
-            _ => value.to_string(),
-        };
-        write(out, &format.escape(&text))
-    });
+    env.set_formatter(move |out, _, value| write(out, &printed(value, format)));
     let r = || Arc::clone(report);
     let it = r();
     env.add_function("estimate", move |metric: &str, place: Kwargs| estimate(&it, metric, &place));

@@ -163,7 +163,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     };
     let (claims, baseline) = (plan.claims.clone(), plan.baseline.clone());
     let first: Vec<String> = leaks(&plan).into_iter().chain(unidentified(&plan)).chain(scaled).collect();
-    report.arms = arm::arms(&plan.runs, store, &report.axes, &undecided)?;
+    report.arms = arm::arms(&plan.runs, store, &report.axes, &undecided);
     report.counts = counts(&report);
     report.origin = origin(&report);
     report.claims = claim::verdicts(&claims, &report.arms);
@@ -194,7 +194,7 @@ fn counts(report: &Report) -> Counts {
     for run in report.runs() {
         counts.planned += 1;
         match &run.state {
-            State::Missing => counts.missing += 1,
+            State::Missing | State::Damaged { .. } => counts.missing += 1,
             State::Failed { .. } => counts.failed += 1,
             State::Done { result, .. } => {
                 counts.done += 1;

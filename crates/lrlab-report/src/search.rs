@@ -61,10 +61,10 @@ pub struct TrialRun {
 }
 
 impl TrialRun {
-    /// Returns whether the last attempt failed, or a file of the run is damaged.
+    /// Returns whether a file of the run is damaged.
     #[must_use]
-    pub fn is_failed(&self) -> bool {
-        matches!(self.state, State::Failed { .. })
+    pub fn is_damaged(&self) -> bool {
+        matches!(self.state, State::Damaged { .. })
     }
 
     /// The state in one word, as [`Run::word`](crate::Run::word), or `paused`.
@@ -94,10 +94,10 @@ pub(crate) struct View<'a> {
 pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Error> {
     let mut view = View { plan: Cow::Borrowed(plan), undecided: BTreeSet::new(), searches: Vec::new() };
     let Some(rules) = &plan.search else { return Ok(view) };
-    let known = plan.runs.iter().map(|run| Known::read(store, run)).collect::<Result<Vec<_>, Error>>()?;
+    let known = plan.runs.iter().map(|run| Known::read(store, run)).collect::<Vec<_>>();
     let mut shown = Vec::new();
     for arm in arms(rules, &plan.runs) {
-        let verdict = judge(&arm, |run| known[run].record.as_ref());
+        let verdict = judge(&arm, |run| known[run].record.as_ref())?;
         let trial = &arm.trials[verdict.winner.unwrap_or(0)];
         for index in trial.judged.iter().chain(&trial.remaining) {
             let mut run = plan.runs[*index].clone();
@@ -157,17 +157,17 @@ struct Known {
 }
 
 impl Known {
-    fn read(store: &RunStore, run: &PlannedRun) -> Result<Self, Error> {
-        let state = state_of_trial(store, run)?;
+    fn read(store: &RunStore, run: &PlannedRun) -> Self {
+        let state = state_of_trial(store, run);
         let record = match &state {
             State::Done { result, .. } => Some(Record::new(result.history.clone(), Some(result.outcome))),
             // The state says if the file is damaged.
-            State::Failed { .. } | State::Missing => {
+            State::Failed { .. } | State::Damaged { .. } | State::Missing => {
                 let paused = store.paused(&run.run_id).ok().flatten();
                 paused.map(|result| Record::new(result.history, None))
             }
         };
-        Ok(Self { state, record })
+        Self { state, record }
     }
 }
 

@@ -17,9 +17,14 @@ pub enum State {
         /// BLAKE3 digest of `result.json`, hexadecimal.
         digest: String,
     },
-    /// The last attempt failed, or the result is damaged.
+    /// The last attempt failed.
     Failed {
         /// The error message.
+        error: String,
+    },
+    /// A file of the run is damaged or cannot be read; the run counts as missing.
+    Damaged {
+        /// The file and the damage.
         error: String,
     },
     /// The run has no result.
@@ -27,12 +32,13 @@ pub enum State {
 }
 
 impl State {
-    /// The state in one word: the outcome, `failed` or `missing`.
+    /// The state in one word: the outcome, `failed`, `damaged` or `missing`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Done { result, .. } => result.outcome.word(),
             Self::Failed { .. } => "failed",
+            Self::Damaged { .. } => "damaged",
             Self::Missing => "missing",
         }
     }
@@ -41,25 +47,40 @@ impl State {
     pub(crate) fn digest(&self) -> Option<&str> {
         match self {
             Self::Done { digest, .. } => Some(digest),
-            Self::Failed { .. } | Self::Missing => None,
+            Self::Failed { .. } | Self::Damaged { .. } | Self::Missing => None,
+        }
+    }
+
+    /// The error of a failed or damaged run; empty for others.
+    pub(crate) fn error(&self) -> &str {
+        match self {
+            Self::Failed { error } | Self::Damaged { error } => error,
+            Self::Done { .. } | Self::Missing => "",
         }
     }
 }
 
 /// As [`state_of_trial`]; a run that a search pruned before its full length is missing, so that its metrics do not count.
-pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
-    Ok(match state_of_trial(store, planned)? {
+pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> State {
+    match state_of_trial(store, planned) {
         State::Done { result, .. } if result.outcome == Outcome::Pruned => State::Missing,
         state => state,
-    })
+    }
 }
 
-/// Reads `result.json` or, without one, the error of the last attempt. A damaged result counts as a failed run, so that the
-/// other runs can still be reported.
-pub(crate) fn state_of_trial(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
-    let folder = store.run_dir(&planned.run_id);
-    let Some(bytes) = store.result_bytes(&planned.run_id)? else {
-        return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
+/// Reads `result.json` or, without one, the error of the last attempt. A file that is damaged or cannot be read hides no other
+/// run.
+pub(crate) fn state_of_trial(store: &RunStore, planned: &PlannedRun) -> State {
+    let damaged = |error: &dyn std::fmt::Display| State::Damaged { error: error.to_string() };
+    let bytes = match store.result_bytes(&planned.run_id) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            return match failure(&store.run_dir(&planned.run_id)) {
+                Ok(failure) => failure.map_or(State::Missing, |error| State::Failed { error }),
+                Err(error) => damaged(&error),
+            };
+        }
+        Err(error) => return damaged(&error),
     };
     let digest = blake3::hash(&bytes).to_hex().to_string();
     let result = match store.recorded(&planned.run_id) {
@@ -74,11 +95,12 @@ pub(crate) fn state_of_trial(store: &RunStore, planned: &PlannedRun) -> Result<S
     };
     let result = result.filter(|result| result.run_id == planned.run_id);
     let Some(result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
-        let damage = store.damage(&planned.run_id)?;
-        let error = damage.map_or_else(|| "result.json is invalid".to_owned(), |damage| damage.to_string());
-        return Ok(State::Failed { error });
+        return match store.damage(&planned.run_id) {
+            Ok(None) => damaged(&"result.json is invalid"),
+            Ok(Some(damage)) | Err(damage) => damaged(&damage),
+        };
     };
-    Ok(State::Done { result, digest })
+    State::Done { result, digest }
 }
 
 /// The error of the last attempt: the message of `failure.json`, or the last event of `events.jsonl` if it is a failure.

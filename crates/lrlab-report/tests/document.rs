@@ -295,6 +295,15 @@ fn warnings_have_their_commands_as_code() {
         "50 \\% are missing: \\texttt{a\\_b run c.toml} trains them"
     );
     assert_eq!(of("a.txt", "{{ warnings[0] }}"), warning);
+    // A printed list has the same values.
+    for (name, list, one) in [
+        ("a.md", "{{ warnings }}", "{{ warnings[0] }}"),
+        ("a.tex", "<< warnings >>", "<< warnings[0] >>"),
+        ("a.md", "{{ [[warnings[0]]] }}", "{{ warnings[0] }}"),
+    ] {
+        assert_eq!(of(name, list), of(name, one));
+    }
+    assert_eq!(of("a.md", "{{ ['x_y', 2, 0.5] }}"), "x\\_y, 2, 0.5");
 }
 
 /// Finished and planned runs, and the seeds of a claim's arm.

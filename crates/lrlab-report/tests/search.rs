@@ -126,8 +126,8 @@ fn a_damaged_trial_does_not_hide_the_others() {
     let report = summarise(&plan, &store).unwrap();
     assert_eq!(report.searches[1].winner, Some(3));
     let damaged = &report.searches[0].trials[1].runs[0];
-    let State::Failed { error } = &damaged.state else { unreachable!("{damaged:?}") };
+    let State::Damaged { error } = &damaged.state else { unreachable!("{damaged:?}") };
     assert!(error.contains("result.json"), "{error}");
     let files = check::written(&plan, &store, "search-damaged");
-    assert_eq!(states(&files["manifest.json"])[damaged.id.as_str()], ("failed".to_owned(), false));
+    assert_eq!(states(&files["manifest.json"])[damaged.id.as_str()], ("damaged".to_owned(), false));
 }

@@ -1,7 +1,9 @@
 //! Atomic writes: a file is either complete or absent.
 
+use std::fs::TryLockError;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
@@ -113,7 +115,7 @@ pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return warn(error),
         };
-        match file.lock() {
+        match wait_for(&file, &path) {
             // Its last owner may have removed the file between opening and locking.
             Ok(()) if !is_at(&file, &path) => {}
             Ok(()) => return Ok(FolderLock { file: Some((file, path)) }),
@@ -123,6 +125,21 @@ pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
             }
         }
     }
+}
+
+/// Locks a file, and says so if another process holds the lock for long.
+fn wait_for(file: &std::fs::File, path: &Path) -> std::io::Result<()> {
+    const QUIET: Duration = Duration::from_secs(2);
+    let began = Instant::now();
+    while began.elapsed() < QUIET {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+    }
+    tracing::warn!("{}: waiting for the process that has locked this folder", folder_of(path).display());
+    file.lock()
 }
 
 /// Returns whether `path` is the name of an open file.

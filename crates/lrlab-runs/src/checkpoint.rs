@@ -242,12 +242,12 @@ pub fn progress(run_dir: &Path) -> Option<Progress> {
 }
 
 /// Returns the numerics class of the newest checkpoint by `build` of the run in `run_dir`, which decides whether the run can be
-/// resumed; `None` if there is no such checkpoint with a valid manifest.
+/// resumed; `None` if there is no such checkpoint with a valid manifest. `build` is the digest of the program or its beginning.
 #[must_use]
 pub fn saved_numerics(run_dir: &Path, build: &str) -> Option<String> {
     let all = candidates(&run_dir.join("attempts"));
     let fingerprints = all.iter().filter_map(|(_, folder)| Some(manifest(folder).ok()?.fingerprint));
-    fingerprints.filter(|of| of.build == build).map(|of| of.numerics).next()
+    fingerprints.filter(|of| !build.is_empty() && of.build.starts_with(build)).map(|of| of.numerics).next()
 }
 
 /// Returns all checkpoints of a run with the numbers of their attempts: the newest attempt first, and within an attempt the

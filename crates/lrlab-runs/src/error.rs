@@ -33,11 +33,14 @@ pub enum Error {
         /// The run that the folder belongs to.
         expected: String,
     },
+    /// A folder, or a link to nothing, is in the place of a file.
+    #[error("{0}: not a file")]
+    NotAFile(PathBuf),
     /// A checkpoint was written under another numerics class, so resuming from it would mix bits.
     #[error(
         "{path}: the checkpoint cannot be resumed: it was written under the numerics class {found:?}, and this process has \
-         {expected:?}; use a --device and a machine of its class, choose another --out, or remove the checkpoint to start \
-         over"
+         {expected:?}; use a --device and a machine of its class, or choose another --out; --accept-numerics and --rerun-others \
+         start the run over"
     )]
     OtherNumerics {
         /// The checkpoint.

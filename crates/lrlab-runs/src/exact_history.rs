@@ -9,8 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::EpochMetrics;
 
-/// The prefix of the name of a custom metric.
+/// The prefixes of the names of custom metrics and of hyperparameters.
 const CUSTOM: &str = "extra.";
+const HYPER: &str = "hyperparameters.";
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -31,8 +32,11 @@ pub fn serialize<S: Serializer>(history: &[EpochMetrics], serializer: S) -> Resu
             let value = metrics.get(name).flatten().filter(|value| !value.is_finite())?;
             Some((name.to_owned(), value.to_string()))
         };
-        let own = metrics.extra.iter().filter(|(_, value)| !value.is_finite());
-        let own = own.map(|(name, value)| (format!("{CUSTOM}{name}"), value.to_string()));
+        let own = [(CUSTOM, &metrics.extra), (HYPER, &metrics.hyperparameters)];
+        let own = own.into_iter().flat_map(|(prefix, values)| {
+            let odd = values.iter().filter(|(_, value)| !value.is_finite());
+            odd.map(move |(name, value)| (format!("{prefix}{name}"), value.to_string()))
+        });
         let not_finite = EpochMetrics::NAMES.into_iter().filter_map(odd).chain(own).collect();
         Entry { metrics: metrics.recorded(), not_finite }
     }))
@@ -49,6 +53,10 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Epo
             let value: f64 = word.parse().map_err(|_| D::Error::custom(format!("{name} is {word:?}")))?;
             if let Some(own) = name.strip_prefix(CUSTOM) {
                 metrics.extra.insert(own.to_owned(), value);
+                continue;
+            }
+            if let Some(own) = name.strip_prefix(HYPER) {
+                metrics.hyperparameters.insert(own.to_owned(), value);
                 continue;
             }
             let place = metrics.get_mut(&name);
@@ -75,12 +83,13 @@ mod tests {
             train_loss: Some(f64::INFINITY),
             ..EpochMetrics::default()
         };
-        let metrics = metrics.with("top5", 0.9).with("perplexity", f64::INFINITY);
+        let mut metrics = metrics.with("top5", 0.9).with("perplexity", f64::INFINITY);
+        metrics.hyperparameters = [("momentum".to_owned(), f64::NEG_INFINITY)].into();
         let text = serde_json::to_string(&State(vec![metrics.clone(), EpochMetrics::default()])).unwrap();
         let State(read) = serde_json::from_str(&text).unwrap();
         assert!(read[0].val_loss.is_some_and(f64::is_nan), "{text}");
         assert_eq!((read[0].train_loss, read[0].lr, read[0].val_ece), (Some(f64::INFINITY), Some(0.1), None));
-        assert_eq!(read[0].extra, metrics.extra);
+        assert_eq!((&read[0].extra, &read[0].hyperparameters), (&metrics.extra, &metrics.hyperparameters));
         assert_eq!(read[1], EpochMetrics::default());
         assert!(
             !serde_json::to_string(&read[1]).unwrap().contains("extra"),

@@ -1,4 +1,5 @@
-//! `result.json`: the result of a finished run. Its keys are stable; `NaN` and infinity are written as `null`.
+//! `result.json`: the result of a finished run. Its keys are stable; `NaN` and infinity are written as `null`, and
+//! omitted from maps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,19 +88,23 @@ pub struct EpochMetrics {
     /// Mean global gradient norm before clipping.
     pub grad_norm: Option<f64>,
     /// Custom metrics by name, if they were measured.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(with = "finite_values", skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, f64>,
     /// Hyperparameters that follow a schedule of their own (`weight_decay`, `momentum`, …), at the epoch's last update.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(with = "finite_values", skip_serializing_if = "BTreeMap::is_empty")]
     pub hyperparameters: BTreeMap<String, f64>,
 }
 
 impl EpochMetrics {
     /// Adds a custom metric, which monitors, early stopping and loggers can use like the built-in ones. A monitor specifies it
-    /// with its better direction: `max:top5`.
+    /// with its better direction: `max:top5`. The name of a built-in metric sets its field.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: f64) -> Self {
-        self.extra.insert(name.into(), value);
+        let name = name.into();
+        match self.get_mut(&name) {
+            Some(field) => *field = Some(value),
+            None => drop(self.extra.insert(name, value)),
+        }
         self
     }
 
@@ -159,6 +164,7 @@ impl EpochMetrics {
             }
         }
         recorded.extra.retain(|_, value| value.is_finite());
+        recorded.hyperparameters.retain(|_, value| value.is_finite());
         recorded
     }
 
@@ -186,6 +192,27 @@ impl EpochMetrics {
             "train_loss" | "val_loss" | "val_ece" => Some(false),
             _ => None,
         }
+    }
+}
+
+/// Values by name; those that are not finite are omitted, as for a metric that was not measured. `null` is read as such a value.
+mod finite_values {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        values: &BTreeMap<String, f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(values.iter().filter(|(_, value)| value.is_finite()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, f64>, D::Error> {
+        let values = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+        Ok(values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 

@@ -96,7 +96,7 @@ impl RunStore {
     /// Returns whether the run is done.
     #[must_use]
     pub fn is_done(&self, id: &RunId) -> bool {
-        self.result_path(id).is_file() || self.records.get(id).is_some()
+        exists(&self.result_path(id)) || self.records.get(id).is_some()
     }
 
     /// Returns whether the run is done and was not pruned by a search, so that no training is left.
@@ -132,7 +132,7 @@ impl RunStore {
         };
         let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
         let ids = names.filter_map(|name| RunId::try_from(name).ok());
-        let mut done: Vec<RunId> = ids.filter(|id| self.result_path(id).is_file()).collect();
+        let mut done: Vec<RunId> = ids.filter(|id| exists(&self.result_path(id))).collect();
         done.sort_unstable();
         Ok(done)
     }
@@ -149,7 +149,7 @@ impl RunStore {
     /// Returns the result of a run that has it on record alone, and not in the folder.
     #[must_use]
     pub fn recorded(&self, id: &RunId) -> Option<&Arc<RunResult>> {
-        let record = self.records.get(id).filter(|_| !self.result_path(id).is_file());
+        let record = self.records.get(id).filter(|_| !exists(&self.result_path(id)));
         record.map(|record| &record.result)
     }
 
@@ -160,12 +160,9 @@ impl RunStore {
     /// Returns an error if the file cannot be read.
     pub fn result_bytes(&self, id: &RunId) -> Result<Option<Vec<u8>>, Error> {
         let path = self.result_path(id);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.records.get(id).map(|record| to_json(&path, &record.result)).transpose()
-            }
-            Err(e) => Err(Error::io(&path, e)),
+        match read_file(&path)? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.records.get(id).map(|record| to_json(&path, &record.result)).transpose(),
         }
     }
 
@@ -394,9 +391,29 @@ fn read_result(path: &Path, id: &RunId) -> Result<Option<RunResult>, Error> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match read_file(path)? {
+        Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::json(path, e)),
+        None => Ok(None),
+    }
+}
+
+/// Reads a file; `None` if there is nothing at `path`.
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::json(path, e)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(_) if !exists(path) => Ok(None),
+        // A folder, or a link to nothing or to itself.
+        Err(_)
+            if path.symlink_metadata().is_ok_and(|it| it.is_dir() || it.is_symlink() && !path.is_file()) =>
+        {
+            Err(Error::NotAFile(path.to_path_buf()))
+        }
         Err(e) => Err(Error::io(path, e)),
     }
+}
+
+/// Returns whether there is anything at `path`, even if it cannot be read: a folder, or a link to nothing.
+fn exists(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    !matches!(path.symlink_metadata(), Err(e) if matches!(e.kind(), NotFound | NotADirectory))
 }

@@ -68,6 +68,38 @@ const GOLDEN: [(&str, &str, &str); 3] = [
     (r#"{"lr":0.1,"seed":0}"#, "data", "5d4215ef057ad4bd3ab01a5b6c55c715"),
 ];
 
+/// A result with custom values that are not finite can be read again, as can one of an earlier version, which wrote `null`.
+#[test]
+fn custom_values_that_are_not_finite_are_omitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let mut result = result(0.1);
+    let metrics = EpochMetrics::default().with("perplexity", f64::INFINITY).with("top5", 0.5);
+    let hyperparameters = [("momentum".to_owned(), f64::NAN), ("weight_decay".to_owned(), 0.01)].into();
+    result.history = vec![EpochMetrics { hyperparameters, ..metrics }];
+    result.last.metrics.extra = [("perplexity".to_owned(), f64::NEG_INFINITY)].into();
+    store.commit(&result).unwrap();
+    let text = std::fs::read_to_string(store.run_dir(&result.run_id).join("result.json")).unwrap();
+    assert!(!text.contains("perplexity"), "{text}");
+    let older = text.replace("\"top5\"", "\"perplexity\": null,\n        \"top5\"");
+    assert_ne!(older, text);
+    for text in [text, older] {
+        std::fs::write(store.run_dir(&result.run_id).join("result.json"), text).unwrap();
+        assert!(store.damage(&result.run_id).unwrap().is_none());
+        let read = store.result(&result.run_id).unwrap().unwrap();
+        assert_eq!(read.history[0].extra, [("top5".to_owned(), 0.5)].into());
+        assert_eq!(read.history[0].hyperparameters, [("weight_decay".to_owned(), 0.01)].into());
+        assert!(read.last.metrics.extra.is_empty());
+    }
+}
+
+#[test]
+fn a_built_in_name_sets_its_field() {
+    let metrics = EpochMetrics::default().with("val_loss", 0.4).with("top5", 0.9);
+    assert_eq!((metrics.val_loss, metrics.get("top5")), (Some(0.4), Some(Some(0.9))));
+    assert_eq!(metrics.own_names().collect::<Vec<_>>(), ["top5"]);
+}
+
 #[test]
 fn results_have_the_documented_keys() {
     let json = serde_json::to_value(result(0.1)).unwrap();

@@ -40,3 +40,10 @@ pub enum Error {
         source: candle_core::Error,
     },
 }
+
+impl Error {
+    /// The error that a split has no examples.
+    pub(crate) fn empty(split: &'static str) -> Self {
+        Self::Setting { name: split, value: "empty".to_owned(), expected: "at least one example".to_owned() }
+    }
+}

@@ -24,8 +24,7 @@ pub fn evaluate(
 /// Returns the scores of the predictions for a split.
 pub(crate) fn scores(predictions: &[Prediction], classes: usize) -> Result<Scores, Error> {
     if predictions.is_empty() {
-        let expected = "at least one example".to_owned();
-        return Err(Error::Setting { name: "split", value: "empty".to_owned(), expected });
+        return Err(Error::empty("split"));
     }
     Ok(Scores::of(predictions, classes))
 }

@@ -69,6 +69,11 @@ pub fn fit_from(
     report: &mut dyn FnMut(&Event),
 ) -> Result<Fitted, Error> {
     parts.settings.check()?;
+    for (split, name) in [(&parts.data.train, "train"), (&parts.data.validation, "validation")] {
+        if split.is_empty() {
+            return Err(Error::empty(name));
+        }
+    }
     let Fit { model, optimizer, schedule, driver, callbacks, data, settings, device } = parts;
     let horizon = Fit::horizon(settings, data.train.len());
     let session = Session::new(callbacks, schedule, settings.lr, horizon);

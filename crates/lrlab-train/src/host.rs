@@ -114,7 +114,7 @@ impl<'a> TrainingHost<'a> {
         self.restore_saved(tag)?;
         if let Some((rule, average)) = &mut self.average {
             let kept = self.saved.get(tag).and_then(|saved| saved.average.clone());
-            let later = std::mem::replace(average, kept.unwrap_or_else(|| new_average(*rule)));
+            let later = std::mem::replace(average, kept.unwrap_or_else(|| WeightAverage::of(*rule)));
             if first && self.replaced.is_some() {
                 self.replaced_average = Some((later, average.seen()));
             }
@@ -134,7 +134,7 @@ impl<'a> TrainingHost<'a> {
                 None => candle_core::bail!("the average is empty: no weights were averaged yet"),
             };
         }
-        let (_, average) = self.average.get_or_insert_with(|| (rule, new_average(rule)));
+        let average = WeightAverage::by_rule(&mut self.average, rule)?;
         average.update(self.trainer.params())?;
         for tag in &self.current {
             if let Some(saved) = self.saved.get_mut(tag) {
@@ -198,7 +198,7 @@ impl<'a> TrainingHost<'a> {
         self.average = match state.average {
             None => None,
             Some(rule) => {
-                let mut average = new_average(rule);
+                let mut average = WeightAverage::of(rule);
                 average.restore(&tensors.get("average"))?;
                 Some((rule, average))
             }
@@ -220,22 +220,13 @@ impl<'a> TrainingHost<'a> {
     }
 }
 
-/// Creates an empty average. The host never passes [`Averaging::Apply`], which is not a rule; it would give the uniform mean.
-fn new_average(rule: Averaging) -> WeightAverage {
-    match rule {
-        Averaging::Exponential { decay } => WeightAverage::exponential(decay),
-        Averaging::Latest { k } => WeightAverage::latest(k),
-        Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
-    }
-}
-
 /// Restores the state of an average; `None` if there is no state.
 fn restored_average(
     rule: Option<Averaging>,
     state: &BTreeMap<String, Tensor>,
 ) -> candle_core::Result<Option<WeightAverage>> {
     let Some(rule) = rule.filter(|_| !state.is_empty()) else { return Ok(None) };
-    let mut average = new_average(rule);
+    let mut average = WeightAverage::of(rule);
     average.restore(state)?;
     Ok(Some(average))
 }

@@ -83,6 +83,12 @@ impl Settings {
         if !(self.lr.is_finite() && self.lr > 0.0) {
             return bad("lr", &self.lr, "a finite rate above 0");
         }
+        if let Some(lr_max) = self.lr_max.filter(|lr_max| lr_max.is_nan() || *lr_max <= 0.0) {
+            return bad("lr_max", &lr_max, "a rate above 0");
+        }
+        if !(self.lr_min.is_finite() && self.lr_min >= 0.0) {
+            return bad("lr_min", &self.lr_min, "a finite rate of at least 0");
+        }
         if self.epochs == 0 {
             return bad("epochs", &self.epochs, "at least 1");
         }

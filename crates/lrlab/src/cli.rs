@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lrlab_options::{GcArgs, ReportArgs, RunArgs, StatusArgs, TensorBoardArgs, VerifyArgs};
 
 use crate::program::program;
@@ -90,7 +90,8 @@ enum Command {
 /// Runs the command line with the built-in models and data sets and those of `registry`.
 #[must_use]
 pub fn cli(registry: &Registry) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|given| Cli::from_arg_matches(&given));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let printed = error.print();
@@ -111,6 +112,11 @@ pub fn cli(registry: &Registry) -> ExitCode {
             Exit::BadInput.into()
         }
     }
+}
+
+/// Returns the declaration of the command line.
+fn command() -> clap::Command {
+    lrlab_options::negative_numbers_as_values(Cli::command())
 }
 
 /// Returns the exit code of the command; success requires that all output was written.

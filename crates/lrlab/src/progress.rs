@@ -1,10 +1,11 @@
 //! Progress display: bars on a terminal, plain lines elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lrlab_grid::Owner;
 use lrlab_runs::{Cell, Event, Outcome, PlannedRun, RunId, coordinate};
 use lrlab_spec::Mistakes;
 
@@ -16,6 +17,8 @@ pub(crate) struct Progress {
     done: usize,
     cells: BTreeMap<RunId, Cell>,
     latest: BTreeMap<RunId, String>,
+    /// Other processes that were shown.
+    others: BTreeSet<String>,
     view: View,
 }
 
@@ -29,7 +32,7 @@ impl Progress {
     pub(crate) fn new(runs: &[PlannedRun], total: usize, done: usize) -> Self {
         let view = if std::io::stderr().is_terminal() { View::bars(total, done) } else { View::Lines };
         let cells = runs.iter().map(|run| (run.run_id.clone(), run.cell.clone())).collect();
-        Self { total, done, cells, latest: BTreeMap::new(), view }
+        Self { total, done, cells, latest: BTreeMap::new(), others: BTreeSet::new(), view }
     }
 
     /// Shows an event of a run.
@@ -113,6 +116,19 @@ impl Progress {
         match &self.view {
             View::Lines => eprint_line(&line),
             View::Bars { bars, .. } => drop(bars.println(line)),
+        }
+    }
+
+    /// Shows, once for each process, that another one is training some of the runs.
+    pub(crate) fn elsewhere(&mut self, owner: &Owner) {
+        let owner = owner.to_string();
+        if !self.others.contains(&owner) {
+            let line = format!("note: {owner} is training some of these runs");
+            match &self.view {
+                View::Lines => eprint_line(&line),
+                View::Bars { bars, .. } => drop(bars.println(line)),
+            }
+            self.others.insert(owner);
         }
     }
 

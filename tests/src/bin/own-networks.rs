@@ -73,6 +73,26 @@ impl Model for Failing {
     }
 }
 
+/// Passes every preflight, and fails at the first training batch of a worker.
+struct Tiring(Normed);
+
+impl Model for Tiring {
+    fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        if matches!(mode, Mode::Train { .. }) && in_worker() {
+            candle_core::bail!("\"tiring\" had enough")
+        }
+        self.0.forward(input, mode)
+    }
+
+    fn params(&self) -> &Params {
+        self.0.params()
+    }
+}
+
+fn in_worker() -> bool {
+    std::env::args().nth(1).as_deref() == Some("worker")
+}
+
 fn main() -> ExitCode {
     let mut registry = lrlab::Registry::default();
     registry.model("normed", |_, context| {
@@ -83,13 +103,20 @@ fn main() -> ExitCode {
     });
     // Passes every preflight; its workers fail on request.
     registry.model("moody", |_, context| {
-        if std::env::var_os("MOODY").is_some() && std::env::args().nth(1).as_deref() == Some("worker") {
+        if std::env::var_os("MOODY").is_some() && in_worker() {
             anyhow::bail!("\"moody\" does not want to")
         }
         let Kind::Pictures { channels, height, width } = context.kind else {
             anyhow::bail!("\"moody\" reads pictures")
         };
         Ok(Box::new(Normed::new(channels * height * width, context.classes, context.params)?))
+    });
+    registry.model("tiring", |_, context| {
+        let Kind::Pictures { channels, height, width } = context.kind else {
+            anyhow::bail!("\"tiring\" reads pictures")
+        };
+        let normed = Normed::new(channels * height * width, context.classes, context.params)?;
+        Ok(Box::new(Tiring(normed)))
     });
     registry.model("failing", |_, context| {
         let mut params = context.params;

@@ -82,7 +82,11 @@ impl Session {
     #[must_use]
     pub fn new(callbacks: Callbacks, schedule: Box<dyn Schedule>, base: f64, horizon: Horizon) -> Self {
         let rate = Rate::new(schedule, base, horizon);
-        let state = SessionState { lr: rate.at(0, &Gains::new(), 1.0), ..SessionState::default() };
+        let state = SessionState {
+            lr: rate.at(0, &Gains::new(), 1.0),
+            updates_per_epoch: Some(horizon.updates_per_epoch),
+            ..SessionState::default()
+        };
         Self {
             callbacks,
             rate,
@@ -237,7 +241,7 @@ impl Session {
     /// [`Session::is_over`] after each update, because a callback may stop the run within the epoch.
     #[must_use]
     pub fn epoch_updates(&self) -> std::ops::Range<u64> {
-        let end = (self.state.epoch + 1) * self.horizon().updates_per_epoch;
+        let end = (self.state.epoch + 1) * self.horizon().updates_per_epoch.max(1);
         self.state.update..end.min(self.horizon().updates).max(self.state.update)
     }
 
@@ -363,7 +367,7 @@ impl Session {
     /// Restores the output of [`Session::state`]. Schedule, base rate, bounds and callbacks do not change.
     ///
     /// # Errors
-    /// Returns an error if the state has another shape.
+    /// Returns an error if the state has another shape or belongs to another run: see [`Session::resume`].
     pub fn restore(&mut self, state: Value) -> Result<(), Error> {
         let Saved { count, elapsed_s, callbacks } = from_state("session", state)?;
         self.resume(count, callbacks, elapsed_s)
@@ -379,10 +383,22 @@ impl Session {
     /// attempts.
     ///
     /// # Errors
-    /// Returns an error if the state does not belong to the callbacks of `self`.
+    /// Returns an error if the state does not belong to the callbacks of `self`, its epochs have another number of updates, or it
+    /// has more updates than the run. A run may be longer than the one that saved the state.
     pub fn resume(&mut self, progress: SessionState, callbacks: Value, elapsed_s: f64) -> Result<(), Error> {
+        let Horizon { updates, updates_per_epoch } = self.horizon();
+        let saved = progress.updates_per_epoch.unwrap_or(updates_per_epoch);
+        if saved != updates_per_epoch {
+            let message = format!("the state has {saved} updates per epoch, the run has {updates_per_epoch}");
+            return Err(Error::config("session", message));
+        }
+        if progress.update > updates {
+            let message = format!("the state has {} updates, the run has {updates}", progress.update);
+            return Err(Error::config("session", message));
+        }
         self.callbacks.restore(callbacks)?;
         (self.state, self.earlier_s, self.started) = (progress, elapsed_s, Instant::now());
+        self.state.updates_per_epoch = Some(updates_per_epoch);
         Ok(())
     }
 

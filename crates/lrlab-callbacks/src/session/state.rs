@@ -13,6 +13,9 @@ pub struct SessionState {
     pub update: u64,
     /// Completed epochs.
     pub epoch: u64,
+    /// The number of updates per epoch; earlier versions did not save it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates_per_epoch: Option<u64>,
     /// The rate of the last update; before the first update, the rate of that update.
     #[serde(with = "exact")]
     pub lr: f64,

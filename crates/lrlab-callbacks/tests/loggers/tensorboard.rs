@@ -171,6 +171,21 @@ fn tensorboard_files_of_a_resumed_run_are_complete() {
     }
 }
 
+/// Event files of other programs in the same folder stay as they are.
+#[test]
+fn files_of_other_programs_are_not_truncated() {
+    let folder = tempfile::tempdir().unwrap();
+    let others = ["events.out.tfevents.1700000000.machine.1234.0", "notes about tfevents.txt"];
+    for name in others {
+        std::fs::write(folder.path().join(name), b"written by another program").unwrap();
+    }
+    interrupted_run(folder.path());
+    for name in others {
+        assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), b"written by another program");
+    }
+    assert_eq!(event_files(folder.path()).len(), 4);
+}
+
 /// Reads the files with TensorBoard, if it is installed (`PYTHON` names an interpreter other than `python3`).
 #[test]
 fn tensorboard_reads_our_files() {

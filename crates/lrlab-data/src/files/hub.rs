@@ -12,6 +12,7 @@ use hf_hub::{HFClient, HFClientSync, HFError};
 
 use super::KnownFile;
 use super::progress::{Fetched, Missing, Progress};
+use super::staging::Staging;
 use crate::{Cause, Error};
 
 /// The access to the hub.
@@ -107,7 +108,7 @@ impl Hub {
         progress: &Progress,
     ) -> Result<PathBuf, Cause> {
         std::fs::create_dir_all(cache)?;
-        let staging = tempfile::Builder::new().prefix(".lrlab-").tempdir_in(cache)?;
+        let staging = Staging::create(cache)?;
         let announced = Arc::new(AtomicU64::new(0));
         let report = Report {
             fetched: Fetched {

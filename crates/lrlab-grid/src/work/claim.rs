@@ -30,8 +30,19 @@ pub(super) enum Claim {
 }
 
 impl Grid<'_> {
-    /// Claims a run, unless it is done, another process has claimed it, or its retries are used up.
+    /// Claims a run, unless it is done, another process has claimed it, or its retries are used up. A run whose files cannot be
+    /// read or written fails, and the others go on.
     pub(super) fn claim(&mut self, index: usize) -> Result<Claim, Error> {
+        match self.try_claim(index) {
+            Err(Error::Io { path, source } | Error::Runs(lrlab_runs::Error::Io { path, source })) => {
+                let message = format!("{}: {source}", path.display());
+                Ok(Claim::Failed(Box::new(Failure::inaccessible(message))))
+            }
+            claimed => claimed,
+        }
+    }
+
+    fn try_claim(&mut self, index: usize) -> Result<Claim, Error> {
         let id = &self.workload.runs[index].run_id;
         if self.store.is_finished(id) {
             return Ok(Claim::Done);
@@ -71,7 +82,8 @@ impl Grid<'_> {
         if !self.slots.fits(self.need(index), exclusive) {
             return Ok(Claim::NoCapacity);
         }
-        let Acquired::Attempt(attempt) = Attempt::claim(&folder, next)? else {
+        let owner = Owner { numerics: self.workload.numerics.clone(), ..Owner::current() };
+        let Acquired::Attempt(attempt) = Attempt::claim_as(&owner, &folder, next)? else {
             return Ok(Claim::Elsewhere { owner: None, alive: false });
         };
         if self.store.is_finished(id) {

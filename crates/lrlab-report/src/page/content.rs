@@ -244,10 +244,7 @@ fn page_arm<'a>(report: &'a Report, i: usize, digits: usize, known: &mut HashSet
 }
 
 fn page_run<'a>(run: &'a Run, digits: usize, known: &mut HashSet<&'a RunId>) -> PageRun {
-    let error = match &run.state {
-        crate::State::Failed { error } => error.clone(),
-        crate::State::Done { .. } | crate::State::Missing => String::new(),
-    };
+    let error = run.state.error().to_owned();
     let id = if run.identified { run.id.as_str() } else { MISSING };
     let (first, others) = id.split_at_checked(digits).unwrap_or((id, ""));
     PageRun {

@@ -6,7 +6,7 @@ use lrlab_runs::EpochMetrics;
 
 use crate::table::{Link, MISSING, Row, TableCell, csv_file, csv_names};
 use crate::tables::cells::{axis_cells, axis_columns, seed};
-use crate::{Column, Error, Metric, Report, Run, State, Table, Value, label};
+use crate::{Column, Error, Metric, Report, Run, Table, Value, label};
 
 const SHOWN: [Metric; 6] = [
     Metric::best("epoch"),
@@ -37,11 +37,7 @@ pub(super) fn runs(report: &Report) -> Table {
     let (digits, mut rows) = (report.id_digits(), Vec::new());
     for (i, arm) in report.arms.iter().enumerate() {
         for (k, run) in arm.runs.iter().enumerate() {
-            let (digest, error) = match &run.state {
-                State::Done { digest, .. } => (digest.as_str(), ""),
-                State::Failed { error } => ("", error.as_str()),
-                State::Missing => ("", ""),
-            };
+            let (digest, error) = (run.state.digest().unwrap_or_default(), run.state.error());
             let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
             let mut cells = Vec::with_capacity(columns.len());
             cells.extend(axis_cells(report, i));

@@ -361,11 +361,49 @@ fn callbacks_restore_weights_and_stop_the_run() {
     assert_eq!(kinds, [DecisionKind::Rewind, DecisionKind::Stop]);
 }
 
+/// Before the first update.
+#[test]
+fn an_empty_split_is_rejected() {
+    let mut data = data();
+    data.validation = lrlab_data::load(&DataConfig {
+        validation: Some(lrlab_data::Validation::Examples(0)),
+        ..DataConfig::new(
+            Source::SyntheticPictures(SyntheticPictures {
+                train: 20,
+                test: 8,
+                ..SyntheticPictures::default()
+            }),
+            std::env::temp_dir().join("lrlab-train-tests"),
+        )
+    })
+    .unwrap()
+    .validation;
+    let (model, settings) = (linear(&data), Settings::new(0.1));
+    let horizon = Fit::horizon(&settings, data.train.len());
+    let parts = Fit {
+        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
+        model,
+        schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
+        driver: lrlab_schedulers::Driver::default(),
+        callbacks: Callbacks::default(),
+        data: &data,
+        settings: &settings,
+        device: &Device::Cpu,
+    };
+    let mut events = 0;
+    let error = fit(parts, &AtomicBool::new(false), &mut |_| events += 1).err().unwrap().to_string();
+    assert_eq!((error.as_str(), events), ("validation is empty, expected at least one example", 0));
+}
+
 #[test]
 fn invalid_settings_are_rejected() {
     for (settings, word) in [
         (Settings::new(0.0), "lr"),
         (Settings::new(f64::NAN), "lr"),
+        (Settings { lr_max: Some(0.0), ..Settings::new(0.1) }, "lr_max"),
+        (Settings { lr_max: Some(f64::NAN), ..Settings::new(0.1) }, "lr_max"),
+        (Settings { lr_min: -0.1, ..Settings::new(0.1) }, "lr_min"),
+        (Settings { lr_min: f64::INFINITY, ..Settings::new(0.1) }, "lr_min"),
         (Settings { epochs: 0, ..Settings::new(0.1) }, "epochs"),
         (Settings { batch_size: 0, ..Settings::new(0.1) }, "batch_size"),
         (Settings { accumulate: 0, ..Settings::new(0.1) }, "accumulate"),

@@ -1,6 +1,8 @@
 //! Executors, which run a grid locally or on Slurm. Each executor is a variant of [`Executor`]; no other module
 //! distinguishes them.
 
+use std::num::NonZeroU16;
+
 use lrlab_grid::OnFailure;
 use lrlab_grid::slurm::Settings;
 use lrlab_options::{Emit, ExecutorArgs, Machine};
@@ -60,7 +62,7 @@ impl Executor {
         let on_failure = if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };
         Ok(match (profile, args.emit) {
             (_, Some(Emit::Commands)) => Self::Commands,
-            (None, _) => Self::Local(Local { jobs: args.jobs, on_failure }),
+            (None, _) => Self::Local(Local { jobs: args.jobs.map(NonZeroU16::get), on_failure }),
             (Some(profile), emit) => {
                 let settings = Box::new(slurm::settings(store, profile, machine, args.fail_fast)?);
                 match emit {

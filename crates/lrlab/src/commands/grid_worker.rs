@@ -58,8 +58,9 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
 
     let machine = machine(settings)?;
     let device = device::open(machine.device)?;
-    check_numerics(&store, &plan.runs, &provenance::numerics(&device))?;
-    agree_on_numerics(&args.submission, &provenance::numerics(&device))?;
+    let class = provenance::numerics(&device);
+    check_numerics(&store, &plan.runs, &class)?;
+    agree_on_numerics(&args.submission, &class)?;
     let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
@@ -107,8 +108,16 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs, registry: &Registry) -> anyhow:
         let elsewhere = all.filter(|(run, _)| !members.contains_key(&run.run_id));
         let continued_elsewhere =
             elsewhere.filter_map(|(run, beginning)| Some((beginning?.run_id, run.run_id.clone()))).collect();
-        let workload =
-            Workload { runs, since, until, first: task(), beginnings, continued_elsewhere, memory: None };
+        let workload = Workload {
+            runs,
+            since,
+            until,
+            first: task(),
+            beginnings,
+            continued_elsewhere,
+            numerics: Some(class.clone()),
+            memory: None,
+        };
         let outcome = work(&executor, &store, workload, &interrupt, &launch)?;
         started += outcome.started;
         Ok(outcome)
@@ -176,7 +185,8 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
         others: Others::Leave,
         ..LocalExecutor::default()
     };
-    let workload = Workload { until: vec![args.until_epoch], ..Workload::all(&store, &runs)? };
+    let workload =
+        Workload { until: vec![args.until_epoch], numerics: Some(class), ..Workload::all(&store, &runs)? };
     let outcome = work(&executor, &store, workload, &interrupt, &launch)?;
     Ok(match outcome {
         GridOutcome { interrupted: true, .. } => Exit::Interrupted,
@@ -235,8 +245,15 @@ fn threads(array: &Array) -> usize {
     (array.resources.cpus / array.resources.runs_at_once.max(1)).max(1) as usize
 }
 
-/// Rejects a node whose numerics class differs from that of existing results.
+/// Rejects a node whose numerics class differs from that of existing results, or of a process that is training.
 fn check_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
+    for (_, owner) in lrlab_grid::running(store, runs)? {
+        if let Some(other) = owner.numerics.as_ref().filter(|other| *other != class) {
+            anyhow::bail!(
+                "{owner} is training this grid with the numerics class {other:?}, this node has {class:?}: {ONE_KIND}"
+            );
+        }
+    }
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
         anyhow::bail!(

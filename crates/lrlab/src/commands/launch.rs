@@ -98,8 +98,9 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &describe(failure)),
         Notice::StopRequested { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
         Notice::StopRequested { out_of_time: false } => progress.note(id, "stop requested: saving"),
+        Notice::Elsewhere(Some(owner)) => progress.elsewhere(owner),
         Notice::Started { .. }
-        | Notice::Elsewhere(_)
+        | Notice::Elsewhere(None)
         | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
     }
 }

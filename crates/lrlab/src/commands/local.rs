@@ -15,7 +15,7 @@ use super::launch::{self, Launcher};
 use super::preflight::PreflightReport;
 use super::{report, search};
 use crate::progress::{Progress, clock, counted, eprint_line, label, report_error, with_causes};
-use crate::{DeviceChoice, Exit};
+use crate::{DeviceChoice, Exit, provenance};
 
 /// The assumed memory of a run that was not measured, in bytes; small networks on small data need much less.
 const MEMORY_PER_RUN: u64 = 3 << 30;
@@ -102,7 +102,8 @@ impl Local {
             // An explicit number of jobs takes precedence over memory.
             let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
             let beginnings = grid.beginnings(runs)?;
-            let workload = Workload { memory, until, beginnings, ..Workload::all(store, runs)? };
+            let numerics = Some(provenance::numerics(grid.device));
+            let workload = Workload { memory, until, beginnings, numerics, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
             Ok(executor.run_workload(store, workload, interrupt, command, &mut observe)?)
         });

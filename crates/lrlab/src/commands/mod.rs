@@ -26,6 +26,7 @@ mod logs;
 pub(crate) mod lr_find;
 pub(crate) mod new;
 mod on_record;
+mod origins;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod records;

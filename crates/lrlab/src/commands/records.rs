@@ -1,12 +1,12 @@
 //! `lrlab records`: moves finished runs between stores and files of records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use lrlab_grid::RunState;
-use lrlab_options::{STORE, Selection};
+use lrlab_options::{STORE, Selection, store_folder};
 use lrlab_runs::{Records, RunId, RunResult, RunStore, folder_of, lock_folder, write_records};
 
 use super::on_record::{self, check_conflicts, import_all, superseded};
@@ -51,7 +51,7 @@ struct ImportArgs {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     /// The store. `gc` removes imported runs unless a `run` of their experiment refers to them.
-    #[arg(long, value_name = "DIR", default_value = STORE)]
+    #[arg(long, value_name = "DIR", default_value = STORE, value_parser = store_folder())]
     out: PathBuf,
 }
 
@@ -77,7 +77,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let experiment = read_trained(&args.selection, registry, &Records::default())?;
     let plan = resolve_stored(&experiment, &args.selection, registry)?;
     let store = RunStore::new(&args.selection.out);
-    let results: Vec<RunResult> = finished(&plan, &store)?.into_iter().map(|(_, result)| result).collect();
+    let results: Vec<RunResult> = finished(&plan, &store).into_iter().map(|(_, result)| result).collect();
     let (_, states) = lrlab_grid::status(&store, &plan)?;
     // A search does not need all seeds of all trials.
     let planned = states.iter().filter(|state| **state != RunState::Unneeded).count();
@@ -91,6 +91,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     // Several exports to one file lose nothing.
     let _lock = lock_folder(folder_of(&args.to))?;
     let all = merged(&args.to, &store, &results)?;
+    check_beside(&args.to, &store, &results)?;
     write_records(&args.to, all.values())?;
     if results.len() < planned {
         let missing = planned - results.len();
@@ -102,6 +103,21 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
     print_line(&format!("{} of {} in {}", counted(results.len(), "run"), plan.experiment, args.to.display()));
     Ok(Exit::Done)
+}
+
+/// Rejects results that differ from those in other files of records in the folder of `path`, which are read together with it.
+fn check_beside(path: &Path, store: &RunStore, results: &[RunResult]) -> anyhow::Result<()> {
+    let folder = folder_of(path);
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let others = entries.with_context(|| folder.display().to_string())?.into_iter().map(|entry| entry.path());
+    let others: Vec<PathBuf> = others
+        .filter(|other| lrlab_runs::is_record_file(other) && other.file_name() != path.file_name())
+        .collect();
+    // Commands that read the folder report files that are not records.
+    let Ok(mut records) = on_record::read(&others) else { return Ok(()) };
+    let ids: BTreeSet<&RunId> = results.iter().map(|result| &result.run_id).collect();
+    records.retain(|id| ids.contains(id));
+    check_conflicts(store, &records, ", or export to another folder")
 }
 
 /// Returns the runs of a file of records, updated with `results` of the store. Two different results of a run are an

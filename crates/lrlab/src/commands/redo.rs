@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
-use lrlab_options::{Cells, Machine, Part, QUICKSTART, STORE, Selection};
+use lrlab_options::{Cells, Machine, Part, QUICKSTART, STORE, Selection, store_folder};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::launch::planned;
@@ -21,7 +21,7 @@ pub(crate) struct RedoArgs {
     /// The run: its id or a prefix of it, as `plan` and the report print it.
     run: String,
     /// The store: results, plans and reports.
-    #[arg(long, value_name = "DIR", default_value = STORE)]
+    #[arg(long, value_name = "DIR", default_value = STORE, value_parser = store_folder())]
     out: PathBuf,
     #[command(flatten)]
     machine: Machine,
@@ -77,7 +77,16 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
         part: Part { cells, run: Some(id.to_owned()) },
     };
     // Set nothing aside unless the experiment still contains the run. `run` prints the notes and warnings.
-    check(&selection, registry)?;
+    check(&selection, registry).with_context(|| {
+        format!(
+            "{} cannot be repeated by the options of the last call of {:?}; if it was planned with other ones: `{} run {} --run \
+             {id} --rerun-others --set …`",
+            run.run_id.short(),
+            plan.experiment,
+            program(),
+            file.display()
+        )
+    })?;
     // The attempt of an interrupted `redo` is resumed.
     if has_result {
         check_class(&store, &plan, &args.machine)?;

@@ -119,10 +119,10 @@ fn summarised(plans: &[Plan], store: &RunStore) -> anyhow::Result<Arc<Report>> {
     let report = summarise(plans, store)?;
     let runs = report.runs().filter(|run| run.result().is_none()).map(|run| &run.id);
     let trials = report.searches.iter().flat_map(|search| &search.trials).flat_map(|trial| &trial.runs);
-    let trials = trials.filter(|run| run.is_failed()).map(|run| &run.id);
+    let trials = trials.filter(|run| run.is_damaged()).map(|run| &run.id);
     for id in runs.chain(trials).collect::<BTreeSet<_>>() {
-        if let Some(damage) = store.damage(id)? {
-            eprint_line(&format!("error: {damage}"));
+        if let Ok(Some(damage)) | Err(damage) = store.damage(id) {
+            eprint_line(&format!("warning: {damage}"));
         }
     }
     if let classes @ [_, _, ..] = &report.origin.numerics[..] {

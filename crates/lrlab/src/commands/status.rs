@@ -19,7 +19,12 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
     let store = RunStore::new(&args.selection.out);
     let file = &args.selection.experiment;
     let is_whole = args.selection.part.is_whole();
-    let planned = if is_whole { stored_plan(file, &store)? } else { None };
+    let planned = match stored_plan(file, &store) {
+        Ok(planned) => planned.filter(|_| is_whole),
+        // The runs of the file are shown.
+        Err(error) if matches!(error.downcast_ref(), Some(lrlab_runs::Error::Json { .. })) => None,
+        Err(error) => return Err(error),
+    };
     let (plan, store) = match planned {
         Some(plan) => {
             if let Some(options) = options_of(&plan) {

@@ -30,7 +30,7 @@ const COMPARED: [&str; 7] = [
 /// Lays out one folder per finished run, named after its cell, and prints the command that opens them.
 pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (plan, store) = read_trained_plan(&args.selection, &args.on_record, registry)?;
-    let done = finished(&plan, &store)?;
+    let done = finished(&plan, &store);
     let parent = store.experiment_dir(&plan.experiment);
     let folder = parent.join("tensorboard");
     if done.is_empty() {

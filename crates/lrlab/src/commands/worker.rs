@@ -30,6 +30,7 @@ use crate::device;
 use super::logs::{LOGS, copy_log};
 use super::{card, continuation, launch};
 use crate::checkpointer::{self, Checkpointer, Penultimate, read_state};
+use crate::progress::report_error;
 use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
 
@@ -74,6 +75,19 @@ impl WorkerArgs {
 }
 
 pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    let mut prepared = false;
+    match train(args, registry, &mut prepared) {
+        // The input was good.
+        Err(error) if prepared => {
+            report_error(&error);
+            Ok(Exit::SomeFailed)
+        }
+        ended => ended,
+    }
+}
+
+/// Trains the run and writes its result. Sets `prepared` once the data are read and the model is built.
+fn train(args: &WorkerArgs, registry: &Registry, prepared: &mut bool) -> anyhow::Result<Exit> {
     let (started, began) = (seconds(), Instant::now());
     lrlab_kernels::compute_on_this_thread()?;
     let interrupt = Arc::new(AtomicBool::new(false));
@@ -127,6 +141,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         attempt: args.attempt,
         fingerprint,
     });
+    *prepared = true;
     let (mut startup_s, mut last_update) = (0.0, began);
     let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut checkpointer, &mut |event| {
         match event {

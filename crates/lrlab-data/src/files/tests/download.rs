@@ -151,6 +151,34 @@ fn a_download_is_stored_in_the_cache() {
     assert!(left.keys().all(|name| !name.contains("incomplete") && !name.contains(".lrlab-")), "{left:?}");
 }
 
+#[test]
+fn folders_of_killed_downloads_are_removed_and_those_of_others_kept() {
+    let cache = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let folder = cache.path().join(name);
+        std::fs::create_dir_all(folder.join("part")).unwrap();
+        folder
+    };
+    let (killed, running, starting, own) = (
+        folder(".lrlab-killed"),
+        folder(".lrlab-running"),
+        folder(".lrlab-starting"),
+        folder("datasets--mine"),
+    );
+    let lock = |folder: &Path| std::fs::File::create(folder.join(".lock")).unwrap();
+    drop(lock(&killed));
+    drop(lock(&own));
+    let held = lock(&running);
+    held.lock().unwrap();
+    fetch(cache.path(), Fault::None).unwrap();
+    assert!(!killed.exists());
+    assert!(running.exists() && starting.exists() && own.exists());
+    drop(held);
+    // A download whose file is in the cache does not look for them.
+    fetch(cache.path(), Fault::None).unwrap();
+    assert!(running.exists());
+}
+
 /// A file that was cached before the revision moved is downloaded again.
 #[test]
 fn all_files_are_of_one_commit() {

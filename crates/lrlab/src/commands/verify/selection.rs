@@ -80,7 +80,7 @@ impl std::fmt::Display for Source {
 pub(super) fn read_selected(args: &RecordedArgs, registry: &Registry) -> anyhow::Result<Vec<Recorded>> {
     let file = args.experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
     args.run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
-    let source = source(args, file)?;
+    let source = source(args, file, registry)?;
     let planned = planned(args, file, &source, registry)?;
     let finished: Vec<RunId> = match &planned {
         None => source.ids()?,
@@ -116,8 +116,9 @@ pub(super) fn read_selected(args: &RecordedArgs, registry: &Registry) -> anyhow:
     })
 }
 
-/// Returns the given records, or else the store, or, if it has no finished run, the records beside the experiment.
-fn source(args: &RecordedArgs, file: &Path) -> anyhow::Result<Source> {
+/// Returns the given records, or else the store, or, if it has no finished run of the experiment, the records beside the
+/// experiment.
+fn source(args: &RecordedArgs, file: &Path, registry: &Registry) -> anyhow::Result<Source> {
     let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
         Ok(Source::Records(Records::read(&paths)?, paths))
     };
@@ -125,17 +126,24 @@ fn source(args: &RecordedArgs, file: &Path) -> anyhow::Result<Source> {
         return read(args.records.clone());
     }
     let store = RunStore::new(&args.out);
-    match records_beside(file)? {
-        Some(folder) if store.done()?.is_empty() => {
-            eprint_line(&format!(
-                "note: {} has no finished run: those on record in {} are verified",
-                args.out.display(),
-                folder.display()
-            ));
-            read(vec![folder])
-        }
-        _ => Ok(Source::Store(store)),
+    let done: BTreeSet<RunId> = store.done()?.into_iter().collect();
+    let Some(folder) = records_beside(file)? else { return Ok(Source::Store(store)) };
+    let records = read(vec![folder.clone()])?;
+    // The store may have runs of other experiments.
+    let counts = match planned(args, file, &records, registry)? {
+        Some(planned) => planned.iter().any(|id| done.contains(id)),
+        None => !done.is_empty(),
+    };
+    if counts {
+        return Ok(Source::Store(store));
     }
+    eprint_line(&format!(
+        "note: {} has no finished run of {}: those on record in {} are verified",
+        args.out.display(),
+        file.display(),
+        folder.display()
+    ));
+    Ok(records)
 }
 
 /// Returns the runs of the experiment; `None` if records or ids select the runs.
