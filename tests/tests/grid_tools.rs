@@ -1,8 +1,10 @@
 //! Commands around a grid: status, lists of commands, weights, damage, and checks before the start.
 
+mod classes;
 mod garbage;
 mod others;
 mod reports;
+mod unreadable;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -16,14 +16,13 @@ pub(crate) fn pool(pooling: Pooling, x: &Tensor, mask: &Tensor) -> Result<Tensor
     }
 }
 
-/// 1 at the last token, 0 elsewhere: the mask less the mask moved one place to the front.
+/// 1 at the last token, 0 elsewhere. Padding may be anywhere.
 fn last(mask: &Tensor) -> Result<Tensor> {
-    let (batch, length) = mask.dims2()?;
-    let next = Tensor::cat(
-        &[&mask.narrow(1, 1, length - 1)?, &Tensor::zeros((batch, 1), mask.dtype(), mask.device())?],
-        1,
-    )?;
-    mask - next
+    let (_, length) = mask.dims2()?;
+    // Half types do not have all places.
+    let places = Tensor::arange(1.0, length as f32 + 1.0, mask.device())?.reshape((1, length))?;
+    let places = mask.to_dtype(DType::F32)?.broadcast_mul(&places)?;
+    places.broadcast_eq(&places.max_keepdim(1)?)?.to_dtype(mask.dtype())? * mask
 }
 
 /// The highest value of the tokens, NaN if there is one. The first of equal values has the gradient, as in `torch.max`.
@@ -78,6 +77,17 @@ mod tests {
         check(Pooling::Last, [2.0, -9.0])?;
         check(Pooling::Mean, [2.0, -5.0])?;
         check(Pooling::Max, [3.0, -2.0])
+    }
+
+    /// Masks with padding before and between tokens, which a network of one's own may have.
+    #[test]
+    fn the_last_token_may_follow_padding() -> Result<()> {
+        let mask: [[f32; 4]; 4] =
+            [[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]];
+        let expected: [[f32; 4]; 4] =
+            [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
+        assert_eq!(last(&Tensor::new(&mask, &Device::Cpu)?)?.to_vec2::<f32>()?, expected);
+        Ok(())
     }
 
     /// torch.tensor([[1., 3., 3.], [nan, 2., nan], [-inf, -inf, -inf]]).max(1): 3 at 1, NaN at 0 and −∞ at 0, with the gradients

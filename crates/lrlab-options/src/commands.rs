@@ -172,7 +172,7 @@ pub struct RecordedArgs {
     pub out: PathBuf,
     /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
     /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
-    /// finished run, the default is `results/NAME/*.jsonl` beside an experiment file `NAME.toml`.
+    /// finished run of the experiment, the default is `results/NAME/*.jsonl` beside its file `NAME.toml`.
     #[arg(long, value_name = "FILE|DIR")]
     pub records: Vec<PathBuf>,
     /// The cells of the experiment.

@@ -206,7 +206,7 @@ fn failed_runs_show_their_error() {
 }
 
 #[test]
-fn damaged_results_count_as_failed() {
+fn damaged_results_count_as_missing() {
     let plan = small(&["static"], 2);
     let (_folder, store) = common::store(&plan, |_, _| None);
     let put = |bytes: &[u8]| {
@@ -214,7 +214,8 @@ fn damaged_results_count_as_failed() {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("result.json"), bytes).unwrap();
         let report = summarise(&plan, &store).unwrap();
-        assert_eq!((report.counts.done, report.counts.failed, report.counts.missing), (0, 1, 1));
+        assert_eq!((report.counts.done, report.counts.failed, report.counts.missing), (0, 0, 2));
+        assert_eq!(report.runs().next().map(lrlab_report::Run::word), Some("damaged"));
         check::written(&plan, &store, "damaged")["report.html"].clone()
     };
     let broken = put(b"{ \"run_id\": 3 }");

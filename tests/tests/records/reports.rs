@@ -208,3 +208,38 @@ fn a_report_of_a_part_leaves_out_documents_about_the_whole() {
     assert!(read(folder, "runs/tiny/report/report.md").contains(covered));
     assert_eq!(read(folder, "runs/tiny/report/all.md"), "1\n");
 }
+
+/// A grid of another experiment in the same store does not hide the runs on record.
+#[test]
+fn runs_on_record_are_verified_beside_other_experiments() {
+    let here = place(true);
+    let here = here.path();
+    succeeds(here, &["records", "export", "tiny.toml", "--to", "results/tiny/runs.jsonl"]);
+    std::fs::write(here.join("other.toml"), TINY.replace("\"tiny\"", "\"other\"").replace("0.01", "0.02"))
+        .unwrap();
+    let verify = ["verify", "tiny.toml", "--device", "cpu", "--out", "store"];
+    succeeds(here, &["run", "other.toml", "--device", "cpu", "--out", "store"]);
+    let ran = succeeds(here, &verify);
+    let words = "note: store has no finished run of tiny.toml: those on record in results/tiny are verified";
+    assert!(
+        ran.err.contains(words) && ran.out.contains("2 of 2 runs are identical"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+}
+
+/// Two files of one folder cannot have different results of a run.
+#[test]
+fn an_export_does_not_contradict_the_records_beside_it() {
+    let here = place(true);
+    let here = here.path();
+    succeeds(here, &["records", "export", "tiny.toml", "--to", "results/tiny/first.jsonl"]);
+    let first = here.join("results/tiny/first.jsonl");
+    let text = read(here, "results/tiny/first.jsonl").replacen("\"val_loss\":", "\"val_loss\":1", 1);
+    std::fs::write(&first, text).unwrap();
+    let export = ["records", "export", "tiny.toml", "--to"];
+    fails(here, &[&export[..], &["results/tiny/second.jsonl"]].concat(), ", or export to another folder");
+    assert!(!here.join("results/tiny/second.jsonl").exists());
+    succeeds(here, &[&export[..], &["elsewhere.jsonl"]].concat());
+}
