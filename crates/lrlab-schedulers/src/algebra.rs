@@ -13,6 +13,8 @@
 //! - `delay(0)`, `scale(1)` and `above(0)` change nothing; `delay(s).delay(t) = delay(s + t)`.
 //! - `repeat(p)` has period p and agrees with the schedule on its first period.
 
+use std::sync::Arc;
+
 use crate::{Mark, MarkKind, Schedule, Time, check::saturate, schedules::MOST_MARKS};
 
 /// Combinators for every schedule.
@@ -81,15 +83,22 @@ pub trait Compose: Schedule + Sized {
 
 impl<S: Schedule> Compose for S {}
 
-impl<S: Schedule + ?Sized> Schedule for Box<S> {
-    fn lr(&self, base: f64, at: Time) -> f64 {
-        (**self).lr(base, at)
-    }
+/// Implements [`Schedule`] for pointers to a schedule.
+macro_rules! pointers {
+    ($($pointer:ty),*) => {
+        $(impl<S: Schedule + ?Sized> Schedule for $pointer {
+            fn lr(&self, base: f64, at: Time) -> f64 {
+                (**self).lr(base, at)
+            }
 
-    fn marks(&self) -> Vec<Mark> {
-        (**self).marks()
-    }
+            fn marks(&self) -> Vec<Mark> {
+                (**self).marks()
+            }
+        })*
+    };
 }
+
+pointers!(Box<S>, &S, Arc<S>);
 
 /// See [`Compose::then`].
 #[derive(Debug, Clone)]

@@ -2,6 +2,12 @@
 
 use std::fmt::Debug;
 
+#[cfg(feature = "serde")]
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error},
+};
+
 use crate::{Controller, Decision, Observation};
 
 /// A controller of any type with its state.
@@ -25,19 +31,26 @@ pub trait AnyController: Debug + Send {
     /// Processes the observation of the trial that [`Decision::Try`] requested, and decides.
     fn tried(&mut self, seen: &Observation) -> Decision;
 
-    /// Returns the state for a checkpoint, without the configuration.
+    /// Returns the state for a checkpoint, without the configuration. The default is null: the state is not saved.
     #[cfg(feature = "serde")]
-    fn state(&self) -> serde_json::Value;
+    fn state(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 
     /// Restores a state that [`AnyController::state`] returned. The configuration does not change.
     ///
     /// # Errors
-    /// Returns an error, and keeps its own state, if the state belongs to another kind of controller.
+    /// Returns an error, and keeps its own state, if the state belongs to another kind of controller. The default always does.
     #[cfg(feature = "serde")]
-    fn restore(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error>;
+    fn restore(&mut self, _state: serde_json::Value) -> Result<(), serde_json::Error> {
+        Err(serde_json::Error::custom(format!("{self:?} does not save its state")))
+    }
 }
 
 /// A [`Controller`] with its state.
+///
+/// With the feature `serde`, it is an [`AnyController`] if serde can write and read the state. Without the feature, it is one
+/// for the controllers of this crate only; others implement [`AnyController`] themselves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Controlled<C: Controller> {
     controller: C,
@@ -53,9 +66,18 @@ impl<C: Controller> Controlled<C> {
     }
 }
 
+/// A state that [`Controlled`] can save. Without `serde` these are the states of this crate only, so that the feature adds
+/// implementations and removes none.
+#[cfg(feature = "serde")]
+pub(crate) trait SavedState: Serialize + DeserializeOwned {}
+#[cfg(feature = "serde")]
+impl<S: Serialize + DeserializeOwned> SavedState for S {}
+#[cfg(not(feature = "serde"))]
+pub(crate) trait SavedState {}
+
 impl<C: Controller + Debug + Send> AnyController for Controlled<C>
 where
-    C::State: Debug + Send,
+    C::State: Debug + Send + SavedState,
 {
     fn observe(&mut self, seen: &Observation) -> Decision {
         self.controller.observe(&mut self.state, seen)

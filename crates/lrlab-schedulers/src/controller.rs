@@ -1,8 +1,5 @@
 //! The trait of metric-driven controllers.
 
-#[cfg(feature = "serde")]
-use serde::{Serialize, de::DeserializeOwned};
-
 /// An observation of the monitored metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {
@@ -48,22 +45,10 @@ pub enum Decision {
     },
 }
 
-/// The state of a controller, which can be compared and, with the feature `serde`, saved.
-#[cfg(feature = "serde")]
-pub trait ControllerState: Clone + PartialEq + Serialize + DeserializeOwned {}
-#[cfg(feature = "serde")]
-impl<S: Clone + PartialEq + Serialize + DeserializeOwned> ControllerState for S {}
-
-/// The state of a controller, which can be compared and, with the feature `serde`, saved.
-#[cfg(not(feature = "serde"))]
-pub trait ControllerState: Clone + PartialEq {}
-#[cfg(not(feature = "serde"))]
-impl<S: Clone + PartialEq> ControllerState for S {}
-
 /// A controller: the configuration is `self`, and the state is a separate value.
 pub trait Controller {
-    /// The state.
-    type State: ControllerState;
+    /// The state, which can be copied and compared. [`Controlled`](crate::Controlled) states which ones can be saved.
+    type State: Clone + PartialEq;
 
     /// Returns the state before the first observation.
     fn init(&self) -> Self::State;

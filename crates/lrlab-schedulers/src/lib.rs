@@ -41,7 +41,8 @@
 //!   at T is not applied.
 //! - After its end, a schedule holds its last value, unless its documentation states otherwise.
 //! - Percentages refer to the part of the run that a schedule covers: after a warm-up, to the rest of the run.
-//! - The base rate is an argument, so parameter groups with different base rates share one schedule.
+//! - The base rate is an argument, so parameter groups with different base rates share one schedule: a reference or an
+//!   [`Arc`](std::sync::Arc) is a schedule too.
 //!
 //! # Where to look
 //!
@@ -113,7 +114,7 @@ pub mod torch;
 
 pub use algebra::{Above, Clamp, Compose, Delay, Max, Min, Over, Plus, Repeat, Scale, Then};
 pub use controlled::{AnyController, Controlled};
-pub use controller::{Controller, ControllerState, Decision, Observation};
+pub use controller::{Controller, Decision, Observation};
 pub use controllers::*;
 pub use conventions::{keras, optax, timm, transformers};
 pub use drive::{Driver, Hyper, Rates};

@@ -25,7 +25,7 @@ pub struct Curve<'a> {
     pub x: (&'a str, bool),
     /// The bounds of the vertical axis.
     pub y: (f64, f64),
-    /// The x of a vertical line.
+    /// The x of a vertical line, if it is finite.
     pub mark: Option<f64>,
 }
 
@@ -44,11 +44,10 @@ impl Curve<'_> {
         let points: Vec<(f64, f64)> = self.points.iter().copied().filter(finite).collect();
         let along = |x: f64| if self.x.1 { x.max(f64::MIN_POSITIVE).log10() } else { x };
         let (begin, end) = match (points.first(), points.last()) {
-            (Some(first), Some(last)) if along(last.0) > along(first.0) => (along(first.0), along(last.0)),
-            (Some(first), _) => (along(first.0), along(first.0) + 1.0),
-            (None, _) => (0.0, 1.0),
+            (Some(first), Some(last)) => range(along(first.0), along(last.0)),
+            _ => (0.0, 1.0),
         };
-        let (low, high) = if self.y.1 > self.y.0 { self.y } else { (self.y.0, self.y.0 + 1.0) };
+        let (low, high) = range(self.y.0, self.y.1);
         let x = |x: f64| LEFT + (WIDTH - LEFT - RIGHT) * ((along(x) - begin) / (end - begin)).clamp(0.0, 1.0);
         let y =
             |y: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * ((y - low) / (high - low)).clamp(0.0, 1.0);
@@ -71,13 +70,12 @@ impl Curve<'_> {
                 short(value)
             );
         }
-        for tick in self.ticks(begin, end) {
+        for (tick, label) in self.ticks(begin, end) {
             let _ = writeln!(
                 svg,
-                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
                 x(tick),
-                HEIGHT - BOTTOM + 18.0,
-                if self.x.1 { format!("{tick:e}") } else { tick.to_string() }
+                HEIGHT - BOTTOM + 18.0
             );
         }
         let _ = writeln!(
@@ -87,7 +85,7 @@ impl Curve<'_> {
             HEIGHT - 6.0,
             escape(self.x.0)
         );
-        if let Some(mark) = self.mark {
+        if let Some(mark) = self.mark.filter(|mark| mark.is_finite()) {
             let _ = writeln!(
                 svg,
                 "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{1}\" stroke=\"#dc2626\" \
@@ -107,14 +105,25 @@ impl Curve<'_> {
         svg
     }
 
-    /// Returns the labelled positions of the horizontal axis: powers of ten, or the ends of four equal parts.
-    fn ticks(&self, begin: f64, end: f64) -> Vec<f64> {
+    /// Returns the labelled positions of the horizontal axis with their labels: the ends of four equal parts, rounded; on a
+    /// logarithmic axis powers of ten, or the ends if it has none.
+    fn ticks(&self, begin: f64, end: f64) -> Vec<(f64, String)> {
         if self.x.1 {
             let (first, last) = (begin.ceil() as i32, end.floor() as i32);
+            if first > last {
+                return [begin, end].map(|power| 10_f64.powf(power)).map(|x| (x, short(x))).into();
+            }
             let step = ((last - first) / 8 + 1) as usize;
-            return (first..=last).step_by(step).map(|power| 10_f64.powi(power)).collect();
+            let powers = (first..=last).step_by(step);
+            return powers.map(|power| (10_f64.powi(power), format!("1e{power}"))).collect();
         }
-        (0..=4).map(|part| (begin + (end - begin) * f64::from(part) / 4.0).round()).collect()
+        // Whole numbers, or three digits of a range that is too short for them.
+        let digits = if end - begin >= 4.0 { 0.0 } else { 2.0 - (end - begin).log10().floor() };
+        let unit = 10_f64.powi(digits.min(300.0) as i32);
+        let tick = |part| ((begin + (end - begin) * f64::from(part) / 4.0) * unit).round() / unit;
+        let label =
+            |x: f64| if x != 0.0 && x.abs() < 1e-4 { format!("{x:e}") } else { format!("{}", x + 0.0) };
+        (0..=4).map(|part| (tick(part), label(tick(part)))).collect()
     }
 }
 
@@ -132,7 +141,7 @@ pub fn plot_svg(rates: &[f64], title: &str) -> String {
 }
 
 /// Returns a plot of `width` × `height` Braille characters (two by four dots each) with the highest rate above and the number
-/// of updates below.
+/// of updates below. `width` and `height` are limited to 1 … 1000, and rates that are not finite are omitted.
 ///
 /// ```
 /// let plot = lrlab_schedulers::plot_text(&[0.1, 0.05, 0.0], 20, 4);
@@ -147,6 +156,8 @@ pub fn plot_text(rates: &[f64], width: usize, height: usize) -> String {
 
 /// Returns a line of `width` bars from 0 to the highest mean, where each bar is the mean of its part of the rates.
 ///
+/// `width` is limited to 1 … 1000. Rates that are not finite are omitted, and a part without finite rates is a space.
+///
 /// ```
 /// assert_eq!(lrlab_schedulers::plot_line(&[0.1, 0.1, 0.05, 0.05, 0.0, 0.0], 3), "█▅▁");
 /// ```
@@ -154,19 +165,21 @@ pub fn plot_text(rates: &[f64], width: usize, height: usize) -> String {
 pub fn plot_line(rates: &[f64], width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let width = width.clamp(1, 1000);
-    let means: Vec<f64> = (0..width)
+    let means: Vec<Option<f64>> = (0..width)
         .filter_map(|column| {
             let from = column * rates.len() / width;
             let to = ((column + 1) * rates.len() / width).max(from + 1);
-            let part = rates.get(from..to)?;
-            Some(part.iter().sum::<f64>() / part.len() as f64)
+            let part: Vec<f64> =
+                rates.get(from..to)?.iter().copied().filter(|rate| rate.is_finite()).collect();
+            Some((!part.is_empty()).then(|| part.iter().sum::<f64>() / part.len() as f64))
         })
         .collect();
-    let top = means.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    means.iter().map(|mean| BARS[((mean / top).clamp(0.0, 1.0) * 7.0).round() as usize]).collect()
+    let top = means.iter().copied().flatten().fold(f64::MIN_POSITIVE, f64::max);
+    let bar = |mean: f64| BARS[((mean / top).clamp(0.0, 1.0) * 7.0).round() as usize];
+    means.into_iter().map(|mean| mean.map_or(' ', bar)).collect()
 }
 
-/// Returns the dots of [`plot_text`] for values between `low` and `high`; other values are drawn at the edge.
+/// Returns the dots of [`plot_text`] for values between `low` and `high`. Other finite values are drawn at the edge.
 ///
 /// ```
 /// assert_eq!(lrlab_schedulers::plot_dots(&[2.0, 1.0], (1.0, 2.0), 2, 1), "⠉⢹\n");
@@ -185,16 +198,17 @@ pub fn plot_dots(values: &[f64], (low, high): (f64, f64), width: usize, height: 
         // One rate per column, or all rates of the column if there are more rates than columns.
         let from = column * last / (columns - 1).max(1);
         let to = ((column + 1) * last / (columns - 1).max(1)).max(from + 1).min(values.len());
-        let Some(part) = values.get(from..to).filter(|part| !part.is_empty()) else { continue };
-        let rows_of_part = part.iter().map(|&value| row(value));
+        let part = values.get(from..to).unwrap_or_default().iter().filter(|value| value.is_finite());
+        let rows_of_part: Vec<usize> = part.map(|&value| row(value)).collect();
+        let Some(&latest) = rows_of_part.last() else { continue };
         let (mut above, mut below) = (rows, 0);
-        for r in rows_of_part.chain(previous) {
+        for r in rows_of_part.into_iter().chain(previous) {
             (above, below) = (above.min(r), below.max(r));
         }
         for r in above..=below {
             dots[r / 4 * width + column / 2] |= BRAILLE[column % 2][r % 4];
         }
-        previous = part.last().map(|&value| row(value));
+        previous = Some(latest);
     }
     let mut text = String::new();
     for line in dots.chunks(width) {
@@ -206,6 +220,11 @@ pub fn plot_dots(values: &[f64], (low, high): (f64, f64), width: usize, height: 
 
 /// The bits of the dots of a Braille character, by column and row (Unicode block U+2800).
 const BRAILLE: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
+
+/// Returns the bounds of an axis, which are not equal.
+fn range(low: f64, high: f64) -> (f64, f64) {
+    (low, if high > low { high } else { (low + 1.0).max(low.next_up()) })
+}
 
 /// Returns the highest finite rate, or 1 if none is above 0.
 fn ceiling(rates: &[f64]) -> f64 {
@@ -273,6 +292,41 @@ mod tests {
             Curve { title: "", points, x: ("rate", true), y: (0.0, 4.0), mark: None }.svg()
         };
         assert_eq!(svg(&whole), svg(&more));
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_omitted() {
+        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            // A value per column: the dots of the odd one are missing, the others are unchanged.
+            assert_eq!(plot_dots(&[0.0, odd, 0.0, 0.0], (0.0, 1.0), 2, 1), "⡀⣀\n", "{odd}");
+            assert_eq!(plot_text(&[odd, 0.02, 0.02, odd], 2, 1), "0.02\n⠈⠁\n0 … 4 updates\n", "{odd}");
+            assert_eq!(plot_line(&[0.4, 0.4, odd, 0.2, odd, odd], 3), "█▅ ", "{odd}");
+            let curve =
+                |mark| Curve { title: "", points: &[(0.0, 1.0)], x: ("x", false), y: (0.0, 1.0), mark }.svg();
+            assert_eq!(curve(Some(odd)), curve(None), "{odd}");
+        }
+    }
+
+    #[test]
+    fn ticks_of_the_horizontal_axis() {
+        let check = |logarithmic: bool, begin: f64, end: f64, expected: &[&str]| {
+            let curve = Curve { title: "", points: &[], x: ("x", logarithmic), y: (0.0, 1.0), mark: None };
+            let labels: Vec<String> = curve.ticks(begin, end).into_iter().map(|tick| tick.1).collect();
+            assert_eq!(labels, expected, "{begin} … {end}");
+        };
+        check(false, 0.0, 99.0, &["0", "25", "50", "74", "99"]);
+        check(false, 0.0, 4.0, &["0", "1", "2", "3", "4"]);
+        check(false, 0.0, 3.0, &["0", "0.75", "1.5", "2.25", "3"]);
+        check(false, -0.1, 0.7, &["-0.1", "0.1", "0.3", "0.5", "0.7"]);
+        check(false, 1e6, 1e6 + 0.5, &["1000000", "1000000.125", "1000000.25", "1000000.375", "1000000.5"]);
+        check(false, 0.0, 2e-7, &["0", "5e-8", "1e-7", "1.5e-7", "2e-7"]);
+        check(false, -0.501, 0.499, &["-0.5", "-0.25", "0", "0.25", "0.5"]);
+        check(true, -5.0, -1.5, &["1e-5", "1e-4", "1e-3", "1e-2"]);
+        check(true, 2e-3_f64.log10(), 8e-3_f64.log10(), &["0.002", "0.008"]);
+        // The axis of one point.
+        let (begin, end) = range(1e300, 1e300);
+        assert!(end > begin);
+        assert_eq!(range(2.0, 2.0), (2.0, 3.0));
     }
 
     #[test]

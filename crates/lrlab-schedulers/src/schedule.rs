@@ -12,7 +12,7 @@ pub trait Schedule: Debug + Send + Sync {
     /// Returns the rate for the update at `at`.
     fn lr(&self, base: f64, at: Time) -> f64;
 
-    /// Returns restarts, milestones and the end, by ascending update.
+    /// Returns restarts, milestones and the end, by ascending update; of a longer series only the first 10000.
     fn marks(&self) -> Vec<Mark> {
         Vec::new()
     }

@@ -315,7 +315,8 @@ pub struct StaircaseSpec {
 /// `noise = { std = 0.1, of = { cosine = {} } }`: multiplies the rate by `1 + n`, where n is a normal random number of the
 /// update or epoch.
 ///
-/// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0; or it is uniform between
+/// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0. If none of 64 draws is
+/// within the limit, n is 0; with `std = 30` and the default limit, that is 3 updates of 10. Or n is uniform between
 /// `−limit` and `limit`. There is no noise before `start` and from `end` on. n depends only on the
 /// seed and the time, so the rates do not depend on the order of calls. Source: timm's `noise_range_t`, which is `start` and `end`, with
 /// `std`, `limit`, `seed` and `distribution` as its `noise_std`, `noise_pct`, `noise_seed` and `noise_type`.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
-use lrlab_schedulers::{Driver, Horizon, Hyper, Rates, Schedule, ScheduleSpec};
+use std::sync::Arc;
+
+use lrlab_schedulers::{Compose, Driver, Horizon, Hyper, Rates, Schedule, ScheduleSpec};
 
 const RUN: Horizon = Horizon { updates: 40, updates_per_epoch: 10 };
 
@@ -48,4 +50,31 @@ fn the_driver_supports_groups_and_hyperparameters() {
     assert_eq!(driver.value("head", &Hyper::Momentum, RUN.at(12)), Some(0.95));
     assert_eq!(driver.value("head", &Hyper::Beta2, RUN.at(12)), None);
     assert_eq!(driver.value("neck", &Hyper::Lr, RUN.at(12)), None);
+}
+
+/// Groups share one schedule that is built once, as an `Arc` or a reference, with or without combinators.
+#[test]
+fn groups_share_a_schedule() {
+    let text = "cosine_warm_restarts = { t_0 = '1 epoch', limit = 3 }";
+    let shared: Arc<dyn Schedule> = build(text).into();
+    let driver = Driver::default()
+        .drive("backbone", Hyper::Lr, 0.01, Arc::clone(&shared))
+        .drive("head", Hyper::Lr, 0.1, Arc::clone(&shared))
+        .drive("head", Hyper::WeightDecay, 1e-4, Arc::clone(&shared).scale(0.5));
+    assert_eq!(Arc::strong_count(&shared), 4);
+    let own = build(text);
+    for update in 0..RUN.updates {
+        let at = RUN.at(update);
+        for (group, base) in [("backbone", 0.01), ("head", 0.1)] {
+            assert_eq!(driver.value(group, &Hyper::Lr, at), Some(own.lr(base, at)));
+        }
+        assert_eq!(driver.value("head", &Hyper::WeightDecay, at), Some(own.lr(1e-4, at) * 0.5));
+    }
+    let mut groups = [0.01, 0.1].map(|base| Rates::new(&*shared, base, RUN));
+    assert_eq!(
+        groups.each_mut().map(|rates| rates.nth(13)),
+        [0.01, 0.1].map(|base| Some(own.lr(base, RUN.at(13))))
+    );
+    assert_eq!((&shared).scale(0.5).marks(), own.marks());
+    assert_eq!(own.marks().len(), 3);
 }

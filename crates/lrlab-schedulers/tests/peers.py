@@ -214,6 +214,9 @@ transformers_case("get_cosine_with_min_lr_schedule_with_warmup(o, 7, 40, 0.75, m
 transformers_case("get_cosine_with_min_lr_schedule_with_warmup(o, 7, 40, min_lr_rate=0.3)", warm(7, "floor = { at = 0.3, of = { cosine = {} } }"))
 transformers_case("get_cosine_with_min_lr_schedule_with_warmup_lr_rate(o, 7, 40, min_lr_rate=0.3)", "transformers cosine_warmup_with_min_lr")
 transformers_case("get_cosine_with_min_lr_schedule_with_warmup_lr_rate(o, 7, 40, 1.5, min_lr=0.02, warmup_lr_rate=0.4)", "transformers cosine_warmup_with_min_lr with a start")
+transformers_case("get_cosine_with_min_lr_schedule_with_warmup_lr_rate(o, 1, 40, min_lr_rate=0.3)", "transformers cosine_warmup_with_min_lr of one update")
+transformers_case("get_cosine_with_min_lr_schedule_with_warmup_lr_rate(o, 1, 40, 1.5, min_lr_rate=0.2, warmup_lr_rate=0.4)", "transformers cosine_warmup_with_min_lr of one update with a start")
+transformers_case("get_cosine_with_min_lr_schedule_with_warmup_lr_rate(o, 2, 40, min_lr_rate=0.3, warmup_lr_rate=0.6)", "transformers cosine_warmup_with_min_lr of two updates with a start")
 shapes = {"linear": "linear", "cosine": "cosine", "1-sqrt": "one_minus_sqrt"}
 for warmup_type in shapes:
     for decay_type in shapes:

@@ -115,10 +115,19 @@ fn schedule(ours: &str, run: &Horizon) -> Box<dyn Schedule> {
         }
         .into(),
         "transformers cosine_warmup_with_min_lr" => {
-            transformers::cosine_warmup_with_min_lr(7, 40, 0.5, 0.3, None)
+            transformers::cosine_warmup_with_min_lr(7, 40, 0.5, 0.3, None).unwrap()
         }
         "transformers cosine_warmup_with_min_lr with a start" => {
-            transformers::cosine_warmup_with_min_lr(7, 40, 1.5, 0.2, Some(0.4))
+            transformers::cosine_warmup_with_min_lr(7, 40, 1.5, 0.2, Some(0.4)).unwrap()
+        }
+        "transformers cosine_warmup_with_min_lr of one update" => {
+            transformers::cosine_warmup_with_min_lr(1, 40, 0.5, 0.3, None).unwrap()
+        }
+        "transformers cosine_warmup_with_min_lr of one update with a start" => {
+            transformers::cosine_warmup_with_min_lr(1, 40, 1.5, 0.2, Some(0.4)).unwrap()
+        }
+        "transformers cosine_warmup_with_min_lr of two updates with a start" => {
+            transformers::cosine_warmup_with_min_lr(2, 40, 0.5, 0.3, Some(0.6)).unwrap()
         }
         text => ScheduleSpec::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")),
     };
@@ -190,7 +199,7 @@ fn as_timm() {
 
 #[test]
 fn as_transformers() {
-    check("transformers", 28);
+    check("transformers", 31);
 }
 
 #[test]

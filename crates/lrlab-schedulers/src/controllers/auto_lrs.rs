@@ -189,7 +189,7 @@ impl Controller for AutoLrs {
                 OnNan::CountAsBad => {}
             }
         }
-        state.seen += 1;
+        state.seen = state.seen.saturating_add(1);
         if !state.seen.is_multiple_of(self.every) {
             return Decision::Keep;
         }

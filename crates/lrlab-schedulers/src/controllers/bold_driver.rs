@@ -85,14 +85,17 @@ impl Controller for BoldDriver {
         let gain = cut(state.gain, self.down, self.min_gain);
         let last = state.last.map_or_else(|| "nothing".to_owned(), |last| last.to_string());
         let reason = format!("cut × {}: {value} is worse than {last}", gain / state.gain);
-        let unchanged = gain >= state.gain;
-        state.gain = gain;
         if self.rewind {
+            state.gain = gain;
             return Decision::Rewind { gain, reason };
         }
         if value.is_finite() {
             state.last = Some(value);
         }
-        if unchanged { Decision::Keep } else { Decision::Gain { gain, reason } }
+        if gain >= state.gain {
+            return Decision::Keep;
+        }
+        state.gain = gain;
+        Decision::Gain { gain, reason }
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
+use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut, push_last};
 use crate::schedules::is_default;
 use crate::{Controller, Decision, Error, Observation, check};
 
@@ -125,10 +125,7 @@ impl Greedy {
     }
 
     fn mean(&self, recent: &mut Vec<f64>, value: f64) -> f64 {
-        recent.push(value);
-        if recent.len() > self.window as usize {
-            recent.remove(0);
-        }
+        push_last(recent, value, self.window);
         let n = recent.len() as f64;
         recent.iter().map(|x| x / n).sum()
     }
@@ -187,9 +184,9 @@ impl Controller for Greedy {
         };
         if mean.is_finite() && state.best.is_none_or(better) {
             state.best = Some(mean);
-            (state.good, state.bad) = (state.good + 1, 0);
+            (state.good, state.bad) = (state.good.saturating_add(1), 0);
         } else {
-            (state.good, state.bad) = (0, state.bad + 1);
+            (state.good, state.bad) = (0, state.bad.saturating_add(1));
         }
         if state.good > self.patience {
             state.stuck = 0;
@@ -203,7 +200,7 @@ impl Controller for Greedy {
             state.stuck = match self.reset_rule {
                 ResetRule::WithoutEffect if gain < state.gain => 0,
                 ResetRule::AtLeast if gain > self.min_gain => state.stuck,
-                ResetRule::WithoutEffect | ResetRule::AtLeast => state.stuck + 1,
+                ResetRule::WithoutEffect | ResetRule::AtLeast => state.stuck.saturating_add(1),
             };
             if self.reset_after > 0 && state.stuck >= self.reset_after {
                 let decision = self.reset(state);

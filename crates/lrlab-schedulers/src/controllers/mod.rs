@@ -32,6 +32,12 @@ fn check_bounds(min_gain: f64, max_gain: f64) -> Result<(), Error> {
     check::range("max_gain", max_gain, (1.0..=check::MAX).contains(&max_gain), "a number from 1 to 1e30")
 }
 
+/// Appends a value and keeps the last `most`. A state that was saved with a larger limit may hold more.
+fn push_last<T>(values: &mut Vec<T>, value: T, most: u32) {
+    values.push(value);
+    values.drain(..values.len().saturating_sub(most as usize));
+}
+
 /// Returns the gain after a cut, which is above 0.
 fn cut(gain: f64, factor: f64, min_gain: f64) -> f64 {
     (gain * factor).max(min_gain).max(f64::MIN_POSITIVE)

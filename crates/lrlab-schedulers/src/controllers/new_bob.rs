@@ -10,9 +10,9 @@ use crate::{Controller, Decision, Error, Observation, check};
 
 /// `new_bob = { factor = 0.5, threshold = 0.0025 }`: compares with the previous observation instead of the best one.
 ///
-/// The improvement of `m` on the previous observation `p` is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`. After
-/// `patience` improvements below `threshold`, the next one multiplies the gain by `factor`. Therefore the descent after a
-/// spike does not count as a plateau. Source: `QuickNet`'s newbob, as in `SpeechBrain`'s `NewBobScheduler`.
+/// The improvement of `m` on the previous observation `p` is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`, and 0 if
+/// they are equal, also at 0. After `patience` improvements below `threshold`, the next one multiplies the gain by `factor`.
+/// Therefore the descent after a spike does not count as a plateau. Source: `QuickNet`'s newbob, as in `SpeechBrain`'s `NewBobScheduler`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -81,7 +81,9 @@ impl Controller for NewBob {
                 Mode::Min => previous - value,
                 Mode::Max => value - previous,
             };
-            if gained >= self.threshold * previous.abs() {
+            // The product may be 0: for a `previous` of 0, or by rounding.
+            let enough = gained >= self.threshold * previous.abs() && (gained > 0.0 || self.threshold == 0.0);
+            if enough {
                 return Decision::Keep;
             }
             format!("improvement of {gained} on {previous} is below {} of it", self.threshold)

@@ -214,7 +214,7 @@ impl Controller for Plateau {
 
     fn observe(&self, state: &mut PlateauState, seen: &Observation) -> Decision {
         let Some(value) = self.value(state, seen.value) else {
-            state.seen += 1;
+            state.seen = state.seen.saturating_add(1);
             return Decision::Keep;
         };
         self.decide(state, value, |best| self.is_better(value, best))
@@ -229,6 +229,7 @@ impl Plateau {
             return None;
         }
         if self.accumulate <= 1 {
+            state.held.clear();
             return Some(value);
         }
         if !value.is_finite() && self.on_nan != OnNan::CountAsBad {
@@ -237,7 +238,7 @@ impl Plateau {
             }
             return Some(value);
         }
-        state.held.push(value.is_finite().then_some(value));
+        super::push_last(&mut state.held, value.is_finite().then_some(value), self.accumulate);
         if state.held.len() < self.accumulate as usize {
             return None;
         }
@@ -252,7 +253,7 @@ impl Plateau {
         value: f64,
         is_better: impl Fn(f64) -> bool,
     ) -> Decision {
-        state.seen += 1;
+        state.seen = state.seen.saturating_add(1);
         if !value.is_finite() {
             match self.on_nan {
                 OnNan::Stop => return Decision::Stop { reason: format!("the metric is {value}") },
@@ -283,7 +284,7 @@ impl Plateau {
         if better {
             state.bad = 0;
         } else if self.rule == PatienceRule::Torch || state.cooldown == 0 {
-            state.bad += 1;
+            state.bad = state.bad.saturating_add(1);
         }
         if self.rule == PatienceRule::Torch && state.cooldown > 0 {
             state.cooldown -= 1;

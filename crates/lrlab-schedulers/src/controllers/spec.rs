@@ -61,6 +61,8 @@ macro_rules! controllers {
                 })
             }
         }
+        $(#[cfg(not(feature = "serde"))]
+        impl crate::controlled::SavedState for <$controller as crate::Controller>::State {})*
         $(impl From<$controller> for ControllerSpec {
             fn from(controller: $controller) -> Self {
                 Self::$controller(controller)

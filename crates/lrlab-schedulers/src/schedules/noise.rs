@@ -47,7 +47,7 @@ struct Noise {
     of: Box<dyn Schedule>,
 }
 
-/// The maximum number of draws. If all are outside the limit, n is 0.
+/// The maximum number of draws, which the documentation of [`NoiseSpec`] states. If all are outside the limit, n is 0.
 const MOST_DRAWS: u64 = 64;
 
 impl Schedule for Noise {

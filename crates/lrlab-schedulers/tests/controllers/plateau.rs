@@ -90,6 +90,23 @@ fn changes_within_the_noise_are_not_improvements() {
 }
 
 /// PyTorch's rule compares the descent after a spike with the best value; `NewBob` with the previous one.
+/// An observation that equals the previous one is no improvement, also at 0 and where the threshold times it rounds to 0.
+#[test]
+fn new_bob_cuts_a_constant_metric() {
+    let check = |text: &str, values: &[f64], expected: &[usize]| {
+        assert_eq!(moments(text, values), expected, "{text} {values:?}");
+    };
+    for value in [0.0, -0.0, 5e-324, -3.0, 1e300] {
+        for mode in ["min", "max"] {
+            check(&format!("new_bob = {{ mode = '{mode}' }}"), &[value; 4], &[1, 2, 3]);
+            check(&format!("new_bob = {{ mode = '{mode}', patience = 1 }}"), &[value; 5], &[2, 4]);
+            check(&format!("new_bob = {{ mode = '{mode}', threshold = 0 }}"), &[value; 4], &[]);
+        }
+    }
+    check("new_bob", &[0.0, -1.0, 0.0, 0.0], &[2, 3]);
+    check("new_bob = { mode = 'max' }", &[0.0, 1e-300, 2e-300], &[]);
+}
+
 #[test]
 fn the_descent_after_a_spike_is_not_a_plateau() {
     let spike: Vec<f64> = [0.5, 2.0].into_iter().chain((0..8).map(|k| 1.5 * 0.9_f64.powi(k))).collect();

@@ -21,6 +21,24 @@ fn noise_depends_only_on_seed_and_time() {
     assert_ne!(found, rates(&text.replace("seed = 7", "seed = 8"), &forward));
 }
 
+/// Of 64 draws none may be within the limit; then there is no noise.
+#[test]
+fn noise_is_drawn_a_limited_number_of_times() {
+    let without_noise = |std: f64, limit: f64| {
+        let text = format!("noise = {{ std = {std:e}, limit = {limit}, of = {{ static = {{}} }} }}");
+        let found = rates(&text, &(0..5000).collect::<Vec<_>>());
+        found.iter().filter(|&&lr| lr == 0.1).count() as f64 / 5000.0
+    };
+    // A draw is within the limit with a probability of about limit / std · √(2 / π), except if std is small.
+    for (std, limit) in [(30.0, 0.67), (100.0, 0.67), (40.0, 1.0)] {
+        let expected = (1.0 - limit / std * (2.0 / std::f64::consts::PI).sqrt()).powi(64);
+        let found = without_noise(std, limit);
+        assert!((found - expected).abs() < 0.025, "{found} of std {std}, not {expected}");
+    }
+    assert_eq!(without_noise(1.0, 0.67), 0.0);
+    assert_eq!(without_noise(1e30, 0.1), 1.0);
+}
+
 /// Noise has a beginning and an end, and may be uniform.
 #[test]
 fn noise_has_a_range_and_a_distribution() {
