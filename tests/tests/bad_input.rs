@@ -273,7 +273,7 @@ fn options_name_themselves_in_the_error_about_a_negative_number() {
         (&["verify", "--sample", "-1"], number),
         (&["lr-find", "--updates", "-300"], "invalid digit found in string"),
         (&["bench", "--rounds", "-1"], "-1 is not in 1..=65535"),
-        (&["lr-find", "--smoothing", "-0.5"], "at least 0 and below 1"),
+        (&["lr-find", "--smoothing", "-0.5"], "from 0 to below 1"),
     ] {
         let ran = run(folder.path(), words);
         assert_eq!(ran.code, 2, "{words:?}: {}", ran.err);

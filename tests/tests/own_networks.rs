@@ -47,7 +47,7 @@ fn a_last_batch_of_one_example_is_reported() {
 #[test]
 fn a_failure_in_training_is_not_called_a_mistake_in_the_configuration() {
     for (name, kind, words) in [
-        ("tiring", "error", "\"tiring\" had enough (ended with code 1)"),
+        ("tiring", "error", "tensor operation: \"tiring\" had enough (ended with code 1)"),
         ("moody", "configuration", "\"moody\" does not want to (ended with code 2)"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn user_built_runners_verify_their_runs() {
         ran.out,
         ran.err
     );
-    assert_eq!(ran.out.matches("  failed: error: \"moody\" does not want to").count(), 2, "{}", ran.out);
+    assert_eq!(ran.out.matches("  failed: \"moody\" does not want to").count(), 2, "{}", ran.out);
     // A runner without the network reports so before training.
     let ran = verify(&lrlab_tests::program(), &[]);
     assert!(

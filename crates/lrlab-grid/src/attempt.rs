@@ -4,6 +4,7 @@
 //! thread updates its modification time while the process runs, and `exit.json` records how the attempt ended. Claims
 //! are never removed: a process takes over an abandoned run by claiming the next number.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -232,7 +233,8 @@ fn attempts_dir(run_dir: &Path) -> PathBuf {
 fn numbers(folder: &Path) -> Result<Vec<u32>, Error> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // A claim fails at a file in the place of the folder.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
         Err(e) => return Err(Error::io(folder, e)),
     };
     let mut numbers = Vec::new();

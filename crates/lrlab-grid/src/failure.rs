@@ -172,7 +172,8 @@ fn informative_line(log: &str) -> Option<String> {
     let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
     let error = lines().rfind(|line| line.to_ascii_lowercase().starts_with("error"));
     let memory = lines().find(|line| line.contains("memory allocation of"));
-    panic.or(memory).or(error).or_else(|| lines().next_back()).map(str::to_owned)
+    let line = panic.or(memory).or(error).or_else(|| lines().next_back())?;
+    Some(line.strip_prefix("error: ").unwrap_or(line).to_owned())
 }
 
 /// Returns whether a signal that requests a stop ended the process: SIGHUP, SIGINT or SIGTERM.
@@ -202,7 +203,7 @@ mod tests {
         for (status, reported, log, kind, message) in [
             (code(0), None, "", FailureKind::NoResult, "ended with code 0 and left no result"),
             (code(1), Some("no such column"), "", FailureKind::Error, "no such column (ended with code 1)"),
-            (code(2), None, "error: bad\nhint", FailureKind::Configuration, "error: bad (ended with code 2)"),
+            (code(2), None, "error: bad\nhint", FailureKind::Configuration, "bad (ended with code 2)"),
             (
                 code(101),
                 None,

@@ -213,7 +213,10 @@ pub(crate) fn read_result<T: serde::de::DeserializeOwned>(
     store: &RunStore,
     id: &RunId,
 ) -> Result<Option<T>, Error> {
-    Ok(store.result_bytes(id)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    match store.result_bytes(id) {
+        Err(lrlab_runs::Error::NotAFile(_)) => Ok(None),
+        bytes => Ok(bytes?.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+    }
 }
 
 /// Like [`read_result`], for the result that a paused run has if it is not resumed.

@@ -123,5 +123,5 @@ fn repeated_first_failures_stop_the_grid() {
     let executor = LocalExecutor { jobs: 1, common_failures: 3, ..TWO };
     let end = execute(&store, executor, &["echo 'error: no GPU' >&2; exit 2"; 8]).unwrap();
     assert_eq!((end.failed.len(), end.missing, end.interrupted), (3, 5, false));
-    assert_eq!(end.common_failure.as_deref(), Some("error: no GPU (ended with code 2)"));
+    assert_eq!(end.common_failure.as_deref(), Some("no GPU (ended with code 2)"));
 }
