@@ -335,7 +335,7 @@ fn damaged_results_and_models_do_not_affect_other_runs() {
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     let failed = ran.out.lines().find(|line| line.starts_with(&id[..8])).unwrap();
     assert!(
-        failed.contains("cannot be verified: preflight: error: this runner has no model \"theirs\""),
+        failed.contains("cannot be verified: preflight: this runner has no model \"theirs\""),
         "{failed}"
     );
     assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);

@@ -7,7 +7,6 @@ use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::Observation;
 use serde_json::{Map, Value};
 
-use crate::metric::user_defined;
 use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 /// An ordered collection of callbacks. At each hook, the loop runs the phases in order and carries out the actions of a phase
@@ -138,8 +137,9 @@ impl Callbacks {
                     message: format!("two callbacks have this name: {}", self.names()),
                 });
             }
-            let known =
-                |metric: &str| user_defined(metric).is_some() || EpochMetrics::NAMES.contains(&metric);
+            let known = |metric: &str| {
+                EpochMetrics::custom(metric).is_some() || EpochMetrics::NAMES.contains(&metric)
+            };
             if let Some(unknown) = callback.monitors().into_iter().find(|metric| !known(metric)) {
                 return Err(Error::unknown_metric(name, unknown));
             }
@@ -151,7 +151,7 @@ impl Callbacks {
     /// measured in later epochs.
     fn check_spelling(&self, metrics: &EpochMetrics) -> Result<(), Error> {
         for (callback, metric) in self.monitored() {
-            let Some((direction, name)) = user_defined(metric) else { continue };
+            let Some((direction, name)) = EpochMetrics::custom(metric) else { continue };
             if metrics.extra.contains_key(name) {
                 continue;
             }
@@ -171,7 +171,7 @@ impl Callbacks {
     /// Rejects a monitored metric that no epoch has.
     fn check_measured(&self, history: &[EpochMetrics]) -> Result<(), Error> {
         for (callback, metric) in self.monitored().filter(|_| !history.is_empty()) {
-            let name = user_defined(metric).map_or(metric, |(_, name)| name);
+            let name = EpochMetrics::custom(metric).map_or(metric, |(_, name)| name);
             if history.iter().all(|metrics| metrics.get(name).flatten().is_none()) {
                 let extra: BTreeSet<&str> = history.iter().flat_map(EpochMetrics::own_names).collect();
                 return Err(Error::config(

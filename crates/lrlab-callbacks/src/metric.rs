@@ -15,7 +15,7 @@ pub(crate) struct Metric {
 
 impl Metric {
     pub(crate) fn new(callback: &str, name: &str) -> Result<Self, Error> {
-        if let Some((direction, own)) = user_defined(name) {
+        if let Some((direction, own)) = EpochMetrics::custom(name) {
             if EpochMetrics::NAMES.contains(&own) {
                 let message = format!("{own:?} has a fixed direction; write it without \"{direction}:\"");
                 return Err(Error::config(callback, message));
@@ -47,11 +47,6 @@ impl Metric {
                 Some(best) => value < best - min_delta,
             }
     }
-}
-
-/// Splits the key of a user-defined metric, such as `max:top5`, into direction and name; `None` for other metrics.
-pub(crate) fn user_defined(metric: &str) -> Option<(&str, &str)> {
-    metric.split_once(':').filter(|(direction, name)| matches!(*direction, "min" | "max") && !name.is_empty())
 }
 
 /// Returns `loss + (factor − 1) · |loss|`, which is `factor` times a positive loss.

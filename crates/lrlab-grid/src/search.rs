@@ -66,18 +66,18 @@ impl SearchState {
     /// Reads the searches of `plan`; `None` if it has none.
     ///
     /// # Errors
-    /// Returns an error if a result cannot be read.
+    /// Returns an error if a result cannot be read or the metric of a search cannot rank trials.
     pub fn read(store: &RunStore, plan: &Plan) -> Result<Option<Self>, Error> {
         let Some(search) = &plan.search else { return Ok(None) };
         let records = plan.runs.iter().map(|run| record(store, run)).collect::<Result<Vec<_>, _>>()?;
         let judged = |arm: Arm| {
-            let verdict = judge(&arm, |run| records[run].as_ref());
-            (arm, verdict)
+            let verdict = judge(&arm, |run| records[run].as_ref())?;
+            Ok((arm, verdict))
         };
         let known = records.iter().map(|record| record.as_ref().map_or(0, |r| r.history.len() as u64));
         Ok(Some(Self {
             known: known.collect(),
-            arms: arms(search, &plan.runs).into_iter().map(judged).collect(),
+            arms: arms(search, &plan.runs).into_iter().map(judged).collect::<Result<_, Error>>()?,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! The state of a run, derived from its files.
 
-use lrlab_runs::{Outcome, Plan, PlannedRun, RunStore, attempt_dir};
+use lrlab_runs::{Outcome, Plan, PlannedRun, RunId, RunStore, attempt_dir};
 use serde::Serialize;
 
 use crate::attempt::{Ending, newest};
@@ -135,10 +135,13 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
 ///
 /// # Errors
 /// Returns an error if a file cannot be read.
-pub fn running<'a>(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Vec<(&'a PlannedRun, Owner)>, Error> {
+pub fn running<'a>(
+    store: &RunStore,
+    ids: impl IntoIterator<Item = &'a RunId>,
+) -> Result<Vec<(&'a RunId, Owner)>, Error> {
     let (mut clock, mut running) = (None, Vec::new());
-    for run in runs {
-        let Some(newest) = newest(&store.run_dir(&run.run_id))?.filter(|newest| newest.exit.is_none()) else {
+    for id in ids {
+        let Some(newest) = newest(&store.run_dir(id))?.filter(|newest| newest.exit.is_none()) else {
             continue;
         };
         let mut silent = || {
@@ -148,7 +151,7 @@ pub fn running<'a>(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Vec<(&'a 
         match newest.owner.liveness() {
             Liveness::Dead => {}
             Liveness::Unknown if silent() => {}
-            Liveness::Alive | Liveness::Unknown => running.push((run, newest.owner)),
+            Liveness::Alive | Liveness::Unknown => running.push((id, newest.owner)),
         }
     }
     Ok(running)

@@ -6,6 +6,9 @@ pub enum Error {
     /// Failed to read or write a file of the store or of the report.
     #[error(transparent)]
     Files(#[from] lrlab_runs::Error),
+    /// The trials of a search cannot be judged.
+    #[error(transparent)]
+    Search(#[from] lrlab_search::Error),
     /// Failed to read a file of the store.
     #[error("{path}: {source}")]
     Io {

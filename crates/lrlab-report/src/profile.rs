@@ -39,7 +39,7 @@ pub struct Method {
 }
 
 impl Method {
-    /// The share of tasks in which the error is at most `tau` times the lowest error.
+    /// The share of tasks in which the error is at most `tau` times the lowest error: 1 for an infinite `tau`, 0 for NaN.
     #[must_use]
     pub fn within(&self, tau: f64) -> f64 {
         let near = self.ratios.iter().filter(|ratio| **ratio <= tau).count();
@@ -47,8 +47,8 @@ impl Method {
     }
 }
 
-/// The performance profiles of a report; `None` for fewer than three tasks or two methods, if a planned run has no accuracy,
-/// or if the arms of a task measure it on different examples.
+/// The performance profiles of a report; `None` for fewer than three tasks or two methods, if a planned run has no finite
+/// accuracy or diverged, or if the arms of a task measure it on different examples.
 #[must_use]
 pub fn profile(report: &Report) -> Option<Profile> {
     let tasks = report.blocks();

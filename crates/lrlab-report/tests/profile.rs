@@ -43,6 +43,8 @@ fn profiles_are_shares_of_tasks() {
         let middle = runs[3..9].iter().sum::<f64>() / 6.0;
         assert!((method.interquartile_mean - middle).abs() < 1e-12, "{k}");
     }
+    let shares = |tau: f64| found.methods.iter().map(move |method| method.within(tau)).collect::<Vec<_>>();
+    assert_eq!((shares(f64::NAN), shares(f64::INFINITY)), (vec![0.0; 8], vec![1.0; 8]));
     let best: f64 = found.methods.iter().map(|method| method.within(1.0)).sum();
     assert!((best - 1.0).abs() < 1e-12, "one method is the best of each task");
 

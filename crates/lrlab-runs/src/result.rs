@@ -184,6 +184,14 @@ impl EpochMetrics {
         "grad_norm",
     ];
 
+    /// Splits the key of a custom metric with its better direction, such as `max:top5`, into direction and name; `None` for other
+    /// keys.
+    #[must_use]
+    pub fn custom(key: &str) -> Option<(&str, &str)> {
+        key.split_once(':')
+            .filter(|(direction, name)| matches!(*direction, "min" | "max") && !name.is_empty())
+    }
+
     /// Returns whether larger values of the metric `name` are better; `None` if its values have no better direction.
     #[must_use]
     pub fn higher_is_better(name: &str) -> Option<bool> {

@@ -11,7 +11,8 @@ pub const TRIAL: &str = "trial";
 pub struct Arm {
     /// The coordinates that the cells share.
     pub cell: Cell,
-    /// The metric that ranks trials, at its best epoch.
+    /// The metric that ranks trials, at its best epoch: a built-in one such as `val_loss`, or a custom one with its better
+    /// direction, such as `max:top5`.
     pub metric: String,
     /// The epochs of a full run.
     pub budget: u64,
@@ -61,7 +62,7 @@ impl Arm {
         let (mut alive, mut before, mut sum) = (self.trials.len(), 0, 0);
         let seeds = self.trials.first().map_or(0, |trial| trial.judged.len()) as u64;
         for &rung in self.rungs.iter().chain([&self.budget]) {
-            sum += alive as u64 * (rung - before) * seeds;
+            sum += alive as u64 * rung.saturating_sub(before) * seeds;
             (alive, before) = (self.promoted(alive), rung);
         }
         sum

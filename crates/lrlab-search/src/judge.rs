@@ -2,7 +2,8 @@
 
 use lrlab_runs::{EpochMetrics, Outcome};
 
-use crate::{Arm, Trial};
+use crate::metric::Metric;
+use crate::{Arm, Error, Trial};
 
 /// The completed epochs of a run and its outcome.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,20 +25,30 @@ impl Record {
         self.outcome.is_some() || self.history.len() as u64 >= epochs
     }
 
-    /// Returns the best value within the first `epochs` epochs, or `None` if the run diverged within them.
+    /// Returns the first `epochs` epochs, or fewer if there are fewer.
+    fn first(&self, epochs: u64) -> &[EpochMetrics] {
+        &self.history[..self.history.len().min(epochs as usize)]
+    }
+
+    /// Returns whether the run diverged within the first `epochs` epochs.
     ///
-    /// Later epochs do not count, so the value does not change when training continues.
-    fn best(&self, metric: &str, epochs: u64) -> Option<f64> {
-        let short = (self.history.len() as u64) < epochs;
-        let diverged = match self.history.get((epochs as usize).saturating_sub(1)) {
-            Some(at) => at.val_loss.is_none(),
-            None => short && self.outcome == Some(Outcome::Diverged),
-        };
-        let values =
-            self.history.iter().take(epochs as usize).filter_map(|epoch| epoch.get(metric).flatten());
-        let values = values.filter(|value| value.is_finite() && !diverged);
-        let higher = EpochMetrics::higher_is_better(metric).unwrap_or(false);
-        values.reduce(|a, b| if (b > a) == higher && a != b { b } else { a })
+    /// A record lacks a validation loss that is not finite. If the runs of the arm are not `validated`, all lack it, and only
+    /// the outcome decides: a run that ended as diverged did so in its last recorded epoch. After the `last` stage comes no
+    /// epoch in which a run with a finite loss could have diverged instead.
+    fn diverged(&self, epochs: u64, validated: bool, last: bool) -> bool {
+        let ended = self.outcome == Some(Outcome::Diverged) && self.history.len() as u64 <= epochs;
+        match epochs.checked_sub(1).and_then(|index| self.history.get(index as usize)) {
+            Some(at) if at.val_loss.is_some_and(f64::is_finite) => ended && last,
+            Some(_) => ended || validated,
+            None => ended,
+        }
+    }
+
+    /// Returns the best value within the first `epochs` epochs. Later epochs do not count, so the value does not change when
+    /// training continues.
+    fn best(&self, metric: Metric<'_>, epochs: u64) -> Option<f64> {
+        let values = self.first(epochs).iter().filter_map(|epoch| metric.of(epoch));
+        values.min_by(|a, b| metric.rank(*a, *b))
     }
 }
 
@@ -55,7 +66,7 @@ pub struct Due {
 pub struct Score {
     /// The index of the trial.
     pub trial: usize,
-    /// The mean over the judging seeds of the best value up to the stage; `None` if one of them diverged.
+    /// The mean over the judging seeds of the best value up to the stage; `None` if one of them diverged or has no value.
     pub value: Option<f64>,
 }
 
@@ -75,7 +86,7 @@ pub enum TrialStatus {
     Active,
     /// The trial was eliminated after this many epochs.
     Pruned(u64),
-    /// The loss became non-finite within this many epochs.
+    /// A run of the trial diverged within this many epochs, or the metric was never finite.
     Diverged(u64),
     /// The trial was trained in full, and another trial was better.
     Lost,
@@ -104,7 +115,14 @@ pub struct Verdict {
 ///
 /// A stage is judged once every active trial has reached it. Better trials rank first, equal ones in the order of their
 /// indices. Diverged trials rank last and are always eliminated.
-pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verdict {
+///
+/// A run diverged if its validation loss at the end of the stage is not finite, or if it ended before with
+/// [`Outcome::Diverged`]. In an arm whose runs have no validation losses, only the outcome decides.
+///
+/// # Errors
+/// Returns [`Error::Metric`] if the better direction of the arm's metric is unknown.
+pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Result<Verdict, Error> {
+    let metric = Metric::parse(&arm.metric)?;
     let mut verdict = Verdict {
         stages: Vec::new(),
         statuses: vec![TrialStatus::Active; arm.trials.len()],
@@ -127,18 +145,22 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
             } else {
                 arm.promoted(alive.len()) * seeds(|trial| &trial.judged).max().unwrap_or(0)
             };
-            return verdict;
+            return Ok(verdict);
         }
+        let records = alive.iter().flat_map(|trial| &arm.trials[*trial].judged).filter_map(|run| known(*run));
+        let validated = records.flat_map(|record| record.first(until)).any(|epoch| epoch.val_loss.is_some());
         let value = |trial: usize| {
             let runs = &arm.trials[trial].judged;
-            let values: Option<Vec<f64>> =
-                runs.iter().map(|run| known(*run)?.best(&arm.metric, until)).collect();
+            let one = |run: &usize| {
+                known(*run).filter(|record| !record.diverged(until, validated, last))?.best(metric, until)
+            };
+            let values: Option<Vec<f64>> = runs.iter().map(one).collect();
             // A trial without runs has no mean.
             let values = values.filter(|values| !values.is_empty())?;
             Some(values.iter().sum::<f64>() / values.len() as f64)
         };
         let ranking =
-            ranked(&arm.metric, alive.iter().map(|&trial| Score { trial, value: value(trial) }).collect());
+            ranked(metric, alive.iter().map(|&trial| Score { trial, value: value(trial) }).collect());
         let keep = if last { 1 } else { arm.promoted(alive.len()) };
         let good = ranking.iter().filter(|score| score.value.is_some()).count();
         alive.clear();
@@ -160,7 +182,7 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
         alive.sort_unstable();
         verdict.stages.push(Stage { epochs: until, ranking });
         if good == 0 {
-            return verdict;
+            return Ok(verdict);
         }
     }
     let remaining = verdict.winner.iter().flat_map(|trial| &arm.trials[*trial].remaining);
@@ -168,16 +190,16 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
         .filter(|run| lacks(**run, arm.budget))
         .map(|run| Due { run: *run, until: arm.budget })
         .collect();
-    verdict
+    Ok(verdict)
 }
 
-fn ranked(metric: &str, mut scores: Vec<Score>) -> Vec<Score> {
-    let sign = if EpochMetrics::higher_is_better(metric).unwrap_or(false) { -1.0 } else { 1.0 };
-    let key = |score: &Score| score.value.map_or(f64::INFINITY, |value| sign * value);
+fn ranked(metric: Metric<'_>, mut scores: Vec<Score>) -> Vec<Score> {
     scores.sort_by(|a, b| {
-        (a.value.is_none().cmp(&b.value.is_none()))
-            .then(key(a).total_cmp(&key(b)))
-            .then(a.trial.cmp(&b.trial))
+        let order = match (a.value, b.value) {
+            (Some(x), Some(y)) => metric.rank(x, y),
+            (x, y) => x.is_none().cmp(&y.is_none()),
+        };
+        order.then(a.trial.cmp(&b.trial))
     });
     scores
 }

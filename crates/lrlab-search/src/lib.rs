@@ -9,10 +9,14 @@
 //! without rungs.
 
 mod arm;
+mod error;
 mod judge;
+mod metric;
+mod range;
 mod space;
 
 pub use arm::{Arm, TRIAL, Trial, arms};
+pub use error::Error;
 pub use judge::{Due, Record, Score, Stage, TrialStatus, Verdict, judge};
 pub use space::{Space, draw, grid, points};
 

@@ -5,7 +5,7 @@
 
 use lrlab_random::{Purpose, Stream};
 use lrlab_runs::{EpochMetrics, Outcome};
-use lrlab_search::{Arm, Record, Score, Space, Trial, TrialStatus, Verdict, draw, grid, judge};
+use lrlab_search::{Arm, Error, Record, Score, Space, Trial, TrialStatus, Verdict, draw, grid, judge};
 use serde_json::Value;
 
 const ETA: usize = 3;
@@ -43,7 +43,7 @@ fn search(arm: &Arm, rates: &[f64], mut pick: impl FnMut(usize) -> usize) -> Sea
     let mut known: Vec<Option<Record>> = vec![None; rates.len()];
     let mut epochs = 0;
     loop {
-        let verdict = judge(arm, |run| known[run].as_ref());
+        let verdict = judge(arm, |run| known[run].as_ref()).unwrap();
         if verdict.due.is_empty() {
             return Search { known, epochs, verdict };
         }
@@ -116,7 +116,7 @@ fn verdicts_do_not_change_later() {
         Record::new((0..epochs).map(epoch).collect(), (epochs == 4).then_some(Outcome::Completed))
     };
     let first: Vec<Record> = (0..4).map(|trial| at(trial, 1)).collect();
-    let verdict = judge(&arm, |run| first.get(run));
+    let verdict = judge(&arm, |run| first.get(run)).unwrap();
     assert_eq!(
         verdict.statuses,
         [TrialStatus::Pruned(1), TrialStatus::Active, TrialStatus::Pruned(1), TrialStatus::Active]
@@ -124,7 +124,7 @@ fn verdicts_do_not_change_later() {
     assert_eq!(verdict.eliminated, [0, 2]);
     // All trials were trained in full, for example by another experiment.
     let all: Vec<Record> = (0..4).map(|trial| at(trial, 4)).collect();
-    let later = judge(&arm, |run| all.get(run));
+    let later = judge(&arm, |run| all.get(run)).unwrap();
     assert_eq!(later.stages[0], verdict.stages[0]);
     assert_eq!(
         later.stages[1].ranking,
@@ -138,7 +138,7 @@ fn equal_trials_keep_their_order_and_diverged_ones_are_last() {
     let arm = Arm::of_trials(4, "val_loss", 2, vec![1], 2);
     let flat = |trial: usize| record(1, 2, |_| [None, Some(1.0), Some(1.0), Some(1.0)][trial]);
     let known: Vec<Record> = (0..4).map(flat).collect();
-    let verdict = judge(&arm, |run| known.get(run));
+    let verdict = judge(&arm, |run| known.get(run)).unwrap();
     let order: Vec<usize> = verdict.stages[0].ranking.iter().map(|score| score.trial).collect();
     assert_eq!(order, [1, 2, 3, 0]);
     assert_eq!(
@@ -147,7 +147,7 @@ fn equal_trials_keep_their_order_and_diverged_ones_are_last() {
     );
 
     let lost = vec![record(1, 2, |_| None); 4];
-    let verdict = judge(&arm, |run| lost.get(run));
+    let verdict = judge(&arm, |run| lost.get(run)).unwrap();
     assert_eq!(
         (verdict.winner, verdict.due.len(), verdict.eliminated.len()),
         (None, 0, 4),
@@ -159,7 +159,7 @@ fn equal_trials_keep_their_order_and_diverged_ones_are_last() {
 fn pruned_runs_can_continue() {
     let arm = Arm::of_trials(2, "val_loss", 4, vec![2], 2);
     let pruned = Record::new(record(1, 4, |_| Some(1.0)).history, Some(Outcome::Pruned));
-    let verdict = judge(&arm, |_| Some(&pruned));
+    let verdict = judge(&arm, |_| Some(&pruned)).unwrap();
     assert_eq!(verdict.due.len(), 2, "an earlier search gave up sooner");
 }
 
@@ -175,7 +175,7 @@ fn seeds_are_judged_together_and_the_winner_gets_all_seeds() {
     let losses = [Some(0.1), Some(0.9), None, Some(0.4), Some(0.4), None];
     let mut known: Vec<Option<Record>> =
         losses.iter().map(|loss| loss.map(|loss| record(1, 1, |_| Some(loss)))).collect();
-    let verdict = judge(&arm, |run| known[run].as_ref());
+    let verdict = judge(&arm, |run| known[run].as_ref()).unwrap();
     assert_eq!(
         (verdict.winner, verdict.due.iter().map(|due| due.run).collect::<Vec<_>>()),
         (Some(1), vec![5])
@@ -183,5 +183,100 @@ fn seeds_are_judged_together_and_the_winner_gets_all_seeds() {
     assert_eq!(verdict.stages[0].ranking[0].value, Some(0.4));
     // A trial counts as diverged if one of its two seeds diverges.
     known[3] = Some(record(1, 1, |_| None));
-    assert_eq!(judge(&arm, |run| known[run].as_ref()).winner, Some(0));
+    assert_eq!(judge(&arm, |run| known[run].as_ref()).unwrap().winner, Some(0));
+}
+
+/// A run with these values of a metric, without validation losses.
+fn without_losses(name: &str, values: &[f64], outcome: Option<Outcome>) -> Record {
+    let epoch = |(index, value): (usize, &f64)| {
+        let metrics = EpochMetrics { epoch: index as u64 + 1, ..EpochMetrics::default() };
+        match name {
+            "val_f1" => EpochMetrics { val_f1: Some(*value), ..metrics },
+            _ => metrics.with(name, *value),
+        }
+    };
+    Record::new(values.iter().enumerate().map(epoch).collect(), outcome)
+}
+
+/// In an arm without validation losses, the outcome decides whether a run diverged.
+#[test]
+fn runs_without_validation_losses_are_ranked() {
+    use Outcome::{Completed, Diverged};
+    use TrialStatus::{Active, Lost, Pruned, Won};
+    let check = |metric: &str, records: &[Record], expected: [TrialStatus; 3]| {
+        let arm = Arm {
+            trials: Arm::of_trials(3, "", 0, vec![], 2).trials,
+            ..Arm::of_trials(0, metric, 2, vec![1], 2)
+        };
+        assert_eq!(judge(&arm, |run| records.get(run)).unwrap().statuses, expected, "{metric} {records:?}");
+    };
+    for (metric, name) in [("val_f1", "val_f1"), ("max:wer", "wer")] {
+        let full = |values: &[f64]| without_losses(name, values, Some(Completed));
+        let three = |a: Record| [a, full(&[0.2, 0.9]), full(&[0.3, 0.4])];
+        check(metric, &three(full(&[0.5, 0.1])), [Won, Pruned(1), Pruned(1)]);
+        check(
+            metric,
+            &three(without_losses(name, &[], Some(Diverged))),
+            [TrialStatus::Diverged(1), Pruned(1), Won],
+        );
+        let early = without_losses(name, &[0.5], Some(Diverged));
+        check(metric, &three(early), [TrialStatus::Diverged(1), Pruned(1), Won]);
+        let late = without_losses(name, &[0.5, 0.8], Some(Diverged));
+        check(metric, &three(late), [TrialStatus::Diverged(2), Pruned(1), Pruned(1)]);
+        let never = without_losses(name, &[f64::NAN, f64::NAN], Some(Completed));
+        check(metric, &three(never), [TrialStatus::Diverged(1), Pruned(1), Won]);
+        check(metric, &three(without_losses(name, &[0.5], None)), [Active, Pruned(1), Pruned(1)]);
+    }
+    let halves = |a: f64, b: f64| without_losses("wer", &[a, b], Some(Completed));
+    let arm = Arm::of_trials(3, "min:wer", 2, vec![], 2);
+    let records = [halves(0.3, 0.4), halves(0.9, 0.2), halves(0.5, 0.5)];
+    assert_eq!(judge(&arm, |run| records.get(run)).unwrap().statuses, [Lost, Won, Lost]);
+}
+
+/// A validation loss that is not finite is missing from a record, while the accuracy may be finite.
+#[test]
+fn a_missing_validation_loss_is_a_divergence() {
+    let epoch = |val_loss| EpochMetrics { val_loss, val_accuracy: Some(0.9), ..EpochMetrics::default() };
+    let run =
+        |losses: &[Option<f64>], outcome| Record::new(losses.iter().copied().map(epoch).collect(), outcome);
+    let check = |records: &[Record], expected: &[TrialStatus]| {
+        let arm = Arm::of_trials(records.len(), "val_accuracy", 2, vec![1], 2);
+        assert_eq!(judge(&arm, |run| records.get(run)).unwrap().statuses, expected, "{records:?}");
+    };
+    let lost = run(&[None], Some(Outcome::Diverged));
+    let sound = run(&[Some(1.0), Some(1.0)], Some(Outcome::Completed));
+    check(&[lost.clone(), sound.clone()], &[TrialStatus::Diverged(1), TrialStatus::Won]);
+    check(&[lost.clone(), lost], &[TrialStatus::Diverged(1); 2]);
+    // It rewound and is paused.
+    check(&[run(&[None], None), sound.clone()], &[TrialStatus::Diverged(1), TrialStatus::Won]);
+    // It recovered.
+    let recovered = run(&[None, Some(1.0)], Some(Outcome::Completed));
+    check(&[recovered, sound], &[TrialStatus::Diverged(1), TrialStatus::Won]);
+    // A callback declared the divergence at the end.
+    let declared = run(&[Some(1.0), Some(1.0)], Some(Outcome::Diverged));
+    check(&[declared], &[TrialStatus::Diverged(2)]);
+}
+
+#[test]
+fn metrics_without_a_direction_cannot_rank() {
+    let check = |metric: &str, problem: &str| {
+        let error = judge(&Arm::of_trials(2, metric, 1, vec![], 2), |_| None).unwrap_err();
+        assert_eq!(error, Error::Metric { metric: metric.to_owned(), problem: problem.to_owned() });
+    };
+    check("wer", "it is not a built-in metric; write `max:wer` or `min:wer` for a custom one");
+    check("top:wer", "it is not a built-in metric; write `max:top:wer` or `min:top:wer` for a custom one");
+    check("lr", "it has no better direction");
+    check("min:grad_norm", "it has no better direction");
+    check("max:val_f1", "its direction is fixed, write `val_f1`");
+    let due =
+        |metric| judge(&Arm::of_trials(2, metric, 1, vec![], 2), |_| None).map(|verdict| verdict.due.len());
+    for metric in EpochMetrics::NAMES {
+        assert_eq!(due(metric).is_ok(), EpochMetrics::higher_is_better(metric).is_some(), "{metric}");
+    }
+    assert_eq!(due("min:wer"), Ok(2));
+}
+
+#[test]
+fn rungs_out_of_order_are_not_subtracted() {
+    assert_eq!(Arm::of_trials(4, "val_loss", 4, vec![3, 1], 2).epochs(), 4 * 3 + 3);
 }

@@ -46,7 +46,9 @@ fn a_grid_that_another_process_trains_keeps_its_class() {
     for words in [" is training ", "with the numerics class \"cpu/f32/", "--accept-numerics to keep both"] {
         assert!(refused.err.contains(words), "{words}: {}", refused.err);
     }
-    // A process of the same class joins; it says for whom it waits.
+    // Another part of the experiment is refused, too.
+    let other_part = other(&["--filter", "seed=1"]);
+    assert!(other_part.code == 2 && other_part.err.contains(" is training "), "{}", other_part.err);
     saved("state.json");
     kill(&format!("-{}", ctrl_c().as_raw()), &first.id().to_string());
     let first = Ran::of(&first.wait_with_output().unwrap());

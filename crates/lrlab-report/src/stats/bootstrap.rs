@@ -4,17 +4,19 @@
 use lrlab_random::Stream;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::mean;
+use super::{Summary, is_level, summary};
 
 /// The bootstrap interval of a mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bootstrap {
     /// The ends of the interval.
     Interval(f64, f64),
-    /// There is no interval because all values are equal.
+    /// There is no interval because all values are equal, or differ too little.
     Degenerate,
     /// There are fewer than three values, or the resamples are of another size.
     TooFew,
+    /// A value is not finite, or the confidence level is not between 0 and 1.
+    Undefined,
 }
 
 impl Bootstrap {
@@ -23,7 +25,7 @@ impl Bootstrap {
     pub fn interval(self) -> Option<(f64, f64)> {
         match self {
             Self::Interval(low, high) => Some((low, high)),
-            Self::Degenerate | Self::TooFew => None,
+            Self::Degenerate | Self::TooFew | Self::Undefined => None,
         }
     }
 }
@@ -46,16 +48,18 @@ impl Resamples {
 }
 
 /// The `BCa` interval for the mean of `values` at confidence `level` (such as 0.95) from `resamples` of the same size. For few
-/// values the interval is too narrow; compare it with [`super::t_interval`].
+/// values the interval is too narrow; compare it with [`super::t_interval`]. If there is no interval, the result says why.
 #[must_use]
 pub fn bootstrap_interval(values: &[f64], level: f64, resamples: &Resamples) -> Bootstrap {
     let n = values.len();
     if n < 3 || resamples.n != n || resamples.places.is_empty() {
         return Bootstrap::TooFew;
     }
-    let centre = mean(values);
+    let Some(Summary { mean: centre, std, .. }) = summary(values).filter(|_| is_level(level)) else {
+        return Bootstrap::Undefined;
+    };
     let acceleration = acceleration(values, centre);
-    if values.iter().all(|x| *x == values[0]) || !acceleration.is_finite() {
+    if std == Some(0.0) || !acceleration.is_finite() {
         return Bootstrap::Degenerate;
     }
     let mean_of = |places: &[u32]| places.iter().map(|place| values[*place as usize]).sum::<f64>() / n as f64;
@@ -130,5 +134,18 @@ mod tests {
         assert_eq!(interval(&[0.5, 0.5, 0.5]), Bootstrap::Degenerate);
         assert_eq!(interval(&[0.1, 0.2]), Bootstrap::TooFew);
         assert_eq!(interval(&[0.1, 0.2, 0.4]), interval(&[0.1, 0.2, 0.4]));
+    }
+
+    #[test]
+    fn undefined_intervals() {
+        for values in [[0.3, f64::NAN, 0.4, 0.1], [0.3, 0.2, f64::NEG_INFINITY, 0.4], [f64::INFINITY; 4]] {
+            assert_eq!(interval(&values), Bootstrap::Undefined, "{values:?}");
+        }
+        let resamples = Resamples::new(4, 1000, Stream::new(0, Purpose::Bootstrap, "test"));
+        for level in [-0.5, 0.0, 1.0, 90.0, f64::NAN, f64::INFINITY] {
+            let found = bootstrap_interval(&[0.1, 0.4, 0.2, 0.3], level, &resamples);
+            assert_eq!((found, found.interval()), (Bootstrap::Undefined, None), "{level}");
+        }
+        assert_eq!(interval(&[0.7; 6]), Bootstrap::Degenerate, "equal values whose sum is rounded");
     }
 }

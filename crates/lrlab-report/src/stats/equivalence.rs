@@ -3,16 +3,16 @@
 use super::{summary, t_cdf};
 
 /// The p-value of the null hypothesis that the mean of `differences` lies outside ±`margin`; p < 0.05 shows equivalence.
-/// `None` for fewer than three differences, since two may be equal by chance. If all differences are equal, p is 0 within the
-/// margin and 1 outside.
+/// `None` for fewer than three differences, since two may be equal by chance, if a difference is not finite, or if the margin is
+/// NaN. If all differences are equal, p is 0 within the margin and 1 outside.
 #[must_use]
 pub fn equivalence(differences: &[f64], margin: f64) -> Option<f64> {
-    let s = summary(differences).filter(|s| s.n >= 3)?;
-    let (std, n) = (s.std?, s.n as f64);
-    if std == 0.0 {
+    let s = summary(differences).filter(|s| s.n >= 3 && !margin.is_nan())?;
+    let n = s.n as f64;
+    let error = s.std? / n.sqrt();
+    if error == 0.0 {
         return Some(if s.mean.abs() <= margin { 0.0 } else { 1.0 });
     }
-    let error = std / n.sqrt();
     let above = 1.0 - t_cdf((s.mean + margin) / error, n - 1.0);
     let below = t_cdf((s.mean - margin) / error, n - 1.0);
     Some(above.max(below))
@@ -37,6 +37,19 @@ mod tests {
         check(&[0.1, 0.1, 0.1], 0.2, 0.0);
         check(&[0.3, 0.3, 0.3], 0.2, 1.0);
         check(&[0.0, 0.0, 0.0], 0.0, 0.0);
+        check(&[0.7; 6], 0.7, 0.0);
+        check(&[-0.7; 6], 0.7, 0.0);
+        check(&[0.7; 6], 0.699_999_999, 1.0);
         assert_eq!(equivalence(&[0.1, 0.1], 0.2), None);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite() {
+        for lost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(equivalence(&[0.3, 0.2, lost, 0.1], 0.5), None, "{lost}");
+        }
+        assert_eq!(equivalence(&[0.3, 0.2, 0.1], f64::NAN), None);
+        assert_eq!(equivalence(&[0.2, 0.2, 0.2], f64::NAN), None);
+        assert_eq!(equivalence(&[0.3, 0.2, 0.1], f64::INFINITY), Some(0.0));
     }
 }

@@ -25,16 +25,18 @@ pub struct SignFlip {
 }
 
 /// Tests the null hypothesis that each paired difference is equally likely with either sign. For more than 20 pairs, sign
-/// patterns are sampled from `stream`. `None` for no pairs.
+/// patterns are sampled from `stream`. `None` for no pairs, if a difference is not finite, or if the sum of their magnitudes
+/// overflows.
 #[must_use]
 pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
     let n = differences.len();
-    if n == 0 {
+    let magnitude: f64 = differences.iter().map(|d| d.abs()).sum();
+    if n == 0 || !magnitude.is_finite() {
         return None;
     }
     let observed = differences.iter().sum::<f64>().abs();
     // Sums that are equal up to rounding count as equal.
-    let slack = 1e-12 * differences.iter().map(|d| d.abs()).sum::<f64>();
+    let slack = 1e-12 * magnitude;
     let as_far = |sum: f64| sum.abs() >= observed - slack;
     let smallest = 2.0_f64.powi(1 - n as i32);
     if n <= EXACT_UP_TO {
@@ -103,6 +105,20 @@ mod tests {
             assert!(flip.exact);
         }
         assert_eq!(sign_flip(&[], Stream::new(0, Purpose::Bootstrap, "test")), None);
+    }
+
+    /// With few pairs and with sampled patterns.
+    #[test]
+    fn differences_that_are_not_finite_have_no_test() {
+        let stream = Stream::new(0, Purpose::Bootstrap, "test");
+        for lost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for n in [1, 6, 20, 21, 40] {
+                let mut differences = vec![0.3; n];
+                differences[n / 2] = lost;
+                assert_eq!(sign_flip(&differences, stream), None, "{lost} of {n}");
+            }
+        }
+        assert_eq!(sign_flip(&[1.5e308, 1.5e308, -1.0], stream), None, "the sum overflows");
     }
 
     /// The sums of each sampled pattern, pair by pair; the pairs fill several blocks of draws, the last one in part.

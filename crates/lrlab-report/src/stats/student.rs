@@ -1,28 +1,51 @@
 //! Student's t distribution.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use super::summary;
+use super::{is_level, summary};
 
-/// P(T ≤ t) for `df` > 0 degrees of freedom; NaN for `df` ≤ 0.
+/// The degrees of freedom above which the normal distribution replaces Student's: the series of `statrs` loses digits, and the
+/// search for a quantile does not end. The probabilities of the two differ by less than 2e-6.
+const MAX_DF: f64 = 1e5;
+
+/// The tail probabilities below which the search for a quantile does not converge.
+const MIN_TAIL: f64 = 1e-6;
+
+/// P(T ≤ t) for `df` > 0 degrees of freedom; NaN for any other `df` or if `t` is NaN. Above 100,000 degrees of freedom it is the
+/// normal distribution.
 #[must_use]
 pub fn t_cdf(t: f64, df: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |distribution| distribution.cdf(t))
+    match StudentsT::new(0.0, 1.0, df) {
+        Ok(_) if df > MAX_DF => Normal::standard().cdf(t),
+        Ok(distribution) if !t.is_nan() => distribution.cdf(t),
+        _ => f64::NAN,
+    }
 }
 
-/// The t with P(T ≤ t) = `p`, 0 < p < 1; NaN for `df` ≤ 0.
+/// The t with P(T ≤ t) = `p` for `p` from 1e-6 to 1 − 1e-6 and `df` ≥ 1 degrees of freedom; NaN for any other `p` or `df`. Above
+/// 100,000 degrees of freedom it is the quantile of the normal distribution.
 #[must_use]
 pub fn t_quantile(p: f64, df: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |distribution| distribution.inverse_cdf(p))
+    match StudentsT::new(0.0, 1.0, df) {
+        Ok(distribution) if df >= 1.0 && (MIN_TAIL..=1.0 - MIN_TAIL).contains(&p) => {
+            if df > MAX_DF {
+                Normal::standard().inverse_cdf(p)
+            } else {
+                distribution.inverse_cdf(p)
+            }
+        }
+        _ => f64::NAN,
+    }
 }
 
-/// The t-interval for the mean of `values` at confidence `level` (such as 0.95); `None` for fewer than two values.
+/// The t-interval for the mean of `values` at confidence `level` (such as 0.95). `None` for fewer than two values, if a value
+/// is not finite, or if the level is not between 0 and 0.999998.
 #[must_use]
 pub fn t_interval(values: &[f64], level: f64) -> Option<(f64, f64)> {
-    let s = summary(values)?;
+    let s = summary(values).filter(|_| is_level(level))?;
     let n = s.n as f64;
     let half = t_quantile(0.5 + level / 2.0, n - 1.0) * s.std? / n.sqrt();
-    Some((s.mean - half, s.mean + half))
+    half.is_finite().then_some((s.mean - half, s.mean + half))
 }
 
 #[cfg(test)]
@@ -54,6 +77,41 @@ mod tests {
         assert_eq!(t_interval(&[1.0], 0.95), None);
         assert_eq!(t_interval(&[], 0.95), None);
         assert_eq!(t_interval(&[2.0, 2.0], 0.95), Some((2.0, 2.0)));
+        assert_eq!(t_interval(&[0.7; 6], 0.95), Some((0.7, 0.7)));
+        for level in [-0.95, 0.0, 1.0, 1.5, 99.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(t_interval(&[1.0, 3.0, 4.0], level), None, "{level}");
+            assert_eq!(t_interval(&[3.0, 3.0, 3.0], level), None, "{level}");
+        }
+        for lost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(t_interval(&[1.0, 3.0, lost], 0.95), None, "{lost}");
+        }
+    }
+
+    #[test]
+    fn arguments_outside_the_domain() {
+        for t in [-2.0, 0.0, 7.0] {
+            assert!([0.0, -4.0, f64::NAN].iter().all(|df| t_cdf(t, *df).is_nan()), "{t}");
+        }
+        assert!([0.5, 4.0, 1e7, f64::INFINITY].iter().all(|df| t_cdf(f64::NAN, *df).is_nan()));
+        assert_eq!((t_cdf(f64::NEG_INFINITY, 4.0), t_cdf(f64::INFINITY, 4.0)), (0.0, 1.0));
+        for p in [-0.5, 0.0, 1e-300, 1.0, 50.0, f64::NAN, f64::INFINITY] {
+            assert!([3.0, 1e9].iter().all(|df| t_quantile(p, *df).is_nan()), "{p}");
+        }
+        for df in [f64::NAN, -3.0, 0.0, 0.1] {
+            assert!(t_quantile(0.9, df).is_nan(), "{df}");
+        }
+    }
+
+    /// A quantile of many degrees of freedom is found, and both functions continue into the normal distribution.
+    #[test]
+    fn many_degrees_of_freedom() {
+        for p in [1e-6, 0.025, 0.3, 0.5, 0.95, 1.0 - 1e-6] {
+            let normal = Normal::standard().inverse_cdf(p);
+            for df in [1e5, 1.1e5, 1e8, 1e30, f64::INFINITY] {
+                assert!((t_quantile(p, df) - normal).abs() < 4e-4, "{p} {df}: {}", t_quantile(p, df));
+                assert!((t_cdf(normal, df) - p).abs() < 2e-6, "{p} {df}: {}", t_cdf(normal, df));
+            }
+        }
     }
 
     const T_CDF: [(f64, f64, f64); 7] = [

@@ -19,10 +19,13 @@ pub struct SignedRank {
 
 /// Tests the null hypothesis that paired differences are symmetric about zero. Zeros are excluded, and tied magnitudes, up to
 /// rounding, get the mean of their ranks. The null distribution is exact given the ties; for more than 100 differences it
-/// is a normal distribution with the same mean and variance. `None` if every difference is zero or not finite.
+/// is a normal distribution with the same mean and variance. `None` if every difference is zero or one is not finite.
 #[must_use]
 pub fn signed_rank(differences: &[f64]) -> Option<SignedRank> {
-    let mut kept: Vec<f64> = differences.iter().copied().filter(|d| d.is_finite() && *d != 0.0).collect();
+    if !differences.iter().all(|d| d.is_finite()) {
+        return None;
+    }
+    let mut kept: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
     kept.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
     let n = kept.len();
     if n == 0 {
@@ -100,7 +103,10 @@ mod tests {
         let tenths = [1.1 - 1.0, 0.3 - 0.2, 0.7 - 0.8, 0.5 - 0.2];
         assert!(tenths[0] != tenths[1]);
         assert_eq!(signed_rank(&tenths), signed_rank(&[0.1, 0.1, -0.1, 0.3]));
-        assert_eq!(signed_rank(&[0.0, f64::NAN]), None);
+        for lost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(signed_rank(&[0.1, 0.2, lost, -0.3]), None, "{lost}");
+        }
+        assert_eq!(signed_rank(&[0.0, -0.0]), None);
         assert_eq!(signed_rank(&[]), None);
     }
 }

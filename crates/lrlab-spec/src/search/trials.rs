@@ -107,7 +107,7 @@ fn of_one(log: &mut Log, rules: &Rules, open: &[bool], arm: &str) -> Option<Vec<
         return None;
     }
     let drawn = if let Some(trials) = trials {
-        let drawn = lrlab_search::draw(&named, trials, rules.seed);
+        let drawn = lrlab_search::draw(&named, trials, rules.seed).ok();
         if drawn.is_none() {
             let message = format!("the space holds fewer than {trials} points for `{arm}`");
             log.error(rules.place, message, "use fewer trials or a larger space".to_owned());
@@ -120,7 +120,7 @@ fn of_one(log: &mut Log, rules: &Rules, open: &[bool], arm: &str) -> Option<Vec<
                 "set `points` of its range, or `trials` of the method (`random` or `halving`)".to_owned();
             log.error(key.place, message, hint);
         }
-        lrlab_search::grid(&named)?
+        lrlab_search::grid(&named).ok()?
     };
     let place = rules.place;
     let number = Key { name: TRIAL.to_owned(), place };

@@ -247,7 +247,7 @@ fn threads(array: &Array) -> usize {
 
 /// Rejects a node whose numerics class differs from that of existing results, or of a process that is training.
 fn check_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
-    for (_, owner) in lrlab_grid::running(store, runs)? {
+    for (_, owner) in lrlab_grid::running(store, runs.iter().map(|run| &run.run_id))? {
         if let Some(other) = owner.numerics.as_ref().filter(|other| *other != class) {
             anyhow::bail!(
                 "{owner} is training this grid with the numerics class {other:?}, this node has {class:?}: {ONE_KIND}"

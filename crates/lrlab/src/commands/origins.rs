@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lrlab_grid::{Origin, Origins};
 use lrlab_options::{RunArgs, Selection};
-use lrlab_runs::{PlannedRun, Records, RunId};
+use lrlab_runs::{Plan, PlannedRun, Records, RunId};
 
 use super::grid::Grid;
 use super::resolve::resolve_whole;
@@ -76,19 +76,23 @@ pub(super) fn check_origins(
     Ok(())
 }
 
-/// Rejects a grid of which another process is training runs in another numerics class, which may not have a result yet.
+/// Rejects a grid if another process is training runs of the experiment in another numerics class, which may not have a result
+/// yet.
 pub(super) fn check_running(grid: &Grid<'_>) -> anyhow::Result<()> {
+    let Grid { plan, store, .. } = grid;
     if !grid.trains_here {
         return Ok(());
     }
     let class = provenance::numerics(grid.device);
-    for (run, owner) in lrlab_grid::running(grid.store, &grid.plan.runs)? {
+    // The other process may have selected other runs.
+    let others = lrlab_grid::other_runs(store, plan)?;
+    for (id, owner) in lrlab_grid::running(store, ids(plan).chain(&others))? {
         if let Some(other) = owner.numerics.as_ref().filter(|other| **other != class) {
             anyhow::bail!(
                 "{owner} is training {} with the numerics class {other:?}, and this device has {class:?}: equal bits are not \
                  guaranteed across the two. Use the --device of that process, another --out, or --accept-numerics to keep \
                  both",
-                run.run_id.short()
+                id.short()
             );
         }
     }
@@ -152,12 +156,12 @@ pub(super) fn of_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<RunId>> {
             );
         }
     }
-    for (run, owner) in lrlab_grid::running(store, &plan.runs)? {
-        if again.contains(&run.run_id) {
+    for (id, owner) in lrlab_grid::running(store, ids(plan))? {
+        if again.contains(id) {
             anyhow::bail!(
                 "{} is running ({owner}), and its earlier result is one that --rerun-others sets aside: stop that process \
                  first",
-                run.run_id.short()
+                id.short()
             );
         }
     }
@@ -180,11 +184,15 @@ pub(super) fn interrupted_by_others(grid: &Grid<'_>) -> anyhow::Result<BTreeSet<
     let mut found: BTreeSet<RunId> =
         grid.missing()?.into_iter().filter(is_other).map(|run| run.run_id.clone()).collect();
     if !found.is_empty() {
-        for (run, _) in lrlab_grid::running(store, &plan.runs)? {
-            found.remove(&run.run_id);
+        for (id, _) in lrlab_grid::running(store, ids(plan))? {
+            found.remove(id);
         }
     }
     Ok(found)
+}
+
+fn ids(plan: &Plan) -> impl Iterator<Item = &RunId> {
+    plan.runs.iter().map(|run| &run.run_id)
 }
 
 /// The numerics class of this grid, and the runs of other classes and of other builds.

@@ -115,7 +115,7 @@ fn show_dropped(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
         let Some(damage) = store.damage(&run.run_id)? else { continue };
-        if lrlab_grid::running(store, std::slice::from_ref(run))?.is_empty() {
+        if lrlab_grid::running(store, [&run.run_id])?.is_empty() {
             lrlab_grid::supersede(store, &run.run_id)?;
             eprint_line(&format!("note: {damage}; its files are now in `superseded` in the run's folder"));
         }
