@@ -173,6 +173,12 @@ fn reports_render_the_documents_of_the_experiment() {
     std::fs::write(folder.join("paper/none.md.jinja"), "\n{{ experimnt }}\n").unwrap();
     let expected = "none.md.jinja:2: unknown name `experimnt`: did you mean `experiment`?";
     fails(folder, &["run", "tiny.toml", "--out", "other"], expected);
+    // One error has the mistakes of all documents.
+    std::fs::write(folder.join("paper/more.md.jinja"), "{{ nothing }}\n").unwrap();
+    let documents = with("[\"paper/none.md.jinja\", \"paper/more.md.jinja\"]");
+    std::fs::write(folder.join("tiny.toml"), documents).unwrap();
+    fails(folder, &["run", "tiny.toml", "--out", "other"], expected);
+    fails(folder, &["run", "tiny.toml", "--out", "other"], "more.md.jinja:1: unknown name `nothing`");
 }
 
 /// A document describes the whole experiment, so that it may refer to runs that a selection leaves out.

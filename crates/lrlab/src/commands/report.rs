@@ -211,11 +211,13 @@ fn render(plans: &[Plan], report: &Arc<Report>) -> Documents {
     documents
 }
 
-/// Checks that the templates of the experiment's documents exist and are templates, before anything is trained for them.
+/// Checks that the templates of the experiment's documents exist and are templates, before anything is trained for them. The
+/// error has one line for each document.
 pub(crate) fn check_documents(plan: &Plan) -> anyhow::Result<()> {
-    for template in &plan.documents {
-        lrlab_report::parse(&template_of(plan, template)?)?;
-    }
+    let check = |template: &String| anyhow::Ok(lrlab_report::parse(&template_of(plan, template)?)?);
+    let failed = plan.documents.iter().filter_map(|template| check(template).err());
+    let errors: Vec<String> = failed.map(|error| with_causes(&error)).collect();
+    anyhow::ensure!(errors.is_empty(), "{}", errors.join("\n"));
     Ok(())
 }
 
