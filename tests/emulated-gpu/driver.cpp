@@ -33,15 +33,32 @@ std::recursive_mutex device;
 typedef std::lock_guard<std::recursive_mutex> Lock;
 
 // Error codes of the driver.
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_SOURCE = 300, NOT_FOUND = 500 };
+enum {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    INVALID_CONTEXT = 201,
+    INVALID_SOURCE = 300,
+    NOT_FOUND = 500,
+    OUT_OF_RESOURCES = 701
+};
+
+// The context that is current in this thread.
+thread_local void *bound;
 
 // --- kernels --------------------------------------------------------------------------------------------------------
+
+// Shared memory of a block, and of one that asks for more.
+constexpr unsigned SHARED = 48 << 10, MORE_SHARED = 227 << 10;
 
 struct Kernel {
     std::string name;
     void (*call)(void **);
-    // The largest dynamic shared memory of a launch.
-    unsigned most_shared = 48 << 10;
+    // The most threads of a block, as it is declared.
+    unsigned most_threads;
+    // The largest dynamic shared memory of a launch, if it was set.
+    unsigned most_dynamic = 0;
 };
 struct Module {
     void *library;
@@ -82,6 +99,8 @@ void **arguments;
 int current;
 void *scheduler;
 int live, at_barrier;
+// Shared memory of the block.
+size_t dynamic_shared, static_shared;
 bool reverse_order;
 // Threads of the warp that have not started, and the fiber that takes them.
 std::vector<int> waiting_to_start;
@@ -112,6 +131,16 @@ emulated_switch:
 }
 
 extern "C" void emulated_fail(const char *what) { fail(what); }
+
+extern "C" void emulated_shared(void *at, size_t size, uint64_t *block) {
+    *block = emulated_block_count;
+    memset(at, 0xff, size);
+    static_shared += size;
+    if (static_shared > SHARED) fail("more than 48 KiB of static shared memory");
+    size_t most = running->most_dynamic ? MORE_SHARED : SHARED;
+    if (static_shared + std::max(dynamic_shared, (size_t)running->most_dynamic) > most)
+        fail("static and dynamic shared memory are more than a block has");
+}
 
 void enter(int thread) {
     current = thread;
@@ -220,6 +249,7 @@ void run_block(int size) {
     }
     live = size;
     at_barrier = 0;
+    static_shared = 0;
     emulated_block_count++;
     while (live > 0) {
         int before = live;
@@ -335,7 +365,9 @@ int cuGetErrorName(int error, const char **name) {
     switch (error) {
     case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
     case INVALID_DEVICE: *name = "CUDA_ERROR_INVALID_DEVICE"; break;
+    case INVALID_CONTEXT: *name = "CUDA_ERROR_INVALID_CONTEXT"; break;
     case INVALID_SOURCE: *name = "CUDA_ERROR_INVALID_SOURCE"; break;
+    case OUT_OF_RESOURCES: *name = "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"; break;
     case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
     default: *name = "CUDA_ERROR_INVALID_VALUE";
     }
@@ -368,21 +400,22 @@ int cuDeviceGetUuid_v2(char *uuid, int) { memset(uuid, 0, 16); return SUCCESS; }
 
 int cuDevicePrimaryCtxRetain(void **context, int) { *context = &device; return SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
-static thread_local void *bound;
 int cuCtxSetCurrent(void *context) { bound = context; return SUCCESS; }
 int cuCtxGetCurrent(void **context) { *context = bound; return SUCCESS; }
-int cuCtxGetDevice(int *of) { *of = 0; return SUCCESS; }
+// What needs a current context.
+#define IN_CONTEXT() if (!bound) return INVALID_CONTEXT
+int cuCtxGetDevice(int *of) { IN_CONTEXT(); *of = 0; return SUCCESS; }
 int cuCtxDestroy_v2(void *) { return SUCCESS; }
-int cuCtxSynchronize() { return SUCCESS; }
+int cuCtxSynchronize() { IN_CONTEXT(); return SUCCESS; }
 
-int cuStreamCreate(void **stream, unsigned) { *stream = malloc(1); return SUCCESS; }
+int cuStreamCreate(void **stream, unsigned) { IN_CONTEXT(); *stream = malloc(1); return SUCCESS; }
 int cuStreamDestroy_v2(void *stream) { free(stream); return SUCCESS; }
-int cuStreamSynchronize(void *) { return SUCCESS; }
+int cuStreamSynchronize(void *) { IN_CONTEXT(); return SUCCESS; }
 int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
 int cuStreamIsCapturing(void *, int *status) { *status = 0; return SUCCESS; }
 
 typedef std::chrono::steady_clock Clock;
-int cuEventCreate(void **event, unsigned) { *event = new Clock::time_point(Clock::now()); return SUCCESS; }
+int cuEventCreate(void **event, unsigned) { IN_CONTEXT(); *event = new Clock::time_point(Clock::now()); return SUCCESS; }
 int cuEventDestroy_v2(void *event) { delete (Clock::time_point *)event; return SUCCESS; }
 int cuEventRecord(void *event, void *) { *(Clock::time_point *)event = Clock::now(); return SUCCESS; }
 int cuEventQuery(void *) { return SUCCESS; }
@@ -392,14 +425,27 @@ int cuEventElapsedTime_v2(float *ms, void *from, void *to) {
     return SUCCESS;
 }
 
-int cuMemAlloc_v2(uintptr_t *to, size_t size) { return size ? allocate(to, size) : INVALID_VALUE; }
-int cuMemAllocAsync(uintptr_t *to, size_t size, void *) { return allocate(to, size); }
-int cuMemFree_v2(uintptr_t at) { return release(at); }
-int cuMemFreeAsync(uintptr_t at, void *) { return release(at); }
-int cuMemHostAlloc(void **to, size_t size, unsigned) { *to = malloc(size); return SUCCESS; }
+int cuMemAlloc_v2(uintptr_t *to, size_t size) {
+    IN_CONTEXT();
+    return size ? allocate(to, size) : INVALID_VALUE;
+}
+// A stream implies its context, unless it is the default one. In contrast to cuMemAlloc, 0 bytes are no error here: candle
+// asks for them. They lie nowhere.
+int cuMemAllocAsync(uintptr_t *to, size_t size, void *stream) {
+    if (!stream) IN_CONTEXT();
+    *to = 0;
+    return size ? allocate(to, size) : SUCCESS;
+}
+int cuMemFree_v2(uintptr_t at) { IN_CONTEXT(); return release(at); }
+int cuMemFreeAsync(uintptr_t at, void *stream) {
+    if (!stream) IN_CONTEXT();
+    return at ? release(at) : SUCCESS;
+}
+int cuMemHostAlloc(void **to, size_t size, unsigned) { IN_CONTEXT(); *to = malloc(size); return SUCCESS; }
 int cuMemFreeHost(void *at) { free(at); return SUCCESS; }
-int cuMemGetInfo_v2(size_t *free, size_t *total) { *free = TOTAL - used; *total = TOTAL; return SUCCESS; }
+int cuMemGetInfo_v2(size_t *free, size_t *total) { IN_CONTEXT(); *free = TOTAL - used; *total = TOTAL; return SUCCESS; }
 static int copy_bytes(uintptr_t to, uintptr_t from, size_t size) {
+    IN_CONTEXT();
     Lock lock(device);
     memmove((void *)to, (const void *)from, size);
     return SUCCESS;
@@ -411,7 +457,7 @@ int cuMemcpyHtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void *) { retur
 int cuMemcpyDtoHAsync_v2(uintptr_t to, uintptr_t from, size_t n, void *) { return copy_bytes(to, from, n); }
 int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void *) { return copy_bytes(to, from, n); }
 int cuMemcpyPeerAsync(uintptr_t to, void *, uintptr_t from, void *, size_t n, void *) { return copy_bytes(to, from, n); }
-int cuMemsetD8_v2(uintptr_t at, unsigned char value, size_t n) { memset((void *)at, value, n); return SUCCESS; }
+int cuMemsetD8_v2(uintptr_t at, unsigned char value, size_t n) { IN_CONTEXT(); memset((void *)at, value, n); return SUCCESS; }
 int cuMemsetD8Async(uintptr_t at, unsigned char value, size_t n, void *) { return cuMemsetD8_v2(at, value, n); }
 
 int cuDeviceGetMemPool(void **pool, int) { *pool = &allocations; return SUCCESS; }
@@ -422,6 +468,7 @@ int cuMemPoolTrimTo(void *, size_t) { return SUCCESS; }
 
 // The text is what the compiler left: "emulated" and the path of the source.
 int cuModuleLoadData(void **module, const char *text) {
+    IN_CONTEXT();
     Lock lock(device);
     char source[PATH_MAX];
     if (sscanf(text, "emulated %4095[^\n]", source) != 1) return INVALID_SOURCE;
@@ -449,21 +496,24 @@ int cuModuleLoadData(void **module, const char *text) {
 int cuModuleLoad(void **, const char *) { return INVALID_SOURCE; }
 int cuModuleUnload(void *) { return SUCCESS; }
 int cuModuleGetFunction(void **function, Module *module, const char *name) {
+    IN_CONTEXT();
     Lock lock(device);
     auto known = module->kernels.find(name);
     if (known == module->kernels.end()) {
         auto call = (void (*)(void **))dlsym(module->library, (std::string("emulated_call_") + name).c_str());
-        if (!call) return NOT_FOUND;
-        known = module->kernels.emplace(name, Kernel{name, call}).first;
+        auto threads = (unsigned (*)())dlsym(module->library, (std::string("emulated_bound_") + name).c_str());
+        if (!call || !threads) return NOT_FOUND;
+        known = module->kernels.emplace(name, Kernel{name, call, threads()}).first;
     }
     *function = &known->second;
     return SUCCESS;
 }
 int cuModuleGetGlobal_v2(uintptr_t *, size_t *, void *, const char *) { return NOT_FOUND; }
 int cuFuncSetAttribute(Kernel *kernel, int attribute, int value) {
+    IN_CONTEXT();
     if (attribute == 8) {
-        if (value < 0 || value > (227 << 10)) return INVALID_VALUE;
-        kernel->most_shared = value;
+        if (value < 0 || value > (int)MORE_SHARED) return INVALID_VALUE;
+        kernel->most_dynamic = value;
     }
     return SUCCESS;
 }
@@ -471,10 +521,13 @@ int cuFuncGetAttribute(int *value, int, void *) { *value = 0; return SUCCESS; }
 
 int cuLaunchKernel(Kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *, void **params, void **) {
+    IN_CONTEXT();
     Lock lock(device);
     size_t size = (size_t)bx * by * bz;
-    if (!gx || !gy || !gz || !size || size > 1024 || gy > 65535 || gz > 65535) return INVALID_VALUE;
-    if (shared > kernel->most_shared) return INVALID_VALUE;
+    if (!gx || !gy || !gz || !size || size > 1024 || bz > 64) return INVALID_VALUE;
+    if (gx > INT_MAX || gy > 65535 || gz > 65535) return INVALID_VALUE;
+    if (size > kernel->most_threads) return OUT_OF_RESOURCES;
+    if (shared > (kernel->most_dynamic ? kernel->most_dynamic : SHARED)) return INVALID_VALUE;
     uint32_t block[3] = {bx, by, bz}, grid[3] = {gx, gy, gz};
     memcpy(emulated_block_size, block, sizeof block);
     memcpy(emulated_grid_size, grid, sizeof grid);
@@ -482,6 +535,7 @@ int cuLaunchKernel(Kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsign
     uintptr_t dynamic = 0;
     if (shared && allocate(&dynamic, shared) != SUCCESS) return OUT_OF_MEMORY;
     emulated_dynamic = (char *)dynamic;
+    dynamic_shared = shared;
     running = kernel;
     arguments = params;
     uint64_t blocks = (uint64_t)gx * gy * gz;
@@ -500,9 +554,9 @@ int cuLaunchKernel(Kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsign
 
 // --- cuBLAS: matrices column after column -----------------------------------------------------------------------------
 
-enum { R_32F = 0, R_64F = 1, R_16BF = 14, FAST_TF32 = 77, BLAS_INVALID = 7 };
+enum { R_32F = 0, R_64F = 1, R_16BF = 14, FAST_TF32 = 77, BLAS_NOT_INITIALIZED = 1, BLAS_INVALID = 7 };
 
-int cublasCreate_v2(void **handle) { *handle = malloc(1); return SUCCESS; }
+int cublasCreate_v2(void **handle) { if (!bound) return BLAS_NOT_INITIALIZED; *handle = malloc(1); return SUCCESS; }
 int cublasDestroy_v2(void *handle) { free(handle); return SUCCESS; }
 int cublasSetStream_v2(void *, void *) { return SUCCESS; }
 int cublasSetMathMode(void *, int) { return SUCCESS; }
@@ -553,6 +607,7 @@ void multiply(bool ta, bool tb, int m, int n, int k, T alpha, const void *a, int
 
 int gemm(int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int a_kind, int lda, long long sa, const void *b,
          int b_kind, int ldb, long long sb, const void *beta, void *c, int c_kind, int ldc, long long sc, int count, int compute) {
+    if (!bound) return BLAS_NOT_INITIALIZED;
     Lock lock(device);
     if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m || a_kind != b_kind) return BLAS_INVALID;
     auto offset = [](const void *of, int kind, long long elements) {

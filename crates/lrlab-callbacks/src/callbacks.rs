@@ -47,7 +47,7 @@ impl Callbacks {
     /// # Errors
     /// Returns the error of a callback. At [`Hook::FitStart`], returns [`Error::Config`] if two callbacks have the same name, and
     /// [`Error::UnknownMetric`] if a monitored metric does not exist. At [`Hook::EpochEnd`], returns [`Error::Config`] if a
-    /// monitored user-defined metric is missing and the epoch has one with a similar name, and after the last phase of
+    /// monitored user-defined metric is missing and the epoch has it in another spelling, and after the last phase of
     /// [`Hook::FitEnd`] if a run that completed all updates never measured a monitored metric.
     pub fn run(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<(String, Action)>, Error> {
         if phase == Phase::Measure && context.hook == Hook::FitStart {
@@ -147,7 +147,7 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Rejects a monitored user-defined metric that an epoch does not have while it has one with a similar name. Others may be
+    /// Rejects a monitored user-defined metric that an epoch does not have while it has one of another spelling. Others may be
     /// measured in later epochs.
     fn check_spelling(&self, metrics: &EpochMetrics) -> Result<(), Error> {
         for (callback, metric) in self.monitored() {
@@ -155,10 +155,7 @@ impl Callbacks {
             if metrics.extra.contains_key(name) {
                 continue;
             }
-            // `top1` is not a misspelling of `top5`.
-            let others =
-                metrics.extra.keys().map(String::as_str).filter(|other| digits(other) == digits(name));
-            if let Some(other) = lrlab_config::nearest(name, others) {
+            if let Some(other) = metrics.extra.keys().find(|other| letters(other) == letters(name)) {
                 let message = format!(
                     "monitors {name:?}, which `EpochMetrics::extra` does not have; did you mean \"{direction}:{other}\"?"
                 );
@@ -198,8 +195,9 @@ impl Callbacks {
     }
 }
 
-fn digits(name: &str) -> String {
-    name.chars().filter(char::is_ascii_digit).collect()
+/// The letters and digits of a name, without case: `Top-5` is another spelling of `top5`.
+fn letters(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 impl std::fmt::Debug for Callbacks {

@@ -12,6 +12,13 @@ use crate::{Action, Callback, Context, Error, Hook, Phase, tfevents};
 /// The part of a file's name that other programs have their machine's name in.
 const OURS: &str = ".lrlab.";
 
+/// Returns whether this logger wrote a file of this name: `events.out.tfevents.SECONDS.lrlab.NUMBER`.
+fn is_ours(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let parts = name.strip_prefix("events.out.tfevents.").and_then(|rest| rest.split_once(OURS));
+    parts.is_some_and(|(seconds, number)| digits(seconds) && digits(number))
+}
+
 /// Writes event files for `tensorboard --logdir`. The step is the number of completed updates.
 ///
 /// Per epoch, it writes every measured metric: `train_loss` as `train/loss`, `val_loss` as `val/loss`, the others under their
@@ -51,7 +58,7 @@ impl TensorBoardLogger {
         let files = entries.iter().filter(|entry| entry.file_name().to_string_lossy().contains("tfevents"));
         let files: Vec<_> = files.collect();
         if context.update > 0 {
-            let ours = files.iter().filter(|entry| entry.file_name().to_string_lossy().contains(OURS));
+            let ours = files.iter().filter(|entry| is_ours(&entry.file_name().to_string_lossy()));
             ours.map(|entry| entry.path())
                 .try_for_each(|path| truncate(&path, context).map_err(|e| Error::io(&path, e)))?;
         }

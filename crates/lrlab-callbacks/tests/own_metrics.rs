@@ -162,7 +162,8 @@ impl Callback for Impatient {
 #[test]
 fn a_metric_may_be_measured_now_and_then() {
     let metrics = |epoch: u64| {
-        let all = EpochMetrics { val_loss: Some(1.0), ..EpochMetrics::default() }.with("top1", 0.4);
+        let all = EpochMetrics { val_loss: Some(1.0), ..EpochMetrics::default() };
+        let all = all.with("top1", 0.4).with("top50", 0.9);
         if epoch.is_multiple_of(5) { all.with("top5", 0.8) } else { all }
     };
     for (stops, epochs) in [(false, 10), (true, 2)] {

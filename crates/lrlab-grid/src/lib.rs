@@ -224,10 +224,12 @@ pub(crate) fn read_paused<T: serde::de::DeserializeOwned>(
     store: &RunStore,
     id: &RunId,
 ) -> Result<Option<T>, Error> {
-    match read_json(&store.run_dir(id).join("paused.json")) {
-        Err(Error::Json { .. }) => Ok(None),
-        read => read,
+    let path = store.run_dir(id).join("paused.json");
+    // A folder, or a link to nothing.
+    if path.symlink_metadata().is_ok_and(|it| !it.is_file()) && !path.is_file() {
+        return Ok(None);
     }
+    read_undamaged(&path)
 }
 
 pub(crate) fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, Error> {

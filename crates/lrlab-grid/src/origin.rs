@@ -110,7 +110,7 @@ impl Origins {
 /// Returns the origins of the results of `runs`. The state of a run that a search paused counts as a result.
 ///
 /// # Errors
-/// Returns an error if a result cannot be read. Damaged results are ignored.
+/// Returns an error if a paused state cannot be read. Results that are damaged or cannot be read are ignored.
 pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> {
     #[derive(Deserialize)]
     struct Result_ {
@@ -120,7 +120,11 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
     let mut origins = Origins::default();
     for run in runs {
         let id = &run.run_id;
-        let found: Option<Result_> = read_result(store, id)?;
+        let found: Option<Result_> = match read_result(store, id) {
+            // Other commands report a result that cannot be read.
+            Err(Error::Runs(lrlab_runs::Error::Io { .. })) => continue,
+            found => found?,
+        };
         if let Some(result) = found.map_or_else(|| read_paused(store, id), |found| Ok(Some(found)))? {
             origins.0.entry(result.provenance).or_default().push(run.run_id.clone());
         }
@@ -185,7 +189,7 @@ mod tests {
         ];
         for (run, provenance) in runs.iter().zip(&results) {
             let folder = store.run_dir(&run.run_id);
-            std::fs::create_dir_all(folder.join("attempts/1")).unwrap();
+            drop(Attempt::claim(&folder, 1).unwrap());
             if let Some(provenance) = provenance {
                 std::fs::write(folder.join("result.json"), json!({ "provenance": provenance }).to_string())
                     .unwrap();
@@ -215,6 +219,11 @@ mod tests {
         left.sort();
         assert_eq!(left, ["spec.json", "superseded"]);
         assert!(!store.is_done(&runs[0].run_id));
+        // A process that was suspended during attempt 1 commits nothing, even if no other has claimed the run.
+        assert!(!crate::holds(&first, 1).unwrap());
+        assert_eq!(newest(&first).unwrap().unwrap().number, 2);
+        supersede(&store, &runs[0].run_id).unwrap();
+        assert_eq!(newest(&first).unwrap().unwrap().number, 3);
         assert!(
             first.join("superseded/1/result.json").is_file()
                 && first.join("superseded/1/attempts/1").is_dir()

@@ -191,8 +191,7 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
                 matches!(state, RunState::Missing | RunState::Paused { .. } | RunState::Failed(_));
             match role {
                 Role::Eliminated if is_unowned => *state = RunState::Pruned { epochs: search.epochs(index) },
-                // Another grid may have trained it.
-                Role::Unneeded if is_unowned || *state == RunState::Done => *state = RunState::Unneeded,
+                Role::Unneeded if is_unowned => *state = RunState::Unneeded,
                 _ => {}
             }
         }

@@ -1,13 +1,93 @@
 //! Arguments of a GPU's kernels and products, as pure functions of sizes. The structs are laid out as the device code
 //! declares them.
 
+use candle_core::{Result, bail};
+
 use crate::conv::geometry::{Geometry, Sizes};
 use crate::tiles::Product;
 use crate::update::AdamRule as AdamConstants;
 use crate::{AdamStep, PictureView, SgdStep};
 
+/// The largest size of which device code and cuBLAS keep count.
+const MOST: usize = i32::MAX as usize;
+
+/// A size of an operator as device code and cuBLAS take it; `what` is counted.
+pub(crate) fn int(operator: &str, what: &str, size: usize) -> Result<i32> {
+    match i32::try_from(size) {
+        Ok(size) => Ok(size),
+        Err(_) => bail!("{operator}: {size} {what}, a GPU takes at most {MOST}"),
+    }
+}
+
+/// An argument of a kernel: at most eight bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// Where kernels read it.
+    pub(crate) bits: u64,
+    /// A size that is too large for a kernel.
+    too_large: Option<usize>,
+}
+
+impl Word {
+    /// Rejects arguments that `kernel` cannot take.
+    pub(crate) fn check(kernel: &str, words: &[Self]) -> Result<()> {
+        match words.iter().find_map(|word| word.too_large) {
+            Some(size) => bail!("kernel {kernel}: a size of {size}, a GPU takes at most {MOST}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<u64> for Word {
+    fn from(bits: u64) -> Self {
+        Self { bits, too_large: None }
+    }
+}
+
+impl From<usize> for Word {
+    /// As `int`: a side of a tensor.
+    fn from(size: usize) -> Self {
+        match u32::try_from(size) {
+            Ok(bits) if size <= MOST => Self::from(bits),
+            _ => Self { bits: 0, too_large: Some(size) },
+        }
+    }
+}
+
+impl From<i32> for Word {
+    fn from(value: i32) -> Self {
+        Self::from(value as u32)
+    }
+}
+
+impl From<u32> for Word {
+    fn from(value: u32) -> Self {
+        Self::from(u64::from(value))
+    }
+}
+
+impl From<bool> for Word {
+    fn from(value: bool) -> Self {
+        Self::from(u64::from(value))
+    }
+}
+
+impl From<f32> for Word {
+    fn from(value: f32) -> Self {
+        Self::from(value.to_bits())
+    }
+}
+
+/// `words![a, b]`: arguments of a launch.
+macro_rules! words {
+    ($($value:expr),* $(,)?) => { &[$(crate::arguments::Word::from($value)),*] };
+}
+pub(crate) use words;
+
 /// Weights of one launch.
 pub(crate) const WEIGHTS: usize = 48;
+/// Norms of one launch.
+pub(crate) const NORMS: usize = 48;
 /// Parameters of one launch.
 pub(crate) const PARAMETERS: usize = 40;
 
@@ -29,6 +109,28 @@ impl Weights {
             c: [0; WEIGHTS],
             k: [0; WEIGHTS],
             size: [0; WEIGHTS],
+        }
+    }
+}
+
+/// Running statistics, and mean and variance of the batch that they move towards.
+#[repr(C)]
+pub(crate) struct Statistics {
+    pub(crate) running_mean: [u64; NORMS],
+    pub(crate) running_var: [u64; NORMS],
+    pub(crate) batch: [u64; NORMS],
+    pub(crate) c: [i32; NORMS],
+    pub(crate) count: [i32; NORMS],
+}
+
+impl Statistics {
+    pub(crate) fn empty() -> Self {
+        Self {
+            running_mean: [0; NORMS],
+            running_var: [0; NORMS],
+            batch: [0; NORMS],
+            c: [0; NORMS],
+            count: [0; NORMS],
         }
     }
 }
@@ -95,6 +197,9 @@ impl AdamRule {
     }
 }
 
+/// Steps that are longer than any side read one window, whatever their length.
+const LONGEST: usize = MOST / 2;
+
 /// The windows of a pool or of a subsample.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +216,7 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(from: Sizes, to: Sizes, kernel: usize, stride: usize, padding: usize) -> Self {
         let [h, w, oh, ow, kernel, stride, padding] =
-            [from.h, from.w, to.h, to.w, kernel, stride, padding].map(|size| size as i32);
+            [from.h, from.w, to.h, to.w, kernel, stride.min(LONGEST), padding].map(|size| size as i32);
         Self { h, w, oh, ow, kernel, stride, padding }
     }
 }
@@ -151,7 +256,7 @@ impl Conv {
             o: int(g.o),
             kh: int(g.kh),
             kw: int(g.kw),
-            stride: int(g.stride),
+            stride: int(g.stride.min(LONGEST)),
             padding: int(g.padding),
             oh: int(g.oh),
             ow: int(g.ow),
@@ -226,15 +331,18 @@ pub(crate) struct Gemm {
 }
 
 impl Gemm {
-    /// `None`: the factors do not fit.
-    pub(crate) fn new(a: Operand, b: Operand) -> Option<Self> {
+    pub(crate) fn new(a: Operand, b: Operand) -> Result<Self> {
         let ((m, k), (depth, n)) = (a.shape(), b.shape());
-        (k == depth).then(|| Self {
-            rows: n as i32,
-            columns: m as i32,
-            depth: k as i32,
+        if k != depth {
+            bail!("product: {a:?} and {b:?} do not fit");
+        }
+        let side = |size| int("product", "rows or columns of a matrix", size);
+        Ok(Self {
+            rows: side(n)?,
+            columns: side(m)?,
+            depth: side(k)?,
             transposed: [b.transposed, a.transposed],
-            leading: [b.columns as i32, a.columns as i32],
+            leading: [side(b.columns)?, side(a.columns)?],
             stride: [b.len() as i64, a.len() as i64],
         })
     }

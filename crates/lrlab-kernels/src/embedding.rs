@@ -20,7 +20,8 @@ use crate::simd::{Kernel, Simd, dispatch, part, starts};
 ///
 /// # Errors
 /// Returns an error if shapes, types or devices do not fit, something is empty, or an id is not below v. The values of
-/// ids on a GPU are not checked.
+/// ids on a GPU are not checked: there an id that is not below v reads NaN with this crate's kernel, and is unspecified with
+/// candle's operators.
 pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
     let LookUp { shape, ids } = LookUp::new("embedding", ids, table)?;
     let ids = match ids {
@@ -62,6 +63,8 @@ impl LookUp {
         check::beside(name, ("ids", ids), ("table", table))?;
         let ids = match check::indices(name, "ids", ids, v)? {
             Some(ids) => Ids::Seen(ids),
+            #[cfg(feature = "cuda")]
+            None if crate::cuda::is_f32(&[table]) => Ids::Unseen(crate::cuda::known_indices(ids, v)?),
             None => Ids::Unseen(ids.to_dtype(DType::U32)?),
         };
         Ok(Self { shape: (b, l, d), ids })

@@ -5,9 +5,9 @@
 //! of AVX512-BF16 does. Processors without it compute the same bits, more slowly. Convolutions on the CPU stay f32: most
 //! use Winograd's transform, which amplifies rounding errors.
 //!
-//! On NVIDIA GPUs convolutions round their operands too, and products are summed up in f32. On other GPUs, and with
-//! `LRLAB_KERNELS=candle`, operands are cast before candle's own products and convolutions, and so are the results, as
-//! these come in the operands' type.
+//! On NVIDIA GPUs convolutions of f32 round their operands too, and the products of f32 are summed up in f32. On other GPUs,
+//! for other types on a GPU, and with `LRLAB_KERNELS=candle`, operands are cast before candle's own products and convolutions,
+//! and so are the results, as these come in the operands' type; subnormal numbers stay.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use lrlab_config::Precision;
@@ -38,8 +38,12 @@ pub(crate) fn packed_rows(precision: Precision, k: usize) -> usize {
     }
 }
 
-/// a · b by candle's own operator.
+/// a · b by candle's own operator, which gives no sums of bf16 in f32 on NVIDIA GPUs: there by this crate's.
 pub(crate) fn matmul(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if precision == Precision::Bf16 && crate::cuda::is_f32(&[a, b]) {
+        return crate::cuda::matmul(precision, a, b);
+    }
     with_rounded(precision, a, b, Tensor::matmul)
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-use crate::conv::geometry::Geometry;
+use crate::conv::geometry::{Geometry, Sizes};
 use crate::{Precision, environment};
 
 /// The default number of threads of a block.
@@ -127,8 +127,26 @@ impl Product {
 /// Sizes that the device code counts in 32 bits, at most.
 const MOST: usize = i32::MAX as usize / 2;
 
-/// Rejects sizes beyond [`MOST`].
+/// Rejects values of a network beyond [`MOST`].
+pub(crate) fn values_fit(sizes: &[Sizes]) -> Result<()> {
+    match sizes.iter().find(|of| of.n * of.pixels() > MOST || of.c > MOST) {
+        Some(Sizes { n, c, h, w }) => {
+            bail!(
+                "conv_net: values [{n}, {c}, {h}, {w}], more than a GPU's kernels count ({MOST} pixels or channels)"
+            )
+        }
+        None => Ok(()),
+    }
+}
+
+/// Columns of a product, at most: a grid has 65,535 tiles of them.
+const MOST_COLUMNS: usize = 65_535 * 64;
+
+/// Rejects sizes beyond [`MOST`], and channels beyond [`MOST_COLUMNS`].
 pub(crate) fn fits(g: &Geometry) -> Result<()> {
+    if let Some(channels) = [g.c, g.o].into_iter().find(|channels| *channels > MOST_COLUMNS) {
+        bail!("conv2d: {channels} channels, a GPU takes at most {MOST_COLUMNS}");
+    }
     let sizes = [g.n * g.h * g.w, g.n * g.oh * g.ow, g.kh * g.kw * g.c * g.o];
     match sizes.iter().find(|size| **size > MOST) {
         Some(size) => bail!(
@@ -231,6 +249,14 @@ mod tests {
         let error = fits(&g).unwrap_err().to_string();
         let words = "conv2d: input [1048576, 1, 64, 64] and weight [1, 1, 1, 1] make 4294967296 numbers at once, more than \
                      a GPU's kernels count (1073741823)";
+        assert!(error.starts_with(words), "{error}");
+        let g = Geometry::new((1, 1, 1, 1), (5_000_000, 1, 1, 1), 1, 0)?;
+        let error = fits(&g).unwrap_err().to_string();
+        assert!(error.starts_with("conv2d: 5000000 channels, a GPU takes at most 4194240"), "{error}");
+        let small = Sizes { n: 2, c: 3, h: 32, w: 32 };
+        values_fit(&[small])?;
+        let error = values_fit(&[small, Sizes { n: 1 << 20, ..small }]).unwrap_err().to_string();
+        let words = "conv_net: values [1048576, 3, 32, 32], more than a GPU's kernels count (1073741823";
         assert!(error.starts_with(words), "{error}");
         Ok(())
     }

@@ -86,8 +86,12 @@ impl SnapshotStore {
         let Self::Folder(folder) = self else { return Ok(None) };
         let Some(checkpoint) = checkpoints(folder)?.pop() else { return Ok(None) };
         tags(folder)?.iter().try_for_each(|tag| remove(&file(folder, tag)))?;
-        for tag in tags(&checkpoint)?.iter().filter_map(|tag| tag.strip_prefix("at-")) {
+        for tag in names(&checkpoint)?.iter().filter_map(|tag| tag.strip_prefix("at-")) {
             let (from, to) = (checkpoint.join(format!("at-{tag}.{EXTENSION}")), file(folder, tag));
+            // Earlier versions wrote snapshots without metadata.
+            if !is_snapshot(&from) {
+                remove(&to)?;
+            }
             if !lrlab_runs::link_exclusive(&from, &to).map_err(Error::wrap)? {
                 bail!(
                     "{}: is not a snapshot, but the checkpoint has one of this name; move it away",
@@ -106,12 +110,16 @@ fn file(folder: &Path, tag: &str) -> PathBuf {
 
 /// Returns the sorted tags of the snapshots in a folder. Other files are not listed.
 fn tags(folder: &Path) -> Result<Vec<String>> {
-    let tag = |path: PathBuf| {
+    Ok(names(folder)?.into_iter().filter(|tag| is_snapshot(&file(folder, tag))).collect())
+}
+
+/// Returns the sorted names of the files of tensors in a folder, without the extension.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let name = |path: PathBuf| {
         let named = path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION);
-        let tag = path.file_stem().filter(|_| named && is_snapshot(&path))?;
-        Some(tag.to_str()?.to_owned())
+        Some(path.file_stem().filter(|_| named)?.to_str()?.to_owned())
     };
-    Ok(entries(folder)?.into_iter().filter_map(tag).collect())
+    Ok(entries(folder)?.into_iter().filter_map(name).collect())
 }
 
 /// Returns whether the header of a file has the metadata of a snapshot.

@@ -28,10 +28,12 @@ pub struct RunArgs {
     /// Print the plan and an estimate without starting runs.
     #[arg(long)]
     pub dry_run: bool,
-    /// Set results of other builds or numerics classes aside and train their runs again.
+    /// Set results of other builds or numerics classes aside and train their runs again. Interrupted runs of other classes start
+    /// over.
     #[arg(long)]
     pub rerun_others: bool,
-    /// Train the missing runs even if existing results have another numerics class. The output and the report state this.
+    /// Train the missing runs even if existing results, or processes that train others, have another numerics class. The output and
+    /// the report state this. Interrupted runs of other classes start over.
     #[arg(long, conflicts_with = "rerun_others")]
     pub accept_numerics: bool,
     /// Keep the stored plan of the experiment, which these runs are a part of, and report all of it: for `redo`.

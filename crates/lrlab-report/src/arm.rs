@@ -52,7 +52,7 @@ impl Run {
         self.result().is_some_and(|r| r.outcome == Outcome::Diverged)
     }
 
-    /// The state in one word, for tables: the outcome, `failed` or `missing`.
+    /// The state in one word, for tables: the outcome, `failed`, `damaged` or `missing`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.state.word()

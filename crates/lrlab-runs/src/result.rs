@@ -88,10 +88,10 @@ pub struct EpochMetrics {
     /// Mean global gradient norm before clipping.
     pub grad_norm: Option<f64>,
     /// Custom metrics by name, if they were measured.
-    #[serde(with = "finite_values", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(with = "finite_values", skip_serializing_if = "finite_values::none")]
     pub extra: BTreeMap<String, f64>,
     /// Hyperparameters that follow a schedule of their own (`weight_decay`, `momentum`, …), at the epoch's last update.
-    #[serde(with = "finite_values", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(with = "finite_values", skip_serializing_if = "finite_values::none")]
     pub hyperparameters: BTreeMap<String, f64>,
 }
 
@@ -208,6 +208,11 @@ mod finite_values {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Returns whether no value is finite.
+    pub(super) fn none(values: &BTreeMap<String, f64>) -> bool {
+        !values.values().any(|value| value.is_finite())
+    }
 
     pub(super) fn serialize<S: Serializer>(
         values: &BTreeMap<String, f64>,

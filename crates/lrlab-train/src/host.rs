@@ -82,14 +82,14 @@ impl<'a> TrainingHost<'a> {
             self.measured = self.epochs.checked_sub(1);
             self.current.clear();
         }
-        if let (Some((replaced, seen)), Some((_, average))) =
+        if let (Some((replaced, seen)), Some((rule, average))) =
             (self.replaced_average.take(), &mut self.average)
         {
-            let sampled = average.seen() > seen;
+            let (rule, sampled) = (*rule, average.seen() > seen);
             *average = replaced;
             // The end of the epoch averaged the weights that the rewind put there.
             if sampled {
-                average.update(self.trainer.params())?;
+                WeightAverage::by_rule(&mut self.average, rule)?.update(self.trainer.params())?;
             }
         }
         Ok(())

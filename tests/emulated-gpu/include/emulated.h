@@ -15,14 +15,14 @@
 #define __CUDACC_VER_MAJOR__ 13
 #define __CUDACC_VER_MINOR__ 0
 
-// The compile script finds kernels by this word.
+// The compile script finds kernels, their launch bounds and shared memory by these words.
 #define __global__ EMULATED_KERNEL
+#define __launch_bounds__(...) EMULATED_BOUNDS(__VA_ARGS__)
+#define __shared__ EMULATED_SHARED
 #define __device__
 #define __host__
-#define __shared__ static
 #define __constant__ static
 #define __forceinline__ inline
-#define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 
@@ -47,6 +47,8 @@ extern uint3 emulated_thread, emulated_block, emulated_block_size, emulated_grid
 extern char *emulated_dynamic;
 // Unique for each block that runs.
 extern uint64_t emulated_block_count;
+// Makes static shared memory NaN, once in each block that reaches it.
+void emulated_shared(void *at, size_t size, uint64_t *block);
 // Waits for all threads of the block that have not returned.
 void emulated_sync_block();
 // Gives `size` bytes to the other threads of the warp and waits for theirs; returns the 32 values, EMULATED_SLOT bytes each.
@@ -171,6 +173,7 @@ template <typename A, typename B> auto max(A a, B b) -> decltype(a + b) { return
 // --- launches -----------------------------------------------------------------------------------------------------------
 
 namespace emulated {
+constexpr unsigned first(unsigned threads, unsigned = 0, unsigned = 0) { return threads; }
 // Calls a kernel with the addresses of its arguments.
 template <typename... A, size_t... I> void call(void (*kernel)(A...), void **at, std::index_sequence<I...>) {
     kernel(*reinterpret_cast<std::remove_const_t<A> *>(at[I])...);

@@ -47,6 +47,8 @@ template <int N> inline void wait_for_groups() {
             for (int i = 0; i < copy.count; i++) copy.to[i] = copy.real ? copy.from[i] : 0.0f;
 }
 
+inline float flushed(float x) { return fpclassify(x) == FP_SUBNORMAL ? copysignf(0.0f, x) : x; }
+
 inline uint32_t tf32(float x) {
     uint32_t bits = __float_as_uint(x);
     // The nearest, ties away from zero; infinities and NaN stay.

@@ -7,10 +7,10 @@ use super::*;
 use lrlab_tests::ctrl_c;
 use lrlab_tests::slurm::{kill, wait};
 
-/// The kernels of another numerics class.
-const OTHER: (&str, &str) = ("LRLAB_KERNELS", "candle");
+/// The kernels of two numerics classes. Those of candle take many times as long.
+const KERNELS: &str = "LRLAB_KERNELS";
 
-/// A grid of two runs that take seconds.
+/// A grid of two runs that take seconds with the kernels of candle.
 fn long() -> Place {
     let place = Place::new();
     let text = TINY
@@ -32,7 +32,9 @@ fn command(place: &Place, more: &[&str]) -> Command {
 #[test]
 fn a_grid_that_another_process_trains_keeps_its_class() {
     let place = long();
-    let first = command(&place, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = command(&place, &[]);
+    first.env(KERNELS, "candle").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let first = first.spawn().unwrap();
     let saved = |name: &str| {
         wait(name, 60, || {
             let all = lrlab_tests::files(&place.out.join("store"));
@@ -40,10 +42,12 @@ fn a_grid_that_another_process_trains_keeps_its_class() {
         });
     };
     saved("claim.json");
-    let other = |more: &[&str]| Ran::of(&command(&place, more).env(OTHER.0, OTHER.1).output().unwrap());
+    let other = |more: &[&str]| Ran::of(&command(&place, more).env(KERNELS, "own").output().unwrap());
     let refused = other(&[]);
     assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
-    for words in [" is training ", "with the numerics class \"cpu/f32/", "--accept-numerics to keep both"] {
+    for words in
+        [" is training ", "with the numerics class \"cpu/f32/candle", "--accept-numerics to keep both"]
+    {
         assert!(refused.err.contains(words), "{words}: {}", refused.err);
     }
     // Another part of the experiment is refused, too.
@@ -84,13 +88,13 @@ fn a_part_keeps_the_class_of_the_records_of_the_rest() {
         command.args(more);
         command
     };
-    let first = Ran::of(&seed("0", &["--out", "m1"]).output().unwrap());
+    let first = Ran::of(&seed("0", &["--out", "m1"]).env(KERNELS, "own").output().unwrap());
     assert_eq!(first.code, 0, "{}", first.err);
     let export = ["records", "export", "tiny.toml", "--filter", "seed=0", "--out", "m1"];
     let ran = run(place.folder.path(), &[&export[..], &["--to", "results/tiny/first.jsonl"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
     let second = |more: &[&str]| {
-        Ran::of(&seed("1", &[&["--out", "m2"], more].concat()).env(OTHER.0, OTHER.1).output().unwrap())
+        Ran::of(&seed("1", &[&["--out", "m2"], more].concat()).env(KERNELS, "candle").output().unwrap())
     };
     let refused = second(&[]);
     let words = "1 of 1 results have the numerics class \"cpu/f32/";
@@ -106,7 +110,6 @@ fn a_suspended_worker_cannot_commit_after_its_run_was_set_aside() {
     assert_eq!(place.call("run", &["--filter", "seed=0"]).code, 0);
     let result = place.results().remove(0);
     let id = result.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
-    std::fs::remove_file(&result).unwrap();
     // The worker of attempt 1 again, as if it had never ended.
     let mut worker = start(&program(), place.folder.path());
     worker.args([

@@ -175,7 +175,7 @@ fn tensorboard_files_of_a_resumed_run_are_complete() {
 #[test]
 fn files_of_other_programs_are_not_truncated() {
     let folder = tempfile::tempdir().unwrap();
-    let others = ["events.out.tfevents.1700000000.machine.1234.0", "notes about tfevents.txt"];
+    let others = ["events.out.tfevents.1700000000.gpu.lrlab.org.1234.0", "notes about tfevents.txt"];
     for name in others {
         std::fs::write(folder.path().join(name), b"written by another program").unwrap();
     }

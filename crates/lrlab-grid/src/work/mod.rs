@@ -126,7 +126,7 @@ impl Grid<'_> {
                     break;
                 }
                 Claim::Elsewhere { owner, alive } => {
-                    (self.observe)(run, Notice::Elsewhere(owner.as_ref()));
+                    (self.observe)(run, Notice::Elsewhere(owner.as_ref().filter(|_| alive)));
                     self.elsewhere.push((index, alive));
                 }
                 Claim::Delayed(rest) => self.delayed.push((Instant::now() + rest, index)),

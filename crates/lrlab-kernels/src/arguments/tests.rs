@@ -50,6 +50,7 @@ macro_rules! check {
 #[test]
 fn structs_are_laid_out_as_the_device_code_declares_them() {
     check!(Weights, "Weights", planes, rows, c, k, size);
+    check!(Statistics, "Statistics", running_mean, running_var, batch, c, count);
     check!(Parameters, "Parameters", var, grad, first, second, decay, size);
     check!(SgdRule, "SgdRule", lr, momentum, keep, nesterov);
     check!(AdamRule, "AdamRule", keep.1, keep.2, take.1, take.2, rate, root, eps, lr, decoupled);
@@ -62,6 +63,32 @@ fn structs_are_laid_out_as_the_device_code_declares_them() {
     assert_eq!(declared("Span").1, size_of::<[u32; 2]>());
     // Entries that a launch does not fill have no values.
     assert_eq!((Weights::empty().size, Parameters::empty().size), ([0; WEIGHTS], [0; PARAMETERS]));
+    assert_eq!(Statistics::empty().count, [0; NORMS]);
+}
+
+#[test]
+fn words_are_the_arguments_bits() -> candle_core::Result<()> {
+    let words = crate::arguments::words![7_usize, -1_i32, u32::MAX, true, 1.0_f32, u64::MAX];
+    assert_eq!(words.map(|word| word.bits), [7, 0xffff_ffff, 0xffff_ffff, 1, 0x3f80_0000, u64::MAX]);
+    Word::check("gather_rows", words)?;
+    Word::check("gather_rows", crate::arguments::words![MOST])
+}
+
+#[test]
+fn sizes_beyond_32_bits_are_rejected() {
+    let message = |result: Result<()>| result.expect_err("too large").to_string();
+    for size in [MOST + 1, u32::MAX as usize + 3, usize::MAX] {
+        let words = crate::arguments::words![1_u64, 3_usize, size];
+        let expected = format!("kernel sort_places: a size of {size}, a GPU takes at most 2147483647");
+        assert!(message(Word::check("sort_places", words)).starts_with(&expected), "{size}");
+        let expected = format!("lstm: {size} places, a GPU takes at most 2147483647");
+        assert!(message(int("lstm", "places", size).map(|_| ())).starts_with(&expected), "{size}");
+        let expected = format!("product: {size} rows or columns of a matrix, a GPU takes at most 2147483647");
+        for (a, b) in [((size, 1), (1, 1)), ((1, 1), (1, size)), ((0, size), (size, 0))] {
+            let [a, b] = [a, b].map(|(rows, columns)| Operand::new(0, rows, columns));
+            assert!(message(Gemm::new(a, b).map(|_| ())).starts_with(&expected), "{a:?} {b:?}");
+        }
+    }
 }
 
 #[test]
@@ -86,6 +113,11 @@ fn windows_and_convolutions() -> candle_core::Result<()> {
     let from = Sizes { n: 2, c: 3, h: 16, w: 14 };
     let w = Window::new(from, Sizes { h: 8, w: 7, ..from }, 3, 2, 1);
     assert_eq!([w.h, w.w, w.oh, w.ow, w.kernel, w.stride, w.padding], [16, 14, 8, 7, 3, 2, 1]);
+    // As an `int`, this step would be 1.
+    let far = (1 << 32) + 1;
+    assert_eq!(Window::new(from, Sizes { h: 1, w: 1, ..from }, 3, far, 1).stride, i32::MAX / 2);
+    let g = Geometry::new((2, 3, 16, 14), (10, 3, 5, 3), far, 1)?;
+    assert_eq!(Conv::new(&g, &Product::new(Way::Input, &g), false).stride, i32::MAX / 2);
     let g = Geometry::new((2, 3, 16, 14), (10, 3, 5, 3), 2, 1)?;
     for way in [Way::Forward, Way::Input, Way::Weight] {
         let product = Product::new(way, &g);
@@ -162,7 +194,8 @@ fn products_are_those_of_the_operands() {
             }
         }
     }
-    assert_eq!(Gemm::new(Operand::new(0, 2, 3), Operand::new(0, 2, 3)), None);
+    let error = Gemm::new(Operand::new(0, 2, 3), Operand::new(0, 2, 3)).expect_err("3 and 2 differ");
+    assert!(error.to_string().contains("do not fit"), "{error}");
     assert_eq!(Operand::new(8, 2, 3).t().at, 8, "the transpose lies where the operand does");
 }
 

@@ -92,7 +92,12 @@ fn composed(
     let weights = candle_nn::ops::softmax(&counts.where_cond(&scores, &masked)?, 3)?;
     let weights = counts.where_cond(&weights, &weights.zeros_like()?)?;
     let weights = match drop {
-        Some(drop) => dropout(&weights, drop)?,
+        Some(drop) => {
+            let dropped = dropout(&weights, drop)?;
+            // On a GPU a NaN may be dropped, but a query whose weights are NaN has no other result.
+            let lost = || weights.ne(&weights)?.where_cond(&weights, &dropped);
+            if weights.device().is_cpu() { dropped } else { lost()? }
+        }
         None => weights,
     };
     matmul(precision, &weights, &v.contiguous()?)

@@ -3,12 +3,29 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::cuda::cudarc::driver::CudaSlice;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::op::BackpropOp;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Storage, Tensor, bail,
+};
 
 use super::dropout::Bits;
-use super::{Gpu, address, hold, hold_u32, words};
+use super::{Gpu, address, hold, hold_i64, hold_u32, words};
 use crate::Dropout;
+use crate::arguments::int;
 use crate::gradient::store_grad;
+
+/// Indices as u32. An i64 that is not below `count` becomes a u32 that is not, rather than its lower half.
+pub(crate) fn known_indices(indices: &Tensor, count: usize) -> Result<Tensor> {
+    if indices.dtype() != DType::I64 {
+        return indices.to_dtype(DType::U32);
+    }
+    let (gpu, n) = (Gpu::of(indices)?, indices.elem_count());
+    let (from, to) = (hold_i64(indices)?, gpu.take::<u32>(n)?);
+    // SAFETY: both have n values.
+    unsafe { gpu.each("known_indices", n, words![from.at, gpu.at(&to), count as u64, n as u64])? };
+    let to = Storage::Cuda(CudaStorage::wrap_cuda_slice(to, gpu.device.clone()));
+    Ok(Tensor::from_storage(to, indices.shape(), BackpropOp::none(), false))
+}
 
 /// [`crate::embedding`], checked. An id that is not in the table reads NaN.
 pub(crate) fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
@@ -79,6 +96,7 @@ pub(super) fn table_grad(
     (v, d): (usize, usize),
 ) -> Result<CudaSlice<f32>> {
     let n = ids.elem_count();
+    int("embedding", "ids", n)?;
     let held = hold_u32(ids)?;
     let table = gpu.zeros(v * d)?;
     let sorted = gpu.take::<u32>(n)?;
@@ -173,7 +191,8 @@ impl CustomOp2 for AtPositions {
             let (bits, keep) = Bits::arguments(&gpu, bits.as_ref());
             let words = words![held.at, bits, keep, gpu.at(&to), b, (l * d) as u64];
             // One thread per element: grids are not cut here.
-            let grid = ((l * d).div_ceil(128) as u32, 1, 1);
+            let blocks = int("embedding_at_positions", "blocks", (l * d).div_ceil(128))?;
+            let grid = (blocks as u32, 1, 1);
             // SAFETY: the gradient has b times the l d values that are written.
             unsafe { gpu.launch("position_grad", grid, 128, 0, words)? };
             of_positions = store_grad(positions, gpu.tensor(to, positions.shape()));
@@ -204,9 +223,10 @@ impl CustomOp1 for WeightedSum {
         let gpu = Gpu::new(&x.device)?;
         let (b, l, d) = layout.shape().dims3()?;
         let (weights, y) = (hold(&self.weights)?, gpu.floats(b * d)?);
-        let words = words![address::<f32>(x, layout)?, weights.at, gpu.at(&y), l, d, b * d];
+        let words = words![address::<f32>(x, layout)?, weights.at, gpu.at(&y), l, d, (b * d) as u64];
+        let blocks = int("weighted_sum", "blocks", (b * d).div_ceil(64))?;
         // SAFETY: a weight for each of the b l rows of d.
-        unsafe { gpu.launch("weighted_sum", ((b * d).div_ceil(64) as u32, 1, 1), 64, 0, words)? };
+        unsafe { gpu.launch("weighted_sum", (blocks as u32, 1, 1), 64, 0, words)? };
         Ok((gpu.storage(y), Shape::from((b, d))))
     }
 

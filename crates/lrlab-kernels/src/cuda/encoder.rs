@@ -194,7 +194,7 @@ impl Encoder {
             gpu.rows("softmax_rows", b * heads * l, words)?;
             let weighed = Operand::new(gpu.at(dropped.as_ref().unwrap_or(&weights)), l, l);
             gpu.products(self.precision, (weighed, v), gpu.at(&product), b * heads, (1.0, 0.0))?;
-            let words = words![gpu.at(&product), gpu.at(&attended), l, heads, d, 1, values as u64];
+            let words = words![gpu.at(&product), 0_u64, gpu.at(&attended), l, heads, d, 1, values as u64];
             gpu.each("merge_heads", values, words)?;
             self.map(gpu, &p, 1, gpu.at(&attended), gpu.at(&product))?;
             // The residual sum, and the norm after it, which is either the first's or the second's.
@@ -312,14 +312,16 @@ impl Encoder {
             gpu.products(self.precision, (weighed.t(), d_out), dv.at, count, (1.0, 0.0))?;
             gpu.products(self.precision, (d_out, v.t()), gpu.at(&d_scores), count, (1.0, 0.0))?;
             let (drawn, keep) = Bits::arguments(gpu, kept.bits[0].as_ref());
-            let words = words![gpu.at(&d_scores), gpu.at(&kept.weights), drawn, keep, l, count * l];
+            let mask = hold(&self.mask)?;
+            let (to, weights) = (gpu.at(&d_scores), gpu.at(&kept.weights));
+            let words = words![to, weights, mask.at, drawn, keep, heads, l, count * l];
             gpu.rows("softmax_back", count * l, words)?;
             let scale = 1.0 / (d as f32).sqrt();
             let scores = Operand::new(gpu.at(&d_scores), l, l);
             gpu.products(self.precision, (scores, k), dq.at, count, (scale, 0.0))?;
             gpu.products(self.precision, (scores.t(), q), dk.at, count, (scale, 0.0))?;
             let packed = gpu.floats(3 * values)?;
-            let words = words![gpu.at(&d_qkv), gpu.at(&packed), l, heads, d, 3, values as u64];
+            let words = words![gpu.at(&d_qkv), mask.at, gpu.at(&packed), l, heads, d, 3, values as u64];
             gpu.each("merge_heads", 3 * values, words)?;
             match &kept.seen {
                 None => {

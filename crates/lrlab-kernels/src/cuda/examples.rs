@@ -6,9 +6,9 @@ use candle_core::cuda::cudarc::driver::{CudaSlice, DeviceRepr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, Device, Result, Storage, Tensor};
 
-use super::{BLOCK, Gpu, words, wrap};
+use super::{BLOCK, Gpu, words};
 use crate::PictureView;
-use crate::arguments::augmented;
+use crate::arguments::{augmented, int};
 
 /// See [`crate::DevicePictures`].
 pub(crate) struct Pixels {
@@ -40,7 +40,9 @@ impl Pixels {
         if !views.is_empty() {
             let words =
                 words![gpu.at(&self.bytes), gpu.at(&steps), gpu.at(&self.tables), gpu.at(&y), c, h, w];
-            let grid = (u32::try_from(views.len() * c).map_err(wrap)?, 1, 1);
+            int("pictures", "pixels of a picture", h * w)?;
+            let planes = int("pictures", "planes of a batch", views.len() * c)?;
+            let grid = (planes as u32, 1, 1);
             // SAFETY: a step for each picture of the batch, which names one that is there, and room for its c h w
             // values.
             unsafe { gpu.launch("augment", grid, BLOCK, 0, words)? };

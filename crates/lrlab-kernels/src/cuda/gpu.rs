@@ -1,24 +1,23 @@
 //! A device ready for launches, and the addresses that kernels take.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use candle_core::cuda::cudarc::driver::{
-    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys,
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, result, sys,
 };
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::error::wrap;
 use super::times::timed;
+use crate::arguments::int;
+pub(crate) use crate::arguments::{Word, words};
 
 /// As the launches take it.
 pub(super) const BLOCK: u32 = crate::tiles::BLOCK as u32;
-/// Counters of blocks that have finished, one per tile of columns.
-pub(super) const COUNTERS: usize = 1 << 14;
 
 /// The device code, compiled by the build script.
 const MODULES: [&str; 2] = [
@@ -30,9 +29,12 @@ const MODULES: [&str; 2] = [
 struct Shared {
     modules: Vec<Arc<candle_core::cuda::cudarc::driver::CudaModule>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
-    /// One set per thread, because threads may use different streams; zeros between kernels.
-    counters: Mutex<HashMap<ThreadId, CudaSlice<u32>>>,
+    /// A set per stream, which the device's threads share unless each has its own; zeros between kernels.
+    counters: Mutex<HashMap<Option<ThreadId>, Arc<CudaSlice<u32>>>>,
 }
+
+/// The handle that means another stream in each thread, `CU_STREAM_PER_THREAD`.
+const STREAM_PER_THREAD: usize = 2;
 
 static DEVICES: Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>> = Mutex::new(Vec::new());
 
@@ -43,53 +45,6 @@ pub(crate) struct Gpu {
     pub(super) stream: Arc<CudaStream>,
     shared: Arc<Shared>,
 }
-
-/// An argument of a kernel: at most eight bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Word(pub(super) u64);
-
-impl From<u64> for Word {
-    fn from(value: u64) -> Self {
-        Self(value)
-    }
-}
-
-impl From<usize> for Word {
-    /// As `int`: sides of tensors; products of sides are checked where they are made.
-    fn from(value: usize) -> Self {
-        Self(u64::from(value as u32))
-    }
-}
-
-impl From<i32> for Word {
-    fn from(value: i32) -> Self {
-        Self(u64::from(value as u32))
-    }
-}
-
-impl From<u32> for Word {
-    fn from(value: u32) -> Self {
-        Self(u64::from(value))
-    }
-}
-
-impl From<bool> for Word {
-    fn from(value: bool) -> Self {
-        Self(u64::from(value))
-    }
-}
-
-impl From<f32> for Word {
-    fn from(value: f32) -> Self {
-        Self(u64::from(value.to_bits()))
-    }
-}
-
-/// `words![a, b]`: arguments of a launch.
-macro_rules! words {
-    ($($value:expr),* $(,)?) => { &[$(crate::cuda::gpu::Word::from($value)),*] };
-}
-pub(crate) use words;
 
 impl Gpu {
     pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
@@ -143,26 +98,39 @@ impl Gpu {
         slice.device_ptr(&self.stream).0
     }
 
-    /// The address of this thread's counters.
-    pub(crate) fn counters(&self) -> Result<u64> {
+    /// The counters of this stream: of blocks that have finished, one per tile of columns, `tiles` or more. They are held
+    /// until the kernel is launched.
+    pub(super) fn counters(&self, tiles: usize) -> Result<Arc<CudaSlice<u32>>> {
+        let per_thread = self.stream.cu_stream().addr() == STREAM_PER_THREAD;
+        let thread = per_thread.then(|| std::thread::current().id());
         let mut counters = self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let mine = match counters.entry(std::thread::current().id()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.stream.alloc_zeros(COUNTERS).map_err(wrap)?),
-        };
-        Ok(self.at(mine))
+        if let Some(known) = counters.get(&thread).filter(|known| known.len() >= tiles) {
+            return Ok(Arc::clone(known));
+        }
+        let more = Arc::new(self.stream.alloc_zeros(tiles.next_power_of_two().max(1024)).map_err(wrap)?);
+        counters.insert(thread, Arc::clone(&more));
+        Ok(more)
     }
 
+    /// Finds a kernel, and makes the device's context current.
     pub(super) fn function(&self, name: &str) -> Result<sys::CUfunction> {
+        self.stream.context().bind_to_thread().map_err(wrap)?;
         let mut functions = self.shared.functions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = functions.get(name) {
             return Ok(function.cu_function());
         }
-        let mut found = self.shared.modules.iter().filter_map(|module| module.load_function(name).ok());
-        let Some(function) = found.next() else { bail!("kernel {name:?} does not exist") };
-        let raw = function.cu_function();
-        functions.insert(name.to_owned(), function);
-        Ok(raw)
+        for module in &self.shared.modules {
+            match module.load_function(name) {
+                Ok(function) => {
+                    let raw = function.cu_function();
+                    functions.insert(name.to_owned(), function);
+                    return Ok(raw);
+                }
+                Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND)) => {}
+                Err(error) => bail!("kernel {name} does not load: {error}"),
+            }
+        }
+        bail!("kernel {name} does not exist")
     }
 
     /// Starts a kernel.
@@ -177,9 +145,10 @@ impl Gpu {
         shared: u32,
         words: &[Word],
     ) -> Result<()> {
+        Word::check(name, words)?;
         let mut arguments = [std::ptr::null_mut(); 32];
         for (argument, word) in arguments.iter_mut().zip(words) {
-            *argument = (&raw const word.0).cast_mut().cast();
+            *argument = (&raw const word.bits).cast_mut().cast();
         }
         // SAFETY: the caller guarantees the words, which outlive the launch.
         unsafe { self.launch_raw(name, grid, block, shared, &mut arguments[..words.len()]) }
@@ -215,7 +184,6 @@ impl Gpu {
         arguments: &mut [*mut c_void],
     ) -> Result<()> {
         let function = self.function(name)?;
-        self.stream.context().bind_to_thread().map_err(wrap)?;
         let stream = self.stream.cu_stream();
         let launch = || {
             // SAFETY: the caller guarantees the arguments.
@@ -242,9 +210,9 @@ impl Gpu {
     /// # Safety
     /// As for [`Gpu::launch`].
     pub(crate) unsafe fn rows(&self, name: &str, rows: usize, words: &[Word]) -> Result<()> {
-        i32::try_from(rows).map_err(wrap)?;
+        let rows = int(name, "rows", rows)? as u32;
         // SAFETY: guaranteed by the caller.
-        unsafe { self.launch(name, (rows.div_ceil(4) as u32, 1, 1), 128, 0, words) }
+        unsafe { self.launch(name, (rows.div_ceil(4), 1, 1), 128, 0, words) }
     }
 
     /// A tensor without history from its elements.
@@ -281,6 +249,11 @@ pub(crate) struct Held {
 /// Holds a tensor of f32.
 pub(crate) fn hold(x: &Tensor) -> Result<Held> {
     hold_as::<f32>(x)
+}
+
+/// Holds a tensor of i64.
+pub(crate) fn hold_i64(x: &Tensor) -> Result<Held> {
+    hold_as::<i64>(x)
 }
 
 /// Holds a tensor of u32.

@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::{Gpu, address, hold, words};
+use super::{Gpu, address, hold, known_indices, words};
 
 /// [`crate::cross_entropy`], checked. A label that is none of the classes makes the loss NaN.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
-    let labels = labels.to_dtype(candle_core::DType::U32)?.contiguous()?;
+    let labels = known_indices(labels, logits.dim(1)?)?.contiguous()?;
     logits.contiguous()?.apply_op2(&labels, Loss { smoothing: smoothing as f32, slope: Mutex::new(None) })
 }
 

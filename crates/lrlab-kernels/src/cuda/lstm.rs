@@ -12,6 +12,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Ten
 use super::product::Operand;
 use super::{Gpu, Held, address, embedding, hold, words, wrap};
 use crate::Precision;
+use crate::arguments::int;
 use crate::tiles::Resident;
 
 /// What [`crate::LstmLayer`] was given, checked.
@@ -30,6 +31,9 @@ pub(crate) struct Layer<'a> {
 pub(crate) fn lstm(source: &Tensor, layer: &Layer) -> Result<Tensor> {
     let (b, l) = layer.mask.dims2()?;
     let (gates, inputs) = layer.parameters[0].dims2()?;
+    // The device code counts these in 32 bits.
+    int("lstm", "places of a batch", b * l)?;
+    int("lstm", "units of a batch", b * gates / 4)?;
     let op = Lstm {
         sizes: Sizes { b, l, inputs, h: gates / 4 },
         parameters: layer.parameters.map(Clone::clone),

@@ -12,14 +12,14 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
 use crate::NormMode;
-use crate::arguments::{WEIGHTS, Weights, Window};
+use crate::arguments::{WEIGHTS, Weights, Window, int};
 use crate::conv::geometry::{Geometry, Sizes};
-
 use crate::net::{ConvNet, ConvNorm, Node};
-use crate::tiles::Way;
+use crate::tiles::{Way, values_fit};
 
 /// [`ConvNet::forward`], checked.
 pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: NormMode) -> Result<Tensor> {
+    values_fit(&sizes)?;
     let op = Network { net: net.clone(), sizes, mode, kept: Mutex::new(None) };
     // The operator takes a parameter, so that candle runs its backward pass even if only parameters want gradients.
     let x = x.contiguous()?;
@@ -40,17 +40,29 @@ struct Network {
     net: ConvNet,
     sizes: Vec<Sizes>,
     mode: NormMode,
+    /// In training.
     kept: Mutex<Option<Kept>>,
 }
 
 /// Intermediate results for the backward pass.
+#[derive(Default)]
 struct Kept {
-    /// Every node's value; the first are the pictures.
-    values: Vec<CudaSlice<f32>>,
+    /// Every node's value; the first are the pictures. Without a backward pass only those that are still read.
+    values: Vec<Option<CudaSlice<f32>>>,
     /// Of units.
     units: Vec<Option<Unit>>,
     /// Of max pools: where each value comes from.
     picks: Vec<Option<CudaSlice<i32>>>,
+}
+
+impl Kept {
+    /// The address of a value.
+    fn value(&self, gpu: &Gpu, i: usize) -> Result<u64> {
+        match self.values.get(i) {
+            Some(Some(value)) => Ok(gpu.at(value)),
+            _ => bail!("conv_net: value {i} was not kept"),
+        }
+    }
 }
 
 struct Unit {
@@ -92,7 +104,7 @@ impl Network {
                 (table.planes[i], table.rows[i]) = (**planes, **rows);
                 (table.c[i], table.k[i]) = (*c as i32, (kh * kw) as i32);
                 let size = o * c * kh * kw;
-                table.size[i] = size as i32;
+                table.size[i] = int("conv_net", "values of a weight", size)?;
                 most = most.max(size);
             }
             let grid = (most.div_ceil(1024).min(512) as u32, part.len() as u32, 1);
@@ -103,7 +115,21 @@ impl Network {
         Ok(())
     }
 
-    fn forward(&self, gpu: &Gpu, x: u64) -> Result<(CudaSlice<f32>, Kept)> {
+    /// For each value the last node that reads it, or 0.
+    fn last_readers(&self) -> Vec<usize> {
+        let mut last = vec![0; self.sizes.len()];
+        for (i, node) in self.net.nodes.iter().enumerate() {
+            last[node.input()] = i;
+            if let Node::Unit { residual: Some(value), .. } = node {
+                last[*value] = i;
+            }
+        }
+        last
+    }
+
+    /// The features, and with `keep` what a backward pass needs. In training the running statistics move after everything
+    /// else.
+    fn forward(&self, gpu: &Gpu, x: u64, keep: bool) -> Result<(CudaSlice<f32>, Kept)> {
         let weights = units(&self.net).map(|unit| hold(&unit.weight)).collect::<Result<Vec<Held>>>()?;
         let mut packed: Vec<CudaSlice<f32>> = Vec::new();
         for unit in units(&self.net) {
@@ -120,22 +146,24 @@ impl Network {
             self.weights(gpu, "weights_to_rows", &planes, &rows)?;
             gpu.each("to_rows", n, words![x, gpu.at(&pictures), c, pixels, n as u64])?;
         }
-        let mut kept = Kept { values: vec![pictures], units: Vec::new(), picks: Vec::new() };
+        let mut kept = Kept { values: vec![Some(pictures)], ..Kept::default() };
+        let (mut all_seen, last_readers) = (Vec::new(), self.last_readers());
         for (i, node) in self.net.nodes.iter().enumerate() {
             let (from, to) = (self.sizes[node.input()], self.sizes[i + 1]);
             let out = room(gpu, to)?;
-            let input = gpu.at(&kept.values[node.input()]);
+            let input = kept.value(gpu, node.input())?;
             let (mut of_unit, mut picks) = (None, None);
             // SAFETY: as above.
             unsafe {
                 match node {
                     Node::Unit { unit, residual, relu, .. } => {
                         let Some(weight) = packed.next() else { bail!("conv_net: a unit without a weight") };
-                        let residual = residual.map_or(0, |value| gpu.at(&kept.values[value]));
-                        let kept = self.unit(gpu, unit, (from, to), input, weight)?;
-                        let (y, z) = (gpu.at(&kept.y), gpu.at(&out));
-                        norm::apply(gpu, rows_of(to), y, &kept.norm, residual, *relu, z)?;
-                        of_unit = Some(kept);
+                        let residual = residual.map(|value| kept.value(gpu, value)).transpose()?;
+                        let (unit, seen) = self.unit(gpu, unit, (from, to), input, weight)?;
+                        let (y, z) = (gpu.at(&unit.y), gpu.at(&out));
+                        norm::apply(gpu, rows_of(to), y, &unit.norm, residual.unwrap_or(0), *relu, z)?;
+                        of_unit = Some(unit);
+                        all_seen.extend(seen);
                     }
                     Node::MaxPool { kernel, stride, padding, .. } => {
                         let window = Window::new(from, to, *kernel, *stride, *padding);
@@ -157,21 +185,30 @@ impl Network {
                     }
                 }
             }
-            kept.values.push(out);
-            kept.units.push(of_unit);
-            kept.picks.push(picks);
+            kept.values.push(Some(out));
+            if keep {
+                kept.units.push(of_unit);
+                kept.picks.push(picks);
+                continue;
+            }
+            for (value, last) in kept.values[..=i].iter_mut().zip(&last_readers) {
+                if *last <= i {
+                    *value = None;
+                }
+            }
         }
         let last = self.sizes[self.sizes.len() - 1];
         let features = gpu.floats(last.n * last.c)?;
-        let value = gpu.at(&kept.values[kept.values.len() - 1]);
+        let value = kept.value(gpu, self.sizes.len() - 1)?;
         let words = words![value, gpu.at(&features), last.c, last.pixels(), last.n];
         let grid = ((last.n * last.c).div_ceil(128) as u32, 1, 1);
         // SAFETY: as above.
         unsafe { gpu.launch("average", grid, 128, 0, words)? };
+        norm::move_statistics(gpu, &all_seen, self.mode)?;
         Ok((features, kept))
     }
 
-    /// The convolution and its norm's coefficients; in training the running statistics move.
+    /// The convolution and its norm's coefficients, and in training the statistics of the batch.
     ///
     /// # Safety
     /// `input` has the sizes `from`.
@@ -182,17 +219,17 @@ impl Network {
         (from, to): (Sizes, Sizes),
         input: u64,
         weight: CudaSlice<f32>,
-    ) -> Result<Unit> {
+    ) -> Result<(Unit, Option<norm::Seen>)> {
         let y = room(gpu, to)?;
         let (affine, running) = ([&unit.scale, &unit.shift], [&unit.running_mean, &unit.running_var]);
         let parameters = Parameters::hold(affine.map(Var::as_tensor), running, unit.eps)?;
         // SAFETY: guaranteed by the caller.
-        let norm = unsafe {
+        let (norm, seen) = unsafe {
             let addresses = [input, gpu.at(&weight), gpu.at(&y)];
             gpu.convolve(Way::Forward, self.net.precision, &Self::geometry(from, unit)?, addresses, false)?;
-            norm::measure(gpu, rows_of(to), gpu.at(&y), &parameters, self.mode)?
+            norm::measure(gpu, rows_of(to), gpu.at(&y), parameters, self.mode)?
         };
-        Ok(Unit { weight, y, norm })
+        Ok((Unit { weight, y, norm }, seen))
     }
 
     /// Starts a kernel over windows: the words before the window, those after it.
@@ -206,7 +243,9 @@ impl Network {
         after: &[Word],
         n: usize,
     ) -> Result<()> {
-        let address = |word: &Word| (&raw const *word).cast_mut().cast();
+        Word::check(name, before)?;
+        Word::check(name, after)?;
+        let address = |word: &Word| (&raw const word.bits).cast_mut().cast();
         let mut arguments: Vec<*mut std::ffi::c_void> = before.iter().map(address).collect();
         arguments.push((&raw const window).cast_mut().cast());
         arguments.extend(after.iter().map(address));
@@ -243,8 +282,8 @@ impl Network {
                         let Some(of_unit) = &kept.units[i] else {
                             bail!("conv_net: unit {i} has no intermediate results")
                         };
-                        let (y, z) = (gpu.at(&of_unit.y), gpu.at(&kept.values[i + 1]));
-                        let z = if *relu { z } else { 0 };
+                        let y = gpu.at(&of_unit.y);
+                        let z = if *relu { kept.value(gpu, i + 1)? } else { 0 };
                         let (beside, join) = match residual {
                             Some(value) if *value > 0 || wanted => {
                                 let join = grads[*value].is_some();
@@ -263,7 +302,7 @@ impl Network {
                             super::store_grad(var, gpu.tensor(grad, to.c))?;
                         }
                         let geometry = Self::geometry(from, unit)?;
-                        let (x, dy) = (gpu.at(&kept.values[input]), gpu.at(&dy));
+                        let (x, dy) = (kept.value(gpu, input)?, gpu.at(&dy));
                         let dw = gpu.floats(unit.weight.elem_count())?;
                         gpu.convolve(
                             Way::Weight,
@@ -366,8 +405,9 @@ impl CustomOp2 for Network {
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
-        let (features, kept) = self.forward(&gpu, address::<f32>(x, lx)?)?;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        let train = self.mode != NormMode::Eval;
+        let (features, kept) = self.forward(&gpu, address::<f32>(x, lx)?, train)?;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = train.then_some(kept);
         let last = self.sizes[self.sizes.len() - 1];
         Ok((gpu.storage(features), Shape::from((last.n, last.c))))
     }
@@ -381,8 +421,17 @@ impl CustomOp2 for Network {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gpu = Gpu::of(x)?;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = &*kept else { bail!("conv_net: backward before forward") };
         let held = hold(grad)?;
+        let again;
+        let kept = match &*kept {
+            Some(kept) => kept,
+            None if self.mode == NormMode::Eval => {
+                // Evaluation keeps no intermediate results: they are recomputed.
+                again = self.forward(&gpu, hold(x)?.at, true)?.1;
+                &again
+            }
+            None => bail!("conv_net: backward before forward"),
+        };
         let dx = self.backward(&gpu, kept, held.at, x.track_op())?;
         Ok((dx.map(|dx| gpu.tensor(dx, x.shape())), None))
     }

@@ -6,6 +6,7 @@ use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::{Gpu, Held, Word, address, hold, words};
+use crate::arguments::{NORMS, Statistics};
 use crate::{BatchNorm2d, NormMode};
 
 /// Rows of channels.
@@ -38,8 +39,8 @@ impl Rows {
 pub(super) struct Parameters {
     scale: Held,
     shift: Held,
-    running_mean: Held,
-    running_var: Held,
+    /// Mean and variance.
+    running: [Held; 2],
     eps: f32,
 }
 
@@ -52,8 +53,7 @@ impl Parameters {
         Ok(Self {
             scale: hold(scale)?,
             shift: hold(shift)?,
-            running_mean: hold(running_mean)?,
-            running_var: hold(running_var)?,
+            running: [hold(running_mean)?, hold(running_var)?],
             eps: eps as f32,
         })
     }
@@ -68,7 +68,15 @@ impl Coefficients {
     }
 }
 
-/// The coefficients for y; in training the running statistics move.
+/// Running statistics that are yet to move towards those of a batch.
+pub(super) struct Seen {
+    running: [Held; 2],
+    /// Mean and variance, `(2, c)`.
+    batch: CudaSlice<f64>,
+    of: Rows,
+}
+
+/// The coefficients for y, and in training the statistics for [`move_statistics`].
 ///
 /// # Safety
 /// y has the rows.
@@ -76,41 +84,55 @@ pub(super) unsafe fn measure(
     gpu: &Gpu,
     of: Rows,
     y: u64,
-    p: &Parameters,
+    p: Parameters,
     mode: NormMode,
-) -> Result<Coefficients> {
+) -> Result<(Coefficients, Option<Seen>)> {
     let coefficients = Coefficients(gpu.floats(4 * of.c)?, of.c);
     let [mean, inverse, gain, offset] = coefficients.at(gpu);
-    let (scale, shift, running_mean, running_var) =
-        (p.scale.at, p.shift.at, p.running_mean.at, p.running_var.at);
-    // SAFETY: guaranteed by the caller; coefficients have room for the channels.
+    let (scale, shift) = (p.scale.at, p.shift.at);
+    // SAFETY: guaranteed by the caller; coefficients and statistics have room for the channels.
     unsafe {
-        match mode {
-            NormMode::Train { momentum } => {
-                let momentum = momentum as f32;
-                let words = words![
-                    y,
-                    scale,
-                    shift,
-                    mean,
-                    inverse,
-                    gain,
-                    offset,
-                    running_mean,
-                    running_var,
-                    p.eps,
-                    momentum
-                ];
-                gpu.column_sums("moments", (of.rows, of.c), words)?;
-            }
-            NormMode::Eval => {
-                let words =
-                    words![scale, shift, running_mean, running_var, p.eps, mean, inverse, gain, offset, of.c];
-                gpu.launch("fixed_norm", (of.c.div_ceil(128) as u32, 1, 1), 128, 0, words)?;
-            }
+        if mode == NormMode::Eval {
+            let [running_mean, running_var] = p.running.each_ref().map(|held| held.at);
+            let words =
+                words![scale, shift, running_mean, running_var, p.eps, mean, inverse, gain, offset, of.c];
+            gpu.launch("fixed_norm", (of.c.div_ceil(128) as u32, 1, 1), 128, 0, words)?;
+            return Ok((coefficients, None));
         }
+        let batch = gpu.take::<f64>(2 * of.c)?;
+        let words = words![y, scale, shift, mean, inverse, gain, offset, gpu.at(&batch), p.eps];
+        gpu.column_sums("moments", (of.rows, of.c), words)?;
+        Ok((coefficients, Some(Seen { running: p.running, batch, of })))
     }
-    Ok(coefficients)
+}
+
+/// Moves running statistics in training, in the order in which they are given. An operator calls it once nothing else can
+/// fail, so that they are those of the batches that succeeded.
+pub(super) fn move_statistics(gpu: &Gpu, seen: &[Seen], mode: NormMode) -> Result<()> {
+    let NormMode::Train { momentum } = mode else { return Ok(()) };
+    let mut rest = seen;
+    while !rest.is_empty() {
+        let mut table = Statistics::empty();
+        let (mut count, mut most) = (0, 0);
+        for (i, Seen { running: [mean, var], batch, of }) in rest.iter().take(NORMS).enumerate() {
+            // Norms that share their statistics move them one after the other.
+            if table.running_mean[..i].contains(&mean.at) || table.running_var[..i].contains(&var.at) {
+                break;
+            }
+            (table.running_mean[i], table.running_var[i]) = (mean.at, var.at);
+            table.batch[i] = gpu.at(batch);
+            // The sums over the batch had these sizes.
+            (table.c[i], table.count[i]) = (of.c as i32, of.rows as i32);
+            (count, most) = (i + 1, most.max(of.c));
+        }
+        let mut momentum = momentum as f32;
+        let mut arguments = [(&raw mut table).cast(), (&raw mut momentum).cast()];
+        let grid = (most.div_ceil(128) as u32, count as u32, 1);
+        // SAFETY: statistics have a value per channel, and batches two.
+        unsafe { gpu.launch_raw("move_statistics", grid, 128, 0, &mut arguments)? };
+        rest = &rest[count..];
+    }
+    Ok(())
 }
 
 /// z = max(norm(y) + residual, 0), without the maximum unless `relu`; `residual` may be null.
@@ -244,10 +266,11 @@ impl Planes {
         unsafe {
             let y = gpu.to_rows(address::<f32>(x, layout)?, sizes)?;
             let residual = residual.map(|residual| gpu.to_rows(residual, sizes)).transpose()?;
-            let coefficients = measure(&gpu, of, gpu.at(&y), &p, self.mode)?;
+            let (coefficients, seen) = measure(&gpu, of, gpu.at(&y), p, self.mode)?;
             let beside = residual.as_ref().map_or(0, |residual| gpu.at(residual));
             apply(&gpu, of, gpu.at(&y), &coefficients, beside, self.relu, gpu.at(&z))?;
             let out = gpu.to_planes(&z, sizes)?;
+            move_statistics(&gpu, seen.as_slice(), self.mode)?;
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { y, z, coefficients });
             Ok((gpu.storage(out), layout.shape().clone()))
         }

@@ -4,12 +4,12 @@ use std::ffi::c_void;
 
 use candle_core::cuda::cudarc::cublas::{result, sys};
 use candle_core::cuda::cudarc::driver::CudaSlice;
-use candle_core::{Result, bail};
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::times::timed;
-use super::{Gpu, words, wrap};
-use crate::arguments::Gemm;
+use super::{Gpu, address, hold, words, wrap};
 pub(super) use crate::arguments::Operand;
+use crate::arguments::{Gemm, int};
 use crate::{Precision, environment};
 
 fn operation(transposed: bool) -> sys::cublasOperation_t {
@@ -29,7 +29,7 @@ impl Gpu {
         count: usize,
         (alpha, beta): (f32, f32),
     ) -> Result<()> {
-        let Some(gemm) = Gemm::new(a, b) else { bail!("product: {a:?} and {b:?} do not fit") };
+        let (gemm, products) = (Gemm::new(a, b)?, int("product", "products at once", count)?);
         let Gemm { rows, columns, depth, transposed, leading, stride } = gemm;
         let [op_b, op_a] = transposed.map(operation);
         let (rounded_a, rounded_b);
@@ -102,7 +102,7 @@ impl Gpu {
                         float,
                         rows,
                         gemm.output_stride(),
-                        count as i32,
+                        products,
                         compute,
                         algorithm,
                     )
@@ -137,5 +137,76 @@ impl Gpu {
         // SAFETY: both have n values.
         unsafe { self.each("to_bf16", n, words![at, self.at(&to), n as u64])? };
         Ok(to)
+    }
+}
+
+/// a b in `precision`, with sums and result in f32: `(…, m, k)` and `(…, k, n)` of the same leading dimensions.
+pub(crate) fn matmul(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    a.contiguous()?.apply_op2(&b.contiguous()?, Matmul(precision))
+}
+
+struct Matmul(Precision);
+
+/// The matrices of a tensor, of which only the first is named, and their number.
+fn matrices(at: u64, dims: &[usize]) -> Result<(Operand, usize)> {
+    match dims {
+        [leading @ .., rows, columns] => Ok((Operand::new(at, *rows, *columns), leading.iter().product())),
+        _ => bail!("product: {dims:?} is no matrix"),
+    }
+}
+
+impl CustomOp2 for Matmul {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("product: expected tensors on a GPU")
+    }
+
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        la: &Layout,
+        b: &CudaStorage,
+        lb: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let gpu = Gpu::new(&a.device)?;
+        let (left, count) = matrices(address::<f32>(a, la)?, la.dims())?;
+        let (right, others) = matrices(address::<f32>(b, lb)?, lb.dims())?;
+        if count != others {
+            bail!("product: {:?} and {:?} do not fit", la.shape(), lb.shape());
+        }
+        let y = gpu.floats(count * left.rows * right.columns)?;
+        // SAFETY: there are `count` matrices each, and y has room for their products.
+        unsafe { gpu.products(self.0, (left, right), gpu.at(&y), count, (1.0, 0.0))? };
+        let mut dims = la.dims().to_vec();
+        if let Some(last) = dims.last_mut() {
+            *last = right.columns;
+        }
+        Ok((gpu.storage(y), Shape::from(dims)))
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gpu = Gpu::of(a)?;
+        let [of_a, of_b, of_y] = [hold(a)?, hold(b)?, hold(grad)?];
+        let (left, count) = matrices(of_a.at, a.dims())?;
+        let (right, _) = matrices(of_b.at, b.dims())?;
+        let (slopes, _) = matrices(of_y.at, grad.dims())?;
+        let product = |of: &Tensor, operands| -> Result<Tensor> {
+            let to = gpu.floats(of.elem_count())?;
+            // SAFETY: the shapes are those of the forward pass, and there is room for the gradient.
+            unsafe { gpu.products(self.0, operands, gpu.at(&to), count, (1.0, 0.0))? };
+            Ok(gpu.tensor(to, of.shape()))
+        };
+        let d_a = a.track_op().then(|| product(a, (slopes, right.t()))).transpose()?;
+        let d_b = b.track_op().then(|| product(b, (left.t(), slopes))).transpose()?;
+        Ok((d_a, d_b))
     }
 }

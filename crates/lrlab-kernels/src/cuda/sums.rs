@@ -3,7 +3,8 @@
 use candle_core::Result;
 use candle_core::cuda::cudarc::driver::CudaSlice;
 
-use super::{BLOCK, COUNTERS, Gpu, Word, words, wrap};
+use super::{BLOCK, Gpu, Word, words};
+use crate::arguments::int;
 use crate::tiles::Tiling;
 
 impl Gpu {
@@ -17,14 +18,11 @@ impl Gpu {
         (rows, columns): (usize, usize),
         words: &[Word],
     ) -> Result<()> {
-        i32::try_from(rows + columns).map_err(wrap)?;
+        int(name, "rows and columns", rows + columns)?;
         let tiling = Tiling::new(rows, columns);
-        if tiling.tiles > COUNTERS {
-            candle_core::bail!("{columns} columns are more than a sum takes");
-        }
-        let partial = self.floats(2 * tiling.runs * columns)?;
+        let (partial, counters) = (self.floats(2 * tiling.runs * columns)?, self.counters(tiling.tiles)?);
         let mut all = words.to_vec();
-        all.extend(words![rows, columns, tiling.across, tiling.rows, self.at(&partial), self.counters()?]);
+        all.extend(words![rows, columns, tiling.across, tiling.rows, self.at(&partial), self.at(&counters)]);
         let grid = (tiling.tiles as u32, tiling.runs as u32, 1);
         // SAFETY: the caller guarantees its words; the partial sums have room for every run.
         unsafe { self.launch(&format!("{name}_{}", tiling.pack), grid, BLOCK, 0, &all) }

@@ -6,13 +6,13 @@ use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{Result, Tensor};
 
 use super::{BLOCK, Gpu, Held, hold, wrap};
-use crate::arguments::{AdamRule, PARAMETERS, Parameters, SgdRule};
+use crate::arguments::{AdamRule, PARAMETERS, Parameters, SgdRule, int};
 use crate::{AdamStep, SgdStep, Update};
 
 /// [`crate::sgd_update`] of each; `step.weight_decay` is each one's own.
 pub(crate) fn sgd(moved: &[Update], step: SgdStep) -> Result<()> {
     let mut rule = SgdRule::new(step);
-    each(moved, |gpu, table, grid| {
+    each("sgd_update", moved, |gpu, table, grid| {
         let mut arguments = [(&raw const *table).cast_mut().cast(), (&raw mut rule).cast::<c_void>()];
         // SAFETY: the table's addresses have room for its sizes.
         unsafe { gpu.launch_raw("sgd", grid, BLOCK, 0, &mut arguments) }
@@ -22,7 +22,7 @@ pub(crate) fn sgd(moved: &[Update], step: SgdStep) -> Result<()> {
 /// [`crate::adam_update`] of each; `step.weight_decay` is each one's own.
 pub(crate) fn adam(moved: &[Update], step: AdamStep) -> Result<()> {
     let mut rule = AdamRule::new(step);
-    each(moved, |gpu, table, grid| {
+    each("adam_update", moved, |gpu, table, grid| {
         let mut arguments = [(&raw const *table).cast_mut().cast(), (&raw mut rule).cast::<c_void>()];
         // SAFETY: as above.
         unsafe { gpu.launch_raw("adam", grid, BLOCK, 0, &mut arguments) }
@@ -36,12 +36,13 @@ pub(crate) fn squared_norm(tensors: &[&Tensor]) -> Result<f64> {
     let held = tensors.iter().map(|x| hold(x)).collect::<Result<Vec<Held>>>()?;
     // The number of blocks does not depend on the tensors, so that sums have one order.
     let partial: CudaSlice<f64> = gpu.take(tensors.len() * SQUARES)?;
-    let all: Vec<(u64, usize)> = held.iter().zip(tensors).map(|(h, x)| (h.at, x.elem_count())).collect();
+    let size = |x: &&Tensor| int("squared_norm", "values of a tensor", x.elem_count());
+    let sizes = tensors.iter().map(size).collect::<Result<Vec<i32>>>()?;
+    let all: Vec<(u64, i32)> = held.iter().map(|held| held.at).zip(sizes).collect();
     for (i, part) in all.chunks(PARAMETERS).enumerate() {
         let mut table = Parameters::empty();
         for (j, (at, size)) in part.iter().enumerate() {
-            table.grad[j] = *at;
-            table.size[j] = i32::try_from(*size).map_err(wrap)?;
+            (table.grad[j], table.size[j]) = (*at, *size);
         }
         let mut to = gpu.at(&partial) + (i * PARAMETERS * SQUARES * size_of::<f64>()) as u64;
         let mut arguments = [(&raw mut table).cast::<c_void>(), (&raw mut to).cast()];
@@ -50,20 +51,28 @@ pub(crate) fn squared_norm(tensors: &[&Tensor]) -> Result<f64> {
             gpu.launch_raw("squares", (SQUARES as u32, part.len() as u32, 1), BLOCK, 0, &mut arguments)?;
         };
     }
-    Ok(gpu.device.clone_dtoh(&partial)?.iter().sum())
+    let sums = gpu.device.clone_dtoh(&partial)?;
+    // The copy to the host is asynchronous.
+    gpu.stream.synchronize().map_err(wrap)?;
+    Ok(sums.iter().sum())
 }
 
 /// Blocks, and sums, per tensor.
 const SQUARES: usize = 16;
 
+/// Launches an update for as many parameters at a time as a table has. Nothing is launched before all tables are complete, so
+/// that an error leaves all parameters as they were.
 fn each(
+    name: &str,
     moved: &[Update],
     mut launch: impl FnMut(&Gpu, &Parameters, (u32, u32, u32)) -> Result<()>,
 ) -> Result<()> {
+    let Some(first) = moved.first() else { return Ok(()) };
+    let gpu = Gpu::of(first.var)?;
+    let mut held = Vec::with_capacity(4 * moved.len());
+    let mut tables = Vec::new();
     for part in moved.chunks(PARAMETERS) {
-        let gpu = Gpu::of(part[0].var)?;
         let mut table = Parameters::empty();
-        let mut held = Vec::with_capacity(4 * part.len());
         let mut keep = |x: &Tensor| -> Result<u64> {
             let x = hold(x)?;
             let at = x.at;
@@ -82,11 +91,11 @@ fn each(
             }
             table.decay[i] = of.weight_decay as f32;
             let size = of.var.elem_count();
-            table.size[i] = i32::try_from(size).map_err(wrap)?;
+            table.size[i] = int(name, "values of a parameter", size)?;
             most = most.max(size);
         }
         let across = most.div_ceil(4 * BLOCK as usize).clamp(1, 528) as u32;
-        launch(&gpu, &table, (across, part.len() as u32, 1))?;
+        tables.push((table, (across, part.len() as u32, 1)));
     }
-    Ok(())
+    tables.iter().try_for_each(|(table, grid)| launch(&gpu, table, *grid))
 }

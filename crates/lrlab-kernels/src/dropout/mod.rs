@@ -26,14 +26,15 @@ pub use draws::Dropout;
 pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     check::floats("dropout", [("x", x)])?;
     drop.check("dropout")?;
-    if drop.p == 0.0 {
+    // There is no memory of 0 bytes on a GPU.
+    if drop.p == 0.0 || x.elem_count() == 0 {
         return Ok(x.clone());
     }
     if host::is_f32(&[x]) {
         return x.contiguous()?.apply_op1(drop);
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::is_f32(&[x]) && x.elem_count() > 0 {
+    if crate::cuda::is_f32(&[x]) {
         return crate::cuda::dropout(x, drop);
     }
     let (threshold, gain) = (drop.threshold(), drop.gain());
@@ -139,6 +140,7 @@ mod tests {
         let stream = Stream::new(3, Purpose::Dropout, "d");
         let x = draw(8, "x");
         assert_eq!(dropout(&x, Dropout { p: 0.0, stream })?.to_vec1::<f32>()?, x.to_vec1::<f32>()?);
+        assert_eq!(dropout(&x.narrow(0, 3, 0)?, Dropout { p: 0.5, stream })?.dims(), [0]);
         for p in [-0.1, 1.0, f64::NAN] {
             assert_error(&format!("dropout: p is {p:?}, expected 0"), dropout(&x, Dropout { p, stream }));
         }

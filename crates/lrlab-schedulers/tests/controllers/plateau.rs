@@ -89,7 +89,6 @@ fn changes_within_the_noise_are_not_improvements() {
     assert_eq!(observe(0.015), [false; 6], "two steps exceed the noise");
 }
 
-/// PyTorch's rule compares the descent after a spike with the best value; `NewBob` with the previous one.
 /// An observation that equals the previous one is no improvement, also at 0 and where the threshold times it rounds to 0.
 #[test]
 fn new_bob_cuts_a_constant_metric() {
@@ -107,6 +106,7 @@ fn new_bob_cuts_a_constant_metric() {
     check("new_bob = { mode = 'max' }", &[0.0, 1e-300, 2e-300], &[]);
 }
 
+/// PyTorch's rule compares the descent after a spike with the best value; `NewBob` with the previous one.
 #[test]
 fn the_descent_after_a_spike_is_not_a_plateau() {
     let spike: Vec<f64> = [0.5, 2.0].into_iter().chain((0..8).map(|k| 1.5 * 0.9_f64.powi(k))).collect();

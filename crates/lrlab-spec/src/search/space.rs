@@ -56,7 +56,15 @@ pub(super) fn read(
                 None
             }
         };
-        match found {
+        // What remains are limits of the search itself, such as that of `points`.
+        let checked = found.and_then(|space| match space.check(&name) {
+            Ok(()) => Some(space),
+            Err(error) => {
+                log.error(key.place, error.to_string(), None);
+                None
+            }
+        });
+        match checked {
             Some(space) => spaces.push((Key { name, place: key.place }, space)),
             None => good = false,
         }

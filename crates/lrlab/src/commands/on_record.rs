@@ -124,6 +124,8 @@ pub(crate) fn superseded(store: &RunStore, records: &Records) -> anyhow::Result<
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                     continue;
                 }
+                // A folder or a link, which was set aside as damage.
+                Err(_) if path.symlink_metadata().is_ok_and(|it| !it.is_file()) => continue,
                 bytes => bytes.with_context(|| path.display().to_string())?,
             };
             // A damaged result says nothing about the one on record.

@@ -344,6 +344,23 @@ impl Side {
         self.notes.borrow_mut().push(seen);
     }
 
+    /// Records where values are NaN.
+    pub(super) fn note_nan(&self, name: &str, x: &Tensor) -> Result<()> {
+        let values =
+            x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        self.note(name, values.iter().map(|value| f64::from(u8::from(value.is_nan()))).collect());
+        Ok(())
+    }
+
+    /// Records whether all values are numbers of bf16, as only results are that are rounded to it.
+    pub(super) fn note_rounded(&self, name: &str, x: &Tensor) -> Result<()> {
+        let values =
+            x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let rounded = values.iter().all(|value| value.to_bits().trailing_zeros() >= 16);
+        self.note(name, vec![f64::from(u8::from(rounded))]);
+        Ok(())
+    }
+
     /// Returns all results without gradients.
     pub(super) fn outcome(&self, outputs: &Outputs) -> Result<Vec<Seen>> {
         let mut all = Vec::new();

@@ -1,9 +1,10 @@
 // Convolutions as matrix products on tensor cores, over pictures (n, h, w, c) and weights (o, kh, kw, c). No matrix of
 // patches is written out: tiles are gathered from the pictures on their way to shared memory.
 //
-// Operands of products are TF32 or rounded to bf16 beforehand. In f32, each operand is the sum of two TF32 numbers; three
-// of the four products are taken (the fourth is below the last bit), and the sums of sixteen are added up in f32
-// registers, because tensor cores truncate their sums instead of rounding them. In f32, an infinite operand gives NaN.
+// Operands of products are TF32 or rounded to bf16 beforehand, whose subnormal numbers become 0. In f32, each operand is the
+// sum of two TF32 numbers; three of the four products are taken (the fourth is below the last bit), and the sums of sixteen
+// are added up in f32 registers, because tensor cores truncate their sums instead of rounding them. In f32, an infinite
+// operand gives NaN.
 
 #include <cuda_bf16.h>
 #include <stdint.h>
@@ -29,7 +30,7 @@ constexpr int THREADS = 128;
 
 // An operand of a product: every bf16 is a TF32.
 template <int KIND> __device__ __forceinline__ uint32_t operand(float x) {
-    if (KIND == BF16) return __float_as_uint(__bfloat162float(__float2bfloat16_rn(x)));
+    if (KIND == BF16) return __float_as_uint(__bfloat162float(__float2bfloat16_rn(flushed(x))));
     return tf32(x);
 }
 

@@ -1,4 +1,4 @@
-// Instructions that CUDA has no functions for: asynchronous copies to shared memory, and products on tensor cores.
+// Instructions that CUDA has no functions for: asynchronous copies to shared memory, rounding, and products on tensor cores.
 
 #ifndef LRLAB_INSTRUCTIONS
 #define LRLAB_INSTRUCTIONS
@@ -15,6 +15,13 @@ template <int V> __device__ __forceinline__ void fetch(float *to, const float *f
 __device__ __forceinline__ void end_group() { asm volatile("cp.async.commit_group;"); }
 // Waits until at most N groups are under way.
 template <int N> __device__ __forceinline__ void wait_for_groups() { asm volatile("cp.async.wait_group %0;" ::"n"(N)); }
+
+// x with its subnormal numbers as zeros.
+__device__ __forceinline__ float flushed(float x) {
+    float r;
+    asm("mul.ftz.f32 %0, %1, 0f3F800000;" : "=f"(r) : "f"(x));
+    return r;
+}
 
 // The nearest TF32, ties away from zero.
 __device__ __forceinline__ uint32_t tf32(float x) {

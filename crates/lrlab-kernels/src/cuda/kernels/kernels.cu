@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
+#include "instructions.cuh"
+
 typedef __nv_bfloat16 bf16;
 typedef unsigned long long u64;
 
@@ -200,13 +202,15 @@ __device__ void channel_sums(const F &f, int rows, int c, int tx, int rows_per_b
     }
 }
 
-// Mean and variance of a convolution's output, the norm's coefficients and the running statistics.
+// Mean and variance of a convolution's output, which also go to `batch` (2, c) in f64, and the norm's coefficients.
 template <int V> struct Moments {
     const float *y;
     const float *scale, *shift;
-    float *mean, *inverse, *gain, *offset, *running_mean, *running_var;
+    float *mean, *inverse, *gain, *offset;
+    double *batch;
     double count;
-    float eps, momentum;
+    float eps;
+    int channels;
     struct Channel { float start[V]; };
     __device__ Channel channel(int ch) const {
         Channel c;
@@ -235,21 +239,39 @@ template <int V> struct Moments {
         inverse[ch] = (float)inv;
         gain[ch] = (float)g;
         offset[ch] = (float)((double)shift[ch] - m * g);
-        running_mean[ch] = (float)((1.0 - (double)momentum) * running_mean[ch] + (double)momentum * m);
-        running_var[ch] = (float)((1.0 - (double)momentum) * running_var[ch] + (double)momentum * var * (count / (count - 1.0)));
+        batch[ch] = m;
+        batch[channels + ch] = var;
     }
 };
-#define MOMENTS(NAME, V)                                                                                             \
+#define MOMENTS(NAME, V)                                                                                                \
     extern "C" __global__ void __launch_bounds__(256)                                                                   \
         NAME(const float *y, const float *scale, const float *shift, float *mean, float *inverse, float *gain, float *offset, \
-             float *running_mean, float *running_var, float eps, float momentum, int rows, int c, int tx,               \
-             int rows_per_block, float *partial, unsigned int *counter) {                                               \
-        Moments<V> f = {y, scale, shift, mean, inverse, gain, offset, running_mean, running_var, (double)rows, eps,  \
-                           momentum};                                                                                   \
+             double *batch, float eps, int rows, int c, int tx, int rows_per_block, float *partial, unsigned int *counter) { \
+        Moments<V> f = {y, scale, shift, mean, inverse, gain, offset, batch, (double)rows, eps, c};                     \
         channel_sums<V>(f, rows, c, tx, rows_per_block, partial, counter);                                              \
     }
 MOMENTS(moments_4, 4)
 MOMENTS(moments_1, 1)
+
+// Running statistics of norms, and what `moments` left of the batch, which has `count` values per channel.
+struct Statistics {
+    u64 running_mean[48];
+    u64 running_var[48];
+    u64 batch[48];
+    int c[48];
+    int count[48];
+};
+// Moves running statistics towards those of the batch, the variance unbiased: a block of the second dimension per norm.
+extern "C" __global__ void move_statistics(const __grid_constant__ Statistics t, float momentum) {
+    int i = blockIdx.y, c = t.c[i], ch = blockIdx.x * blockDim.x + threadIdx.x;
+    if (ch >= c) return;
+    float *running_mean = reinterpret_cast<float *>(t.running_mean[i]);
+    float *running_var = reinterpret_cast<float *>(t.running_var[i]);
+    const double *batch = reinterpret_cast<const double *>(t.batch[i]);
+    double m = batch[ch], var = batch[c + ch], count = t.count[i];
+    running_mean[ch] = (float)((1.0 - (double)momentum) * running_mean[ch] + (double)momentum * m);
+    running_var[ch] = (float)((1.0 - (double)momentum) * running_var[ch] + (double)momentum * var * (count / (count - 1.0)));
+}
 
 // The norm's coefficients from the running statistics.
 extern "C" __global__ void fixed_norm(const float *scale, const float *shift, const float *running_mean,
@@ -376,14 +398,15 @@ NORM_BACK(norm_back_1, 1)
 
 struct Window { int h, w, oh, ow, kernel, stride, padding; };
 
-// The maxima and the pixel each comes from; the first of equal ones, as torch has it.
+// The maxima and the pixel each comes from; the first of equal ones, as torch has it. After a NaN the maximum is NaN, and
+// the pixel that of the others' maximum unless the NaN is the first, as on the CPU.
 extern "C" __global__ void max_pool(const float *x, float *y, int *picks, Window g, int c, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         int ch = (int)(i % c);
         u64 rest = i / c;
         int ox = (int)(rest % g.ow), oy = (int)(rest / g.ow % g.oh);
         const float *picture = x + rest / g.ow / g.oh * g.h * g.w * c + ch;
-        float best = 0.0f;
+        float best = 0.0f, nan = 0.0f;
         int pick = -1;
         for (int ky = 0; ky < g.kernel; ky++) {
             int py = oy * g.stride + ky - g.padding;
@@ -392,10 +415,11 @@ extern "C" __global__ void max_pool(const float *x, float *y, int *picks, Window
                 int px = ox * g.stride + kx - g.padding;
                 if (px < 0 || px >= g.w) continue;
                 float v = picture[(u64)(py * g.w + px) * c];
-                if (pick < 0 || v > best || v != v) { best = v; pick = py * g.w + px; }
+                if (pick < 0 || v > best) { best = v; pick = py * g.w + px; }
+                if (v != v) nan = v;
             }
         }
-        y[i] = best;
+        y[i] = nan != nan ? nan : best;
         picks[i] = pick;
     }
 }
@@ -442,9 +466,9 @@ extern "C" __global__ void subsample_back(const float *grad, float *dx, int join
 }
 // The mean over the pixels: (n, p, c) to (n, c); a warp's lanes are channels, so that reads are coalesced.
 extern "C" __global__ void average(const float *x, float *y, int c, int p, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n * c) return;
-    const float *from = x + (u64)(i / c) * p * c + i % c;
+    u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= (u64)n * c) return;
+    const float *from = x + i / c * p * c + i % c;
     float sum = 0.0f;
     for (int px = 0; px < p; px++) sum += from[(u64)px * c];
     y[i] = sum / p;
@@ -456,9 +480,12 @@ extern "C" __global__ void spread(const float *grad, float *dx, int c, int p, u6
 
 // --- matrices -----------------------------------------------------------------------------------------------------------
 
+// The nearest bf16, ties to even; subnormal numbers become 0.
+__device__ __forceinline__ bf16 nearest_bf16(float x) { return __float2bfloat16_rn(flushed(x)); }
+
 extern "C" __global__ void to_bf16(const float *x, bf16 *y, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
-        y[i] = __float2bfloat16_rn(x[i]);
+        y[i] = nearest_bf16(x[i]);
 }
 
 // Sums of the columns of g (rows, c), and of g ∘ v where there is a v.
@@ -519,12 +546,12 @@ extern "C" __global__ void bias_act(float *inner, const float *bias, float *hidd
         hidden[i] = activated(v, gelu);
     }
 }
-// to = grad · slope at inner
+// to = grad · slope at inner; where the slope of a ReLU is 0, any gradient gives 0.
 extern "C" __global__ void act_back(const float *grad, const float *inner, float *to, int gelu, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
-        float v = inner[i], slope = v > 0.0f ? 1.0f : 0.0f;
-        if (gelu) slope = gaussian(v) + v * 0.39894228040143268f * expf(-0.5f * v * v);
-        to[i] = slope == 0.0f ? 0.0f : grad[i] * slope;
+        float v = inner[i], g = grad[i];
+        if (gelu) to[i] = g * (gaussian(v) + v * 0.39894228040143268f * expf(-0.5f * v * v));
+        else to[i] = v > 0.0f ? g : 0.0f;
     }
 }
 
@@ -614,14 +641,16 @@ extern "C" __global__ void split_heads(const float *qkv, const float *bias, cons
         out[i] = masked ? 0.0f : qkv[(b * l + t) * 3 * heads * d + column] + bias[column];
     }
 }
-// Back to (b, l, parts, heads, d).
-extern "C" __global__ void merge_heads(const float *in, float *out, int l, int heads, int d, int parts, u64 each) {
+// Back to (b, l, parts, heads, d). A mask is given with the gradients of q, k and v: those of masked keys and values are 0.
+extern "C" __global__ void merge_heads(const float *in, const float *mask, float *out, int l, int heads, int d, int parts,
+                                       u64 each) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < parts * each; i += (u64)gridDim.x * blockDim.x) {
         int x = (int)(i % d), head = (int)(i / d % heads), part = (int)(i / d / heads % parts);
         u64 bt = i / d / heads / parts;
         int t = (int)(bt % l);
         u64 b = bt / l;
-        out[i] = in[part * each + ((b * heads + head) * l + t) * d + x];
+        bool masked = mask && part > 0 && mask[bt] == 0.0f;
+        out[i] = masked ? 0.0f : in[part * each + ((b * heads + head) * l + t) * d + x];
     }
 }
 // (b, l, heads, d) to (b, heads, l, d).
@@ -633,7 +662,8 @@ extern "C" __global__ void to_heads(const float *in, float *out, int l, int head
     }
 }
 
-// A warp per row of scores (b, heads, l, l): softmax over the keys that are tokens; then dropout into `dropped`.
+// A warp per row of scores (b, heads, l, l): softmax over the keys that are tokens; then dropout into `dropped`, where a
+// row of NaN stays one. Masked keys have a weight of 0 even in such a row.
 extern "C" __global__ void softmax_rows(float *scores, const float *mask, const u64 *bits, float keep, float *dropped,
                                         int heads, int l, int rows) {
     int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x & 31;
@@ -655,16 +685,18 @@ extern "C" __global__ void softmax_rows(float *scores, const float *mask, const 
     total = warp_sum(total);
     float share = any ? 1.0f / total : 0.0f;
     for (int at = lane; at < l; at += 32) {
-        float p = any ? scores[start + at] * share : 0.0f;
+        float p = keys[at] != 0.0f ? scores[start + at] * share : 0.0f;
         scores[start + at] = p;
-        if (bits) dropped[start + at] = kept(bits, start + at) ? p * keep : 0.0f;
+        if (bits) dropped[start + at] = p != p ? p : kept(bits, start + at) ? p * keep : 0.0f;
     }
 }
-// The scores' gradient from that of the weights, in place.
-extern "C" __global__ void softmax_back(float *grad, const float *weights, const u64 *bits, float keep, int l, int rows) {
+// The scores' gradient from that of the weights, in place; that of masked keys is 0.
+extern "C" __global__ void softmax_back(float *grad, const float *weights, const float *mask, const u64 *bits, float keep,
+                                        int heads, int l, int rows) {
     int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x & 31;
     if (row >= rows) return;
     u64 start = (u64)row * l;
+    const float *keys = mask + (u64)(row / l / heads) * l;
     float total = 0.0f;
     for (int at = lane; at < l; at += 32) {
         float g = grad[start + at];
@@ -675,11 +707,17 @@ extern "C" __global__ void softmax_back(float *grad, const float *weights, const
     for (int at = lane; at < l; at += 32) {
         float g = grad[start + at];
         if (bits) g = kept(bits, start + at) ? g * keep : 0.0f;
-        grad[start + at] = weights[start + at] * (g - total);
+        grad[start + at] = keys[at] != 0.0f ? weights[start + at] * (g - total) : 0.0f;
     }
 }
 
 // --- embeddings ---------------------------------------------------------------------------------------------------------
+
+// Indices below `count`; others become one that is none.
+extern "C" __global__ void known_indices(const long long *x, uint32_t *y, u64 count, u64 n) {
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
+        y[i] = (u64)x[i] < count ? (uint32_t)x[i] : 0xffffffffu;
+}
 
 // Rows of the table times gain, plus the position's row, after dropout. An id outside the table reads NaN.
 extern "C" __global__ void gather_rows(const uint32_t *ids, const float *table, float gain, const float *positions,
@@ -798,15 +836,16 @@ extern "C" __global__ void position_grad(const float *grad, const u64 *bits, flo
 }
 
 // Σ_t weights[b, t] x[b, t, ·]
-extern "C" __global__ void weighted_sum(const float *x, const float *weights, float *y, int l, int d, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
+extern "C" __global__ void weighted_sum(const float *x, const float *weights, float *y, int l, int d, u64 n) {
+    u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
-    int b = i / d;
+    u64 b = i / d;
+    int column = (int)(i % d);
     float sum = 0.0f;
     for (int t = 0; t < l; t++) {
         float w = weights[b * l + t];
         // The state of padding is ignored, even NaN.
-        if (w != 0.0f) sum = fmaf(w, x[((u64)b * l + t) * d + i % d], sum);
+        if (w != 0.0f) sum = fmaf(w, x[(b * l + t) * d + column], sum);
     }
     y[i] = sum;
 }
@@ -819,7 +858,7 @@ extern "C" __global__ void weighted_sum_back(const float *grad, const float *wei
 // Gates are in the order i, f, g, o: row gate · h + unit of the weights.
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-__device__ __forceinline__ float rounded(float x, int bf) { return bf ? __bfloat162float(__float2bfloat16_rn(x)) : x; }
+__device__ __forceinline__ float rounded(float x, int bf) { return bf ? __bfloat162float(nearest_bf16(x)) : x; }
 
 // y (rows, d) is x where the mask is not 0, and 0 elsewhere; y may be x.
 extern "C" __global__ void mask_rows(const float *x, const float *mask, float *y, int d, u64 n) {
@@ -1058,8 +1097,8 @@ extern "C" __global__ void lstm_step_back(const float *d_states, const float *ma
 
 // A block: the mean over n rows of −Σ q log softmax, and (q − softmax) / n for the backward pass. A label that is not below
 // the number of classes gives NaN.
-extern "C" __global__ void cross_entropy(const float *logits, const uint32_t *labels, float smoothing, float *loss, float *slope,
-                                         int n, int c) {
+extern "C" __global__ __launch_bounds__(1024, 1) void cross_entropy(const float *logits, const uint32_t *labels, float smoothing,
+                                                                    float *loss, float *slope, int n, int c) {
     __shared__ double sums[32];
     double total = 0.0;
     for (int row = threadIdx.x; row < n; row += blockDim.x) {

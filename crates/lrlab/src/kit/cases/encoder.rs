@@ -1,11 +1,12 @@
 //! The Transformer encoder's layer.
 
+use candle_core::{Tensor, Var, bail};
 use lrlab_kernels::{Dropout, EncoderActivation, EncoderLayer, EncoderNorm};
 use lrlab_random::{Purpose, Stream};
 
 use super::text::lengths;
 use crate::kit::compare::Case;
-use crate::kit::side::Wanted;
+use crate::kit::side::{Side, Wanted};
 
 /// Batch, length, width, feed forward, heads.
 const SIZES: [[usize; 5]; 6] = [
@@ -39,7 +40,57 @@ pub(super) fn cases() -> Vec<Case> {
             all.extend([Wanted::Parameters, Wanted::Input].map(|wanted| of(sizes, wanted)));
         }
     }
+    all.push(Case::new("EncoderLayer", "NaN in the weight of q, keys dropped", |side| {
+        let weight = side.data("weight", &[12, 4], 0.5)?;
+        let weight = Tensor::cat(&[(weight.narrow(0, 0, 1)? * f64::NAN)?, weight.narrow(0, 1, 11)?], 0)?;
+        let x = side.data("x", &[16, 1, 4], 1.0)?;
+        let (y, _) = strange(side, &x, &weight, &[1; 16], Some(0.8))?;
+        side.note_nan("where y is NaN", &y)?;
+        Ok(Vec::new())
+    }));
+    all.push(Case::new("EncoderLayer", "scores beyond f32, padding", |side| {
+        let x = side.data("x", &[1, 3, 4], 1.0)?;
+        let x = Tensor::cat(&[(x.narrow(1, 0, 1)? * 1e20)?, x.narrow(1, 1, 2)?], 1)?;
+        let (_, dx) = strange(side, &x, &side.data("weight", &[12, 4], 0.5)?, &[2], None)?;
+        side.note_nan("where the gradient is NaN at padding", &dx.narrow(1, 2, 1)?)?;
+        Ok(Vec::new())
+    }));
     all
+}
+
+/// Computes a layer with this map to q, k and v, and the gradient of x.
+fn strange(
+    side: &Side,
+    x: &Tensor,
+    in_proj: &Tensor,
+    lengths: &[usize],
+    p: Option<f64>,
+) -> candle_core::Result<(Tensor, Tensor)> {
+    let (_, l, w) = x.dims3()?;
+    let ones = |dims: &[usize]| Tensor::ones(dims, x.dtype(), x.device());
+    let eye = Tensor::eye(w, x.dtype(), x.device())?;
+    let (bias, one) = ((ones(&[3 * w])? * 0.0)?, ones(&[w])?);
+    let zero = (&one * 0.0)?;
+    let x = Var::from_tensor(&x.contiguous()?)?;
+    let layer = EncoderLayer {
+        heads: 1,
+        norm: EncoderNorm::After,
+        activation: EncoderActivation::Gelu,
+        in_proj: (in_proj, &bias),
+        out_proj: (&eye, &zero),
+        linear1: (&eye, &zero),
+        linear2: (&eye, &zero),
+        norm1: (&one, &zero),
+        norm2: (&one, &zero),
+        eps: 1e-5,
+        dropouts: [p.map(|p| Dropout { p, stream: Stream::new(7, Purpose::Dropout, "kit") }), None, None],
+        precision: side.precision,
+    };
+    let y = layer.forward(&x, &side.mask(lengths, l)?)?;
+    let weights = side.data("weights", y.dims(), 1.0)?;
+    let grads = lrlab_kernels::backward(&(&y * weights)?.sum_all()?)?;
+    let Some(dx) = grads.get(&x) else { bail!("there is no gradient of x") };
+    Ok((y, dx.clone()))
 }
 
 pub(super) fn for_nan() -> Vec<Case> {

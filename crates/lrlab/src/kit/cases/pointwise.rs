@@ -20,6 +20,20 @@ pub(super) fn cases() -> Vec<Case> {
     for p in [0.1, 0.5, 0.9] {
         all.extend(SHAPES.into_iter().map(|dims| dropouts(dims, p)));
     }
+    all.push(Case::new("gelu", "a gradient of NaN", |side| {
+        // The slope at −20 is 0 in f32.
+        let x = Var::from_tensor(&Tensor::new(&[-20.0_f32, -1.0, 0.0, 2.0], &side.device)?)?;
+        let grads = lrlab_kernels::backward(&(gelu(&x)? * f64::NAN)?.sum_all()?)?;
+        let Some(grad) = grads.get(&x) else { bail!("there is no gradient of x") };
+        side.note_nan("where the gradient is NaN", grad)?;
+        Ok(Vec::new())
+    }));
+    all.push(Case::new("dropout", "an empty view", |side| {
+        let drop = Dropout { p: 0.5, stream: Stream::new(3, Purpose::Dropout, "kit") };
+        let y = dropout(&side.data("x", &[3, 5], 1.0)?.narrow(0, 0, 0)?, drop)?;
+        side.note("shape", y.dims().iter().map(|side| *side as f64).collect());
+        Ok(Vec::new())
+    }));
     let norms: [&[usize]; 5] = [&[3, 4], &[5, 2, 33], &[2, 7, 128], &[300, 17], &[4, 1000]];
     all.extend(norms.into_iter().map(|dims| layer_norms(dims, Wanted::All)));
     all.extend([Wanted::Parameters, Wanted::Input].map(|wanted| layer_norms(&[5, 2, 33], wanted)));
@@ -108,6 +122,17 @@ fn linears() -> Vec<Case> {
         })
         .products(),
     );
+    // More columns than the counters of a sum have at first.
+    all.push(affine(&[2, 1], 600_001, true));
+    all.push(
+        Case::new("linear", "a bias alone has a gradient, results beyond bf16", |side| {
+            let (x, weight) = (side.data("x", &[5, 20], 1.0)?, side.data("weight", &[7, 20], 0.2)?);
+            let y = linear(&x, &weight, Some(&side.var("bias", &[7], 1.0)?), side.precision)?;
+            side.note_rounded("whether the results are rounded", &y)?;
+            Ok(vec![("y", y)])
+        })
+        .mixed(),
+    );
     for (x, weight) in [(false, true), (true, false), (false, false), (true, true)] {
         // Skips cases without gradients.
         let biases =
@@ -186,6 +211,16 @@ fn invalid_label(n: usize, c: usize, smoothing: f64) -> Case {
             let logits = Var::from_tensor(&side.data("logits", &[n, c], 3.0)?)?;
             if !is_rejected(&logits, &labels, smoothing)? {
                 bail!("label {} of {c} classes has a finite loss or gradient", c + beyond);
+            }
+        }
+        // As u32, they would be classes.
+        for label in [-1_i64, 1 << 32, (1 << 32) + 1, -(1 << 32)] {
+            let mut labels = vec![0_i64; n];
+            labels[n - 1] = label;
+            let labels = Tensor::from_vec(labels, n, &side.device)?;
+            let logits = Var::from_tensor(&side.data("logits", &[n, c], 3.0)?)?;
+            if !is_rejected(&logits, &labels, smoothing)? {
+                bail!("label {label} of {c} classes has a finite loss or gradient");
             }
         }
         side.note("labels refused", vec![3.0]);

@@ -1,6 +1,6 @@
 //! Embedding, attention, weighted sums.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use lrlab_kernels::{Dropout, Precision, attention, embedding, embedding_at_positions, weighted_sum};
 use lrlab_random::{Purpose, Stream};
 
@@ -20,6 +20,18 @@ pub(super) fn cases() -> Vec<Case> {
     }
     all.extend([padded(), padded_at_positions()]);
     all.extend([true, false].map(embedding_gradient_of));
+    all.push(Case::new("embedding", "ids beyond u32", |side| {
+        for id in [-1_i64, 1 << 32, (1 << 32) + 3, -(1 << 32)] {
+            let ids = Tensor::new(&[[2_i64, id]], &side.device)?;
+            let Ok(y) = embedding(&ids, &side.data("table", &[5, 3], 1.0)?) else { continue };
+            let rows = y.squeeze(0)?.to_vec2::<f32>()?;
+            if rows[0].iter().any(|value| value.is_nan()) || rows[1].iter().any(|value| !value.is_nan()) {
+                bail!("id {id} of 5 rows reads {:?}", rows[1]);
+            }
+        }
+        side.note("ids refused", vec![4.0]);
+        Ok(Vec::new())
+    }));
     // batch, heads, length, width of a head
     let heads = [
         [1, 1, 1, 1],
@@ -35,6 +47,27 @@ pub(super) fn cases() -> Vec<Case> {
         all.extend([None, Some(0.2)].map(|p| attentions(dims, p)));
     }
     all.extend(["q", "k", "v"].map(attention_gradient_of));
+    all.push(Case::new("attention", "NaN in q, keys dropped", |side| {
+        let dims = [16, 2, 1, 4];
+        let [q, k, v] = ["q", "k", "v"].map(|name| side.data(name, &dims, 1.0));
+        let mask = side.mask(&[1; 16], 1)?;
+        side.note_nan(
+            "where y is NaN",
+            &attention(&(q? * f64::NAN)?, &k?, &v?, &mask, drop(Some(0.8)), side.precision)?,
+        )?;
+        Ok(Vec::new())
+    }));
+    all.push(
+        Case::new("attention", "results beyond bf16", |side| {
+            let dims = [3, 2, 7, 8];
+            let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
+            let mask = side.mask(&[7; 3], 7)?;
+            let y = attention(&q?, &k?, &v?, &mask, None, side.precision)?;
+            side.note_rounded("whether the results are rounded", &y)?;
+            Ok(vec![("y", y)])
+        })
+        .mixed(),
+    );
     all.push(
         Case::new("attention", "no precision, a mask with gaps", |side| {
             let dims = [2, 2, 5, 8];
