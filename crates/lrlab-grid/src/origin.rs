@@ -217,7 +217,7 @@ mod tests {
         let mut left: Vec<_> =
             std::fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["spec.json", "superseded"]);
+        assert_eq!(left, ["attempts", "spec.json", "superseded"]);
         assert!(!store.is_done(&runs[0].run_id));
         // A process that was suspended during attempt 1 commits nothing, even if no other has claimed the run.
         assert!(!crate::holds(&first, 1).unwrap());
