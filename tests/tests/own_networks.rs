@@ -54,9 +54,9 @@ fn a_failure_in_training_is_not_called_a_mistake_in_the_configuration() {
         let text = TINY.replace("linear = {}", &format!("custom = {{ name = \"{name}\" }}"));
         std::fs::write(folder.path().join("tiny.toml"), text).unwrap();
         let mut command = start(Path::new(env!("CARGO_BIN_EXE_own-networks")), folder.path());
-        let ran = Ran::of(
-            &command.args(["run", "tiny.toml", "--device", "cpu"]).env("MOODY", "1").output().unwrap(),
-        );
+        // The reason stays one line with backtraces.
+        command.env("MOODY", "1").env("RUST_BACKTRACE", "1").env_remove("RUST_LIB_BACKTRACE");
+        let ran = Ran::of(&command.args(["run", "tiny.toml", "--device", "cpu"]).output().unwrap());
         assert_eq!(ran.code, 1, "{}", ran.err);
         assert!(ran.err.contains(&format!("{kind}: {words}")), "{}", ran.err);
         let runs = std::fs::read_dir(folder.path().join("runs/store")).unwrap();

@@ -75,11 +75,18 @@ impl Launcher {
         args.extend(machine.arguments().into_iter().map(Into::into));
         let mut env = Vec::new();
         env.extend(bound.map(|gpu| ("CUDA_VISIBLE_DEVICES".into(), gpu.id.clone().into())));
-        // The worker's standard error goes to a file.
-        env.push(("NO_COLOR".into(), "1".into()));
+        env.extend(quiet().map(|(name, value)| (name.into(), value.into())));
         env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
         WorkerCommand { program: self.program.clone(), args, env }
     }
+}
+
+/// The environment of a child process whose standard error is read: without colours, and without the backtraces that candle puts
+/// into its messages with `RUST_BACKTRACE=1`. Panics keep theirs, and `RUST_LIB_BACKTRACE` is left as the user set it.
+pub(super) fn quiet() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const OF_ERRORS: &str = "RUST_LIB_BACKTRACE";
+    let unset = std::env::var_os(OF_ERRORS).is_none();
+    std::iter::once(("NO_COLOR", "1")).chain(unset.then_some((OF_ERRORS, "0")))
 }
 
 /// Shows a notice of the executor.

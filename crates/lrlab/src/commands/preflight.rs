@@ -202,7 +202,7 @@ fn test_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Resu
     if let Some(threads) = machine.threads {
         command.arg(format!("--threads={threads}")).env("RAYON_NUM_THREADS", threads.to_string());
     }
-    command.env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.envs(super::launch::quiet()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("preflight")?;
     if let Some(mut input) = child.stdin.take() {
         // A child that ends early reports the error itself.
