@@ -253,6 +253,13 @@ fn files_of_others_in_the_folder_are_kept() {
     assert!(error.contains("best.safetensors: is not a snapshot, but the checkpoint has one"), "{error}");
 }
 
+/// With its optimizer, its snapshots and its functions.
+#[test]
+fn hosts_are_send() {
+    fn is_send<T: Send>() {}
+    is_send::<VarMapHost>();
+}
+
 /// A loss may have any shape with one value. Others are an error before the step.
 #[test]
 fn a_loss_with_dimensions_is_one_value() {
