@@ -33,6 +33,27 @@ fn linear(data: &Dataset) -> Box<dyn Model> {
     Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap())
 }
 
+/// The parts of a run with plain SGD on the CPU.
+fn parts<'a>(
+    data: &'a Dataset,
+    model: Box<dyn Model>,
+    settings: &'a Settings,
+    schedule: &str,
+    callbacks: Callbacks,
+) -> Fit<'a> {
+    let horizon = Fit::horizon(settings, data.train.len());
+    Fit {
+        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
+        model,
+        schedule: ScheduleSpec::parse(schedule).unwrap().build(&horizon).unwrap(),
+        driver: lrlab_schedulers::Driver::default(),
+        callbacks,
+        data,
+        settings,
+        device: &Device::Cpu,
+    }
+}
+
 /// Trains and returns the result with all events.
 fn train_with(
     data: &Dataset,
@@ -42,17 +63,7 @@ fn train_with(
     callbacks: Callbacks,
     interrupt: &AtomicBool,
 ) -> (Fitted, Vec<Event>) {
-    let horizon = Fit::horizon(settings, data.train.len());
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
-        model,
-        schedule: ScheduleSpec::parse(schedule).unwrap().build(&horizon).unwrap(),
-        driver: lrlab_schedulers::Driver::default(),
-        callbacks,
-        data,
-        settings,
-        device: &Device::Cpu,
-    };
+    let parts = parts(data, model, settings, schedule, callbacks);
     let mut events = Vec::new();
     let fitted = fit(parts, interrupt, &mut |event| events.push(event.clone())).unwrap();
     (fitted, events)
@@ -272,18 +283,7 @@ fn interrupts_end_the_run_after_an_update() {
     let interrupt = AtomicBool::new(false);
     let data = data();
     let settings = Settings { epochs: 5, ..Settings::new(0.01) };
-    let horizon = Fit::horizon(&settings, data.train.len());
-    let model = linear(&data);
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
-        model,
-        schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
-        driver: lrlab_schedulers::Driver::default(),
-        callbacks: Callbacks::default(),
-        data: &data,
-        settings: &settings,
-        device: &Device::Cpu,
-    };
+    let parts = parts(&data, linear(&data), &settings, "static = {}", Callbacks::default());
     let raise = Raise(&interrupt);
     let fitted = fit(parts, &interrupt, &mut |event| {
         if matches!(event, Event::Progress { update: 4, .. }) {
@@ -378,18 +378,8 @@ fn an_empty_split_is_rejected() {
     })
     .unwrap()
     .validation;
-    let (model, settings) = (linear(&data), Settings::new(0.1));
-    let horizon = Fit::horizon(&settings, data.train.len());
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
-        model,
-        schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
-        driver: lrlab_schedulers::Driver::default(),
-        callbacks: Callbacks::default(),
-        data: &data,
-        settings: &settings,
-        device: &Device::Cpu,
-    };
+    let settings = Settings::new(0.1);
+    let parts = parts(&data, linear(&data), &settings, "static = {}", Callbacks::default());
     let mut events = 0;
     let error = fit(parts, &AtomicBool::new(false), &mut |_| events += 1).err().unwrap().to_string();
     assert_eq!((error.as_str(), events), ("validation is empty, expected at least one example", 0));
