@@ -11,6 +11,7 @@ mod event;
 pub mod exact;
 pub mod exact_history;
 mod id;
+mod metrics;
 mod penultimate;
 mod plan;
 mod records;
@@ -30,6 +31,7 @@ pub use difference::Difference;
 pub use error::{Conflict, Error};
 pub use event::Event;
 pub use id::RunId;
+pub use metrics::{EpochMetrics, finite};
 pub use penultimate::{
     KeptFor, has_penultimate, kept_penultimate, read_penultimate, remove_penultimate, settle_penultimate,
     write_penultimate,
@@ -37,8 +39,8 @@ pub use penultimate::{
 pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, is_record_file, write_records};
 pub use result::{
-    Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart,
-    RunResult, Timing, Updates, coordinate, finite,
+    Cell, Continued, Decision, DecisionKind, Evaluation, Outcome, Provenance, RegisteredPart, RunResult,
+    Timing, Updates, coordinate,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore, create_numbered};
 pub use work::Work;
